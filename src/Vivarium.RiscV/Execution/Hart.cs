@@ -1,0 +1,59 @@
+using System.Runtime.InteropServices;
+using Vivarium.Host;
+
+namespace Vivarium.RiscV.Execution;
+
+/// <summary>One hart: its <see cref="HartState"/> in native memory and the memory window that it sees.</summary>
+/// <remarks>Not thread-safe: one thread runs a hart; others only call <see cref="RequestExit"/>.</remarks>
+public sealed unsafe class Hart : IDisposable
+{
+    private HartState* _state;
+
+    public Hart(MemoryWindow memory)
+    {
+        Memory = memory;
+        _state = (HartState*)NativeMemory.AlignedAlloc((nuint)sizeof(HartState), 64);
+        new Span<byte>(_state, sizeof(HartState)).Clear();
+        _state->ReservationAddress = ulong.MaxValue;
+        _state->MemoryBase = memory.HostBase;
+        _state->MemorySize = memory.Size;
+    }
+
+    /// <summary>The memory that the hart's loads, stores and fetches go to.</summary>
+    public MemoryWindow Memory { get; private set; }
+
+    /// <summary>The architectural state. The reference stays valid until <see cref="Dispose"/>.</summary>
+    public ref HartState State => ref *_state;
+
+    /// <summary>Address of <see cref="State"/> for emitted code; only <c>Vivarium.Translation</c> has a use for it.</summary>
+    public nint StateAddress => (nint)_state;
+
+    /// <summary>Integer register <paramref name="index"/> (1..31); x0 reads 0 and ignores writes.</summary>
+    public ulong this[int index]
+    {
+        get => _state->X[index & 31];
+        set { if ((index & 31) != 0) _state->X[index & 31] = value; }
+    }
+
+    public ulong Pc { get => _state->Pc; set => _state->Pc = value; }
+
+    /// <summary>Moves the hart to another memory window (execve). Only while it does not run.</summary>
+    public void SwitchMemory(MemoryWindow memory)
+    {
+        Memory = memory;
+        _state->MemoryBase = memory.HostBase;
+        _state->MemorySize = memory.Size;
+        _state->ReservationAddress = ulong.MaxValue;
+    }
+
+    /// <summary>Asks the executor to return soon; safe from any thread while the hart lives. Does not wake a blocked host
+    /// syscall: see <see cref="HostThread.Kick"/>.</summary>
+    public void RequestExit() => Volatile.Write(ref _state->ExitRequest, 1);
+
+    public void Dispose()
+    {
+        if (_state == null) return;
+        NativeMemory.AlignedFree(_state);
+        _state = null;
+    }
+}

@@ -1,0 +1,26 @@
+using System.Runtime.InteropServices;
+
+namespace Vivarium.RiscV.Execution;
+
+/// <summary>Byte offsets of <see cref="HartState"/>'s fields, for emitted code and for the host's fault handler.</summary>
+public static class HartStateLayout
+{
+    public const int X = 0;
+    public const int F = 256;
+    public const int Pc = 512;
+    public static readonly int MemoryBase = OffsetOf(nameof(HartState.MemoryBase));
+    public static readonly int MemorySize = OffsetOf(nameof(HartState.MemorySize));
+    public static readonly int Fflags = OffsetOf(nameof(HartState.Fflags));
+    public static readonly int Frm = OffsetOf(nameof(HartState.Frm));
+    public static readonly int ReservationAddress = OffsetOf(nameof(HartState.ReservationAddress));
+    public static readonly int ReservationValue = OffsetOf(nameof(HartState.ReservationValue));
+    public static readonly int ExitRequest = OffsetOf(nameof(HartState.ExitRequest));
+    public static readonly int FaultSignal = OffsetOf(nameof(HartState.FaultSignal));
+    public static readonly int FaultHostPc = OffsetOf(nameof(HartState.FaultHostPc));
+    public static readonly int FaultHostAddress = OffsetOf(nameof(HartState.FaultHostAddress));
+    public static readonly int KickHostPc = OffsetOf(nameof(HartState.KickHostPc));
+    public static readonly int InstructionsRetired = OffsetOf(nameof(HartState.InstructionsRetired));
+    public static readonly int Engine = OffsetOf(nameof(HartState.Engine));
+
+    private static int OffsetOf(string field) => (int)Marshal.OffsetOf<HartState>(field);
+}
