@@ -1,18 +1,51 @@
+using Vivarium.Host;
 using Vivarium.RiscV.Execution;
 
 namespace Vivarium.Linux;
 
 /// <summary>One guest thread (a Linux task): its hart, its host thread, its signal state.</summary>
-public sealed class GuestThread
+public sealed partial class GuestThread
 {
     /// <summary>The process this thread belongs to.</summary>
     public required GuestProcess Process { get; init; }
 
     /// <summary>The thread's registers.</summary>
     public required Hart Hart { get; init; }
-}
 
-/// <summary>One guest process: address space, descriptor table, credentials, signal dispositions.</summary>
-public sealed class GuestProcess
-{
+    /// <summary>Thread id within the realm.</summary>
+    public required int Tid { get; init; }
+
+    /// <summary>The host thread that runs this guest thread; null until it has started.</summary>
+    public HostThread? HostThread { get; internal set; }
+
+    /// <summary>The address space's window: guest addresses are offsets in it.</summary>
+    public MemoryWindow Window => Process.Memory.Window;
+
+    /// <summary>
+    /// A host syscall that may block. A signal for this thread ends it with -<see cref="Errno.ERESTARTSYS"/>: return that from the handler
+    /// where Linux restarts the call (read, write, accept, wait, futex...), or -<see cref="Errno.ERESTARTNOHAND"/> where it does not (poll, epoll_wait,
+    /// select, nanosleep). The loop turns both into EINTR or a restart; never return a bare EINTR, for a kick may be spurious.
+    /// </summary>
+    public long Block(long number, long a0 = 0, long a1 = 0, long a2 = 0, long a3 = 0, long a4 = 0, long a5 = 0)
+    {
+        long result = HostThread!.BlockingSyscall(number, a0, a1, a2, a3, a4, a5);
+        return result == -Errno.EINTR ? -Errno.ERESTARTSYS : result;
+    }
+
+    /// <summary>
+    /// The absolute CLOCK_MONOTONIC time in nanoseconds at which a relative timeout of the current syscall ends. A restarted syscall gets
+    /// the deadline of its first attempt, so timeouts do not grow with spurious kicks. <see cref="long.MaxValue"/> for none.
+    /// </summary>
+    public long Deadline(long timeoutNanoseconds)
+    {
+        if (timeoutNanoseconds < 0 || timeoutNanoseconds == long.MaxValue) return long.MaxValue;
+        if (_restartDeadline != 0) return _restartDeadline;
+        long now = MonotonicNow();
+        return _restartDeadline = timeoutNanoseconds > long.MaxValue - 1 - now ? long.MaxValue - 1 : Math.Max(1, now + timeoutNanoseconds);
+    }
+
+    /// <summary>CLOCK_MONOTONIC in nanoseconds.</summary>
+    public static long MonotonicNow() => (long)(System.Diagnostics.Stopwatch.GetTimestamp() * (1e9 / System.Diagnostics.Stopwatch.Frequency));
+
+    private long _restartDeadline;
 }

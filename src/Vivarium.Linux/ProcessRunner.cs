@@ -1,0 +1,14 @@
+namespace Vivarium.Linux;
+
+/// <summary>Runs one guest program to its end: what <c>viv run</c> calls.</summary>
+public static class ProcessRunner
+{
+    /// <summary>Runs the program in a realm of its own and waits for it.</summary>
+    /// <returns>The shell's exit status: the guest's code, 128+n after signal n, 126 where the program cannot be executed, 127 where it
+    /// does not exist.</returns>
+    public static int Run(RunOptions options)
+    {
+        using var realm = new Realm(options);
+        return realm.RunInitial(options);
+    }
+}

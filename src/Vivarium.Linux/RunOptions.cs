@@ -1,0 +1,44 @@
+namespace Vivarium.Linux;
+
+/// <summary>What executes guest instructions.</summary>
+public enum ExecutorKind
+{
+    /// <summary>The reference interpreter: slow, exact, simple.</summary>
+    Interpreter,
+
+    /// <summary>Tier 1: translation to x86-64.</summary>
+    Translator,
+}
+
+/// <summary>A guest program to run and the world that it sees.</summary>
+public sealed record RunOptions
+{
+    /// <summary>Path of the program as the guest sees it (no search in PATH).</summary>
+    public required string Program { get; init; }
+
+    /// <summary>argv, argv[0] first.</summary>
+    public required IReadOnlyList<string> Arguments { get; init; }
+
+    /// <summary>Environment strings, each <c>NAME=VALUE</c>.</summary>
+    public IReadOnlyList<string> Environment { get; init; } = [];
+
+    /// <summary>Host directory that the guest sees as <c>/</c>; null shows the host's own tree.</summary>
+    public string? Root { get; init; }
+
+    /// <summary>Guest path of the initial working directory; null is the host's (without a root) or <c>/</c>.</summary>
+    public string? WorkingDirectory { get; init; }
+
+    /// <summary>Where the log of syscalls goes; null for none.</summary>
+    public TextWriter? Strace { get; init; }
+
+    public ExecutorKind Executor { get; init; } = ExecutorKind.Interpreter;
+
+    /// <summary>Print statistics of the run on stderr at the end.</summary>
+    public bool Stats { get; init; }
+
+    /// <summary>User (<c>uid[:gid]</c> or a name of the guest's /etc/passwd) that the guest believes to be; null is the host's user.</summary>
+    public string? User { get; init; }
+
+    /// <summary>Where one-line reports for people go; null is the process's stderr.</summary>
+    public TextWriter? Errors { get; init; }
+}
