@@ -1,0 +1,3 @@
+/* Single-precision matrix product. */
+#define REAL float
+#include "matmul.c"
