@@ -1,0 +1,162 @@
+namespace Vivarium.Translation.X86;
+
+// The arithmetic instructions by name: short forms of Alu, Shift and Bit.
+public sealed partial class Assembler
+{
+    public void Add(Gpr d, Gpr s) => Alu(AluOp.Add, Size.S64, d, s);
+    public void Add(Gpr d, Mem s) => Alu(AluOp.Add, Size.S64, d, s);
+    public void Add(Mem d, Gpr s) => Alu(AluOp.Add, Size.S64, d, s);
+    public void Add(Gpr d, int s) => Alu(AluOp.Add, Size.S64, d, s);
+    public void Add(Mem d, int s) => Alu(AluOp.Add, Size.S64, d, s);
+    public void Add32(Gpr d, Gpr s) => Alu(AluOp.Add, Size.S32, d, s);
+    public void Add32(Gpr d, Mem s) => Alu(AluOp.Add, Size.S32, d, s);
+    public void Add32(Mem d, Gpr s) => Alu(AluOp.Add, Size.S32, d, s);
+    public void Add32(Gpr d, int s) => Alu(AluOp.Add, Size.S32, d, s);
+    public void Add32(Mem d, int s) => Alu(AluOp.Add, Size.S32, d, s);
+
+    public void Or(Gpr d, Gpr s) => Alu(AluOp.Or, Size.S64, d, s);
+    public void Or(Gpr d, Mem s) => Alu(AluOp.Or, Size.S64, d, s);
+    public void Or(Mem d, Gpr s) => Alu(AluOp.Or, Size.S64, d, s);
+    public void Or(Gpr d, int s) => Alu(AluOp.Or, Size.S64, d, s);
+    public void Or(Mem d, int s) => Alu(AluOp.Or, Size.S64, d, s);
+    public void Or32(Gpr d, Gpr s) => Alu(AluOp.Or, Size.S32, d, s);
+    public void Or32(Gpr d, Mem s) => Alu(AluOp.Or, Size.S32, d, s);
+    public void Or32(Mem d, Gpr s) => Alu(AluOp.Or, Size.S32, d, s);
+    public void Or32(Gpr d, int s) => Alu(AluOp.Or, Size.S32, d, s);
+    public void Or32(Mem d, int s) => Alu(AluOp.Or, Size.S32, d, s);
+
+    public void Adc(Gpr d, Gpr s) => Alu(AluOp.Adc, Size.S64, d, s);
+    public void Adc(Gpr d, Mem s) => Alu(AluOp.Adc, Size.S64, d, s);
+    public void Adc(Mem d, Gpr s) => Alu(AluOp.Adc, Size.S64, d, s);
+    public void Adc(Gpr d, int s) => Alu(AluOp.Adc, Size.S64, d, s);
+    public void Adc(Mem d, int s) => Alu(AluOp.Adc, Size.S64, d, s);
+    public void Adc32(Gpr d, Gpr s) => Alu(AluOp.Adc, Size.S32, d, s);
+    public void Adc32(Gpr d, Mem s) => Alu(AluOp.Adc, Size.S32, d, s);
+    public void Adc32(Mem d, Gpr s) => Alu(AluOp.Adc, Size.S32, d, s);
+    public void Adc32(Gpr d, int s) => Alu(AluOp.Adc, Size.S32, d, s);
+    public void Adc32(Mem d, int s) => Alu(AluOp.Adc, Size.S32, d, s);
+
+    public void Sbb(Gpr d, Gpr s) => Alu(AluOp.Sbb, Size.S64, d, s);
+    public void Sbb(Gpr d, Mem s) => Alu(AluOp.Sbb, Size.S64, d, s);
+    public void Sbb(Mem d, Gpr s) => Alu(AluOp.Sbb, Size.S64, d, s);
+    public void Sbb(Gpr d, int s) => Alu(AluOp.Sbb, Size.S64, d, s);
+    public void Sbb(Mem d, int s) => Alu(AluOp.Sbb, Size.S64, d, s);
+    public void Sbb32(Gpr d, Gpr s) => Alu(AluOp.Sbb, Size.S32, d, s);
+    public void Sbb32(Gpr d, Mem s) => Alu(AluOp.Sbb, Size.S32, d, s);
+    public void Sbb32(Mem d, Gpr s) => Alu(AluOp.Sbb, Size.S32, d, s);
+    public void Sbb32(Gpr d, int s) => Alu(AluOp.Sbb, Size.S32, d, s);
+    public void Sbb32(Mem d, int s) => Alu(AluOp.Sbb, Size.S32, d, s);
+
+    public void And(Gpr d, Gpr s) => Alu(AluOp.And, Size.S64, d, s);
+    public void And(Gpr d, Mem s) => Alu(AluOp.And, Size.S64, d, s);
+    public void And(Mem d, Gpr s) => Alu(AluOp.And, Size.S64, d, s);
+    public void And(Gpr d, int s) => Alu(AluOp.And, Size.S64, d, s);
+    public void And(Mem d, int s) => Alu(AluOp.And, Size.S64, d, s);
+    public void And32(Gpr d, Gpr s) => Alu(AluOp.And, Size.S32, d, s);
+    public void And32(Gpr d, Mem s) => Alu(AluOp.And, Size.S32, d, s);
+    public void And32(Mem d, Gpr s) => Alu(AluOp.And, Size.S32, d, s);
+    public void And32(Gpr d, int s) => Alu(AluOp.And, Size.S32, d, s);
+    public void And32(Mem d, int s) => Alu(AluOp.And, Size.S32, d, s);
+
+    public void Sub(Gpr d, Gpr s) => Alu(AluOp.Sub, Size.S64, d, s);
+    public void Sub(Gpr d, Mem s) => Alu(AluOp.Sub, Size.S64, d, s);
+    public void Sub(Mem d, Gpr s) => Alu(AluOp.Sub, Size.S64, d, s);
+    public void Sub(Gpr d, int s) => Alu(AluOp.Sub, Size.S64, d, s);
+    public void Sub(Mem d, int s) => Alu(AluOp.Sub, Size.S64, d, s);
+    public void Sub32(Gpr d, Gpr s) => Alu(AluOp.Sub, Size.S32, d, s);
+    public void Sub32(Gpr d, Mem s) => Alu(AluOp.Sub, Size.S32, d, s);
+    public void Sub32(Mem d, Gpr s) => Alu(AluOp.Sub, Size.S32, d, s);
+    public void Sub32(Gpr d, int s) => Alu(AluOp.Sub, Size.S32, d, s);
+    public void Sub32(Mem d, int s) => Alu(AluOp.Sub, Size.S32, d, s);
+
+    public void Xor(Gpr d, Gpr s) => Alu(AluOp.Xor, Size.S64, d, s);
+    public void Xor(Gpr d, Mem s) => Alu(AluOp.Xor, Size.S64, d, s);
+    public void Xor(Mem d, Gpr s) => Alu(AluOp.Xor, Size.S64, d, s);
+    public void Xor(Gpr d, int s) => Alu(AluOp.Xor, Size.S64, d, s);
+    public void Xor(Mem d, int s) => Alu(AluOp.Xor, Size.S64, d, s);
+    public void Xor32(Gpr d, Gpr s) => Alu(AluOp.Xor, Size.S32, d, s);
+    public void Xor32(Gpr d, Mem s) => Alu(AluOp.Xor, Size.S32, d, s);
+    public void Xor32(Mem d, Gpr s) => Alu(AluOp.Xor, Size.S32, d, s);
+    public void Xor32(Gpr d, int s) => Alu(AluOp.Xor, Size.S32, d, s);
+    public void Xor32(Mem d, int s) => Alu(AluOp.Xor, Size.S32, d, s);
+
+    public void Cmp(Gpr d, Gpr s) => Alu(AluOp.Cmp, Size.S64, d, s);
+    public void Cmp(Gpr d, Mem s) => Alu(AluOp.Cmp, Size.S64, d, s);
+    public void Cmp(Mem d, Gpr s) => Alu(AluOp.Cmp, Size.S64, d, s);
+    public void Cmp(Gpr d, int s) => Alu(AluOp.Cmp, Size.S64, d, s);
+    public void Cmp(Mem d, int s) => Alu(AluOp.Cmp, Size.S64, d, s);
+    public void Cmp32(Gpr d, Gpr s) => Alu(AluOp.Cmp, Size.S32, d, s);
+    public void Cmp32(Gpr d, Mem s) => Alu(AluOp.Cmp, Size.S32, d, s);
+    public void Cmp32(Mem d, Gpr s) => Alu(AluOp.Cmp, Size.S32, d, s);
+    public void Cmp32(Gpr d, int s) => Alu(AluOp.Cmp, Size.S32, d, s);
+    public void Cmp32(Mem d, int s) => Alu(AluOp.Cmp, Size.S32, d, s);
+
+    public void Cmp16(Gpr d, Gpr s) => Alu(AluOp.Cmp, Size.S16, d, s);
+    public void Cmp16(Gpr d, int s) => Alu(AluOp.Cmp, Size.S16, d, s);
+    public void Cmp16(Mem d, int s) => Alu(AluOp.Cmp, Size.S16, d, s);
+    public void Cmp8(Gpr d, Gpr s) => Alu(AluOp.Cmp, Size.S8, d, s);
+    public void Cmp8(Gpr d, int s) => Alu(AluOp.Cmp, Size.S8, d, s);
+    public void Cmp8(Mem d, int s) => Alu(AluOp.Cmp, Size.S8, d, s);
+    public void And16(Gpr d, Gpr s) => Alu(AluOp.And, Size.S16, d, s);
+    public void And16(Gpr d, int s) => Alu(AluOp.And, Size.S16, d, s);
+    public void And16(Mem d, int s) => Alu(AluOp.And, Size.S16, d, s);
+    public void And8(Gpr d, Gpr s) => Alu(AluOp.And, Size.S8, d, s);
+    public void And8(Gpr d, int s) => Alu(AluOp.And, Size.S8, d, s);
+    public void And8(Mem d, int s) => Alu(AluOp.And, Size.S8, d, s);
+    public void Or16(Gpr d, Gpr s) => Alu(AluOp.Or, Size.S16, d, s);
+    public void Or16(Gpr d, int s) => Alu(AluOp.Or, Size.S16, d, s);
+    public void Or16(Mem d, int s) => Alu(AluOp.Or, Size.S16, d, s);
+    public void Or8(Gpr d, Gpr s) => Alu(AluOp.Or, Size.S8, d, s);
+    public void Or8(Gpr d, int s) => Alu(AluOp.Or, Size.S8, d, s);
+    public void Or8(Mem d, int s) => Alu(AluOp.Or, Size.S8, d, s);
+    public void Sub16(Gpr d, Gpr s) => Alu(AluOp.Sub, Size.S16, d, s);
+    public void Sub16(Gpr d, int s) => Alu(AluOp.Sub, Size.S16, d, s);
+    public void Sub16(Mem d, int s) => Alu(AluOp.Sub, Size.S16, d, s);
+    public void Sub8(Gpr d, Gpr s) => Alu(AluOp.Sub, Size.S8, d, s);
+    public void Sub8(Gpr d, int s) => Alu(AluOp.Sub, Size.S8, d, s);
+    public void Sub8(Mem d, int s) => Alu(AluOp.Sub, Size.S8, d, s);
+    public void Add16(Gpr d, Gpr s) => Alu(AluOp.Add, Size.S16, d, s);
+    public void Add16(Gpr d, int s) => Alu(AluOp.Add, Size.S16, d, s);
+    public void Add16(Mem d, int s) => Alu(AluOp.Add, Size.S16, d, s);
+    public void Add8(Gpr d, Gpr s) => Alu(AluOp.Add, Size.S8, d, s);
+    public void Add8(Gpr d, int s) => Alu(AluOp.Add, Size.S8, d, s);
+    public void Add8(Mem d, int s) => Alu(AluOp.Add, Size.S8, d, s);
+
+    public void Shl(Gpr d, int count) => Shift(ShiftOp.Shl, Size.S64, d, count);
+    public void ShlCl(Gpr d) => ShiftCl(ShiftOp.Shl, Size.S64, d);
+    public void Shl32(Gpr d, int count) => Shift(ShiftOp.Shl, Size.S32, d, count);
+    public void ShlCl32(Gpr d) => ShiftCl(ShiftOp.Shl, Size.S32, d);
+    public void Shr(Gpr d, int count) => Shift(ShiftOp.Shr, Size.S64, d, count);
+    public void ShrCl(Gpr d) => ShiftCl(ShiftOp.Shr, Size.S64, d);
+    public void Shr32(Gpr d, int count) => Shift(ShiftOp.Shr, Size.S32, d, count);
+    public void ShrCl32(Gpr d) => ShiftCl(ShiftOp.Shr, Size.S32, d);
+    public void Sar(Gpr d, int count) => Shift(ShiftOp.Sar, Size.S64, d, count);
+    public void SarCl(Gpr d) => ShiftCl(ShiftOp.Sar, Size.S64, d);
+    public void Sar32(Gpr d, int count) => Shift(ShiftOp.Sar, Size.S32, d, count);
+    public void SarCl32(Gpr d) => ShiftCl(ShiftOp.Sar, Size.S32, d);
+    public void Rol(Gpr d, int count) => Shift(ShiftOp.Rol, Size.S64, d, count);
+    public void RolCl(Gpr d) => ShiftCl(ShiftOp.Rol, Size.S64, d);
+    public void Rol32(Gpr d, int count) => Shift(ShiftOp.Rol, Size.S32, d, count);
+    public void RolCl32(Gpr d) => ShiftCl(ShiftOp.Rol, Size.S32, d);
+    public void Ror(Gpr d, int count) => Shift(ShiftOp.Ror, Size.S64, d, count);
+    public void RorCl(Gpr d) => ShiftCl(ShiftOp.Ror, Size.S64, d);
+    public void Ror32(Gpr d, int count) => Shift(ShiftOp.Ror, Size.S32, d, count);
+    public void RorCl32(Gpr d) => ShiftCl(ShiftOp.Ror, Size.S32, d);
+
+    public void Bt(Gpr d, Gpr index) => Bit(BitOp.Bt, Size.S64, d, index);
+    public void Bt(Gpr d, int index) => Bit(BitOp.Bt, Size.S64, d, index);
+    public void Bt32(Gpr d, Gpr index) => Bit(BitOp.Bt, Size.S32, d, index);
+    public void Bt32(Gpr d, int index) => Bit(BitOp.Bt, Size.S32, d, index);
+    public void Bts(Gpr d, Gpr index) => Bit(BitOp.Bts, Size.S64, d, index);
+    public void Bts(Gpr d, int index) => Bit(BitOp.Bts, Size.S64, d, index);
+    public void Bts32(Gpr d, Gpr index) => Bit(BitOp.Bts, Size.S32, d, index);
+    public void Bts32(Gpr d, int index) => Bit(BitOp.Bts, Size.S32, d, index);
+    public void Btr(Gpr d, Gpr index) => Bit(BitOp.Btr, Size.S64, d, index);
+    public void Btr(Gpr d, int index) => Bit(BitOp.Btr, Size.S64, d, index);
+    public void Btr32(Gpr d, Gpr index) => Bit(BitOp.Btr, Size.S32, d, index);
+    public void Btr32(Gpr d, int index) => Bit(BitOp.Btr, Size.S32, d, index);
+    public void Btc(Gpr d, Gpr index) => Bit(BitOp.Btc, Size.S64, d, index);
+    public void Btc(Gpr d, int index) => Bit(BitOp.Btc, Size.S64, d, index);
+    public void Btc32(Gpr d, Gpr index) => Bit(BitOp.Btc, Size.S32, d, index);
+    public void Btc32(Gpr d, int index) => Bit(BitOp.Btc, Size.S32, d, index);
+}
