@@ -129,8 +129,6 @@ public sealed unsafe class AssemblerTests : IDisposable
                         Size.S32 => immediate == (sbyte)immediate ? immediate : (uint)immediate,
                         _ => immediate,
                     };
-                    if (size is Size.S16 or Size.S32 && immediate < 0 && immediate == (sbyte)immediate)
-                        value = size == Size.S16 ? (ushort)immediate : (uint)immediate;
                     Expect($"{name} {Name(d, size)},{value}");
                     _asm.Alu(op, size, d, immediate);
                     Expect($"{name} {N(Mem.At(d, 4), bytes)},{value}");
@@ -238,7 +236,7 @@ public sealed unsafe class AssemblerTests : IDisposable
             {
                 Expect($"imul {N(d)},{N(Gpr.R9)},{immediate}");
                 _asm.Imul(d, Gpr.R9, immediate);
-                Expect($"imul {N32(d)},{N32(Gpr.Rsi)},{(uint)immediate}");
+                Expect($"imul {N32(d)},{N32(Gpr.Rsi)},{immediate}");
                 _asm.Imul32(d, Gpr.Rsi, immediate);
                 Expect($"test {N(d)},{immediate}");
                 _asm.Test(d, immediate);
