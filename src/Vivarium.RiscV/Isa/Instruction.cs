@@ -10,7 +10,7 @@ namespace Vivarium.RiscV.Isa;
 /// <param name="Length">2 or 4 bytes.</param>
 /// <param name="AqRl">Bit 1 aq, bit 0 rl (atomics); for fence: pred in bits 7..4, succ in bits 3..0.</param>
 /// <param name="Row">Index into the instruction table: the encoding that matched (compressed forms have their own rows).</param>
-/// <param name="Imm">Sign-extended immediate, shift amount, CSR number or zimm (CSR number in bits 11..0, zimm in Rs1).</param>
+/// <param name="Imm">Sign-extended immediate (lui, auipc: already shifted left by 12), shift amount, CSR number or zimm (CSR number in bits 11..0, zimm in Rs1).</param>
 /// <param name="Bits">The instruction's bits (16 or 32).</param>
 public readonly record struct Instruction(
     Opcode Opcode, byte Rd, byte Rs1, byte Rs2, byte Rs3, byte Rm, byte Length, byte AqRl, ushort Row, int Imm, uint Bits);

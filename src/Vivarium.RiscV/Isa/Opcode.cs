@@ -43,4 +43,7 @@ public enum Opcode : ushort
     CzeroEqz, CzeroNez,
     // Zicbom, Zicboz, Zicbop
     CboInval, CboClean, CboFlush, CboZero, PrefetchI, PrefetchR, PrefetchW,
+    // Privileged instructions (machine mode) go here, with their rows in InstructionTable.
+    /// <summary>How many opcodes there are; not an opcode.</summary>
+    Count,
 }
