@@ -1,0 +1,118 @@
+using System.Globalization;
+using Vivarium.Bench;
+
+// Times viv, the QEMUs and native code on the same jobs, interleaved: one round runs every column once, so that a drift of the machine's
+// speed hits all of them. bench/run prepares the binaries and the trees and calls this.
+var options = Options.Parse(args);
+var scratch = Directory.CreateTempSubdirectory("viv-bench").FullName;
+try
+{
+    var runners = Peers.Find(options.Viv, options.VivOptions, options.Qemu, scratch);
+    var rows = new List<Row>();
+    if (options.Suites.Contains("kernels")) rows.AddRange(Suite.Kernels(options.Bin));
+    if (options.Suites.Contains("start-up")) rows.AddRange(Suite.StartUp(options.Samples, options.Bin, options.Tree));
+    if (options.Suites.Contains("programs"))
+    {
+        if (options.Tree is null || options.NativeTree is null) Console.Error.WriteLine("viv-bench: the programs need --tree and --native-tree: skipped");
+        else rows.AddRange(Suite.Programs(options.Tree, options.NativeTree));
+    }
+    rows = rows.Where(r => options.Filter is null || r.Name.Contains(options.Filter, StringComparison.Ordinal)).ToList();
+    var results = new List<Result>();
+    for (var i = 0; i < rows.Count; i++)
+    {
+        Console.Error.Write($"\r\x1b[K[{i + 1}/{rows.Count}] {rows[i].Group}: {rows[i].Name}");
+        results.Add(Measure(rows[i], runners, options.Runs, scratch));
+    }
+    Console.Error.Write("\r\x1b[K");
+    Report.Table(results, runners);
+    var cpu = File.ReadLines("/proc/cpuinfo").FirstOrDefault(l => l.StartsWith("model name", StringComparison.Ordinal))?.Split(": ")[1] ?? "?";
+    Directory.CreateDirectory(options.Out);
+    Report.Json(results, runners, Path.Combine(options.Out, "results.json"), $"{cpu}, {Environment.ProcessorCount} CPUs, {options.Runs} runs");
+    Report.Chart(results, runners, Path.Combine(options.Out, "results.svg"));
+    Console.WriteLine($"{options.Runs} runs of each, medians of wall time; {cpu}, {Environment.ProcessorCount} CPUs. JSON and chart in {options.Out}");
+    return results.Any(r => r.Failures.Count > 0) ? 1 : 0;
+}
+finally
+{
+    Directory.Delete(scratch, true);
+}
+
+static Result Measure(Row row, List<Runner> runners, int runs, string scratch)
+{
+    var columns = new List<(string Name, IReadOnlyList<string> Command, bool Native)>();
+    if (row.Native is not null) columns.Add(("native", row.Native, true));
+    foreach (var r in runners) columns.Add((r.Name, r.Wrap(row.Root, row.Guest), false));
+    var samples = columns.ToDictionary(c => c.Name, _ => new List<Sample>());
+    var failures = new List<string>();
+    string? expected = null;
+    for (var round = 0; round <= runs; round++) // round 0 warms up and checks
+        foreach (var (name, command, native) in columns)
+        {
+            if (failures.Any(f => f.StartsWith($"{row.Name}: {name}:", StringComparison.Ordinal))) continue;
+            var s = TimedProcess.Run(command, null, native ? row.Environment : null, scratch);
+            if (s.ExitCode != 0)
+            {
+                var error = TimedProcess.StandardError(scratch).Split('\n')[0];
+                failures.Add(string.Create(CultureInfo.InvariantCulture, $"{row.Name}: {name}: exit status {s.ExitCode}: {error}"));
+                continue;
+            }
+            if (row.SameOutput || !native)
+            {
+                if (row.SameOutput || round == 0) expected ??= s.Output;
+                if (row.SameOutput && s.Output != expected) { failures.Add($"{row.Name}: {name}: output differs from {columns[0].Name}'s"); continue; }
+            }
+            if (round > 0) samples[name].Add(s);
+        }
+    Cell? Cell(string name) => samples.TryGetValue(name, out var list) && list.Count > 0
+        ? new Cell(Median(list.Select(s => s.WallSeconds)), list.Min(s => s.WallSeconds), list.Max(s => s.WallSeconds), Median(list.Select(s => s.CpuSeconds)), list.Max(s => s.PeakKiB))
+        : null;
+    return new Result(row, Cell("native"), runners.ToDictionary(r => r.Name, r => Cell(r.Name)), failures);
+}
+
+static double Median(IEnumerable<double> values)
+{
+    var sorted = values.Order().ToArray();
+    return sorted.Length % 2 == 1 ? sorted[sorted.Length / 2] : (sorted[sorted.Length / 2 - 1] + sorted[sorted.Length / 2]) / 2;
+}
+
+/// <summary>Command-line options; bench/run passes them all.</summary>
+internal sealed record Options
+{
+    public string Viv { get; init; } = "viv";
+    public List<string> VivOptions { get; } = [];
+    public string? Qemu { get; init; }
+    public string Bin { get; init; } = "bench/out/bin";
+    public string Samples { get; init; } = "samples/bin";
+    public string? Tree { get; init; }
+    public string? NativeTree { get; init; }
+    public string Out { get; init; } = "bench/out";
+    public int Runs { get; init; } = 5;
+    public string? Filter { get; init; }
+    public HashSet<string> Suites { get; } = [];
+
+    public static Options Parse(string[] args)
+    {
+        var o = new Options();
+        for (var i = 0; i < args.Length; i++)
+        {
+            string Value() => i + 1 < args.Length ? args[++i] : throw new ArgumentException($"{args[i]} needs a value");
+            switch (args[i])
+            {
+                case "--viv": o = o with { Viv = Value() }; break;
+                case "--viv-option": o.VivOptions.Add(Value()); break;
+                case "--qemu": o = o with { Qemu = Value() }; break;
+                case "--bin": o = o with { Bin = Value() }; break;
+                case "--samples": o = o with { Samples = Value() }; break;
+                case "--tree": o = o with { Tree = Value() }; break;
+                case "--native-tree": o = o with { NativeTree = Value() }; break;
+                case "--out": o = o with { Out = Value() }; break;
+                case "--runs": o = o with { Runs = int.Parse(Value(), CultureInfo.InvariantCulture) }; break;
+                case "--filter": o = o with { Filter = Value() }; break;
+                case "--suite": o.Suites.Add(Value()); break;
+                default: throw new ArgumentException($"unknown option {args[i]}");
+            }
+        }
+        if (o.Suites.Count == 0) o.Suites.UnionWith(["kernels", "start-up", "programs"]);
+        return o;
+    }
+}

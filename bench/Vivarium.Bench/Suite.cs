@@ -1,0 +1,63 @@
+namespace Vivarium.Bench;
+
+/// <summary>One line of the table: the same job, natively and in guests.</summary>
+/// <param name="Group">Rows of a group share a geometric mean.</param>
+/// <param name="Name">Row name.</param>
+/// <param name="Native">Command on the host, or null where there is none.</param>
+/// <param name="Guest">The riscv64 program and its arguments (paths as the guest sees them).</param>
+/// <param name="Root">Guest root file system, or null for a static program.</param>
+/// <param name="Environment">Extra environment of the native command.</param>
+/// <param name="SameOutput">Whether native and guest must print the same.</param>
+internal sealed record Row(string Group, string Name, IReadOnlyList<string>? Native, IReadOnlyList<string> Guest, string? Root = null,
+    IReadOnlyDictionary<string, string>? Environment = null, bool SameOutput = true);
+
+/// <summary>The suites' rows.</summary>
+internal static class Suite
+{
+    private static readonly string[] Integer = ["sieve", "sha256", "qsort", "switchvm", "hashmap", "lz", "json", "regex", "bigint", "fib", "strings", "mix", "nqueens", "crc32", "dijkstra"];
+    private static readonly string[] Floating = ["nbody", "spectral", "mandelbrot", "matmul", "matmulf", "fft", "lu", "raytrace"];
+    private static readonly string[] Memory = ["stream", "chase"];
+    private static readonly string[] Threads = ["threads"];
+
+    public static IEnumerable<Row> Kernels(string bin)
+    {
+        foreach (var (group, names) in new[] { ("integer", Integer), ("floating point", Floating), ("memory", Memory), ("threads", Threads) })
+            foreach (var name in names)
+                yield return new Row(group, name, [Path.Combine(bin, "native", name)], [Path.Combine(bin, "riscv64", name)]);
+    }
+
+    public static IEnumerable<Row> StartUp(string samples, string bin, string? tree)
+    {
+        yield return new Row("start-up", "static hello", [Path.Combine(bin, "native", "hello")], [Path.Combine(samples, "hello")], SameOutput: false);
+        if (tree is not null)
+        {
+            yield return new Row("start-up", "dynamic true", ["/bin/true"], ["/usr/bin/true"], tree);
+            yield return new Row("start-up", "python3 -c pass", null, ["/usr/bin/python3", "-S", "-c", "pass"], tree);
+        }
+    }
+
+    /// <summary>Programs of Debian packages; the job files stand in <c>/bench-jobs</c> of both trees.</summary>
+    public static IEnumerable<Row> Programs(string tree, string nativeTree)
+    {
+        Row Make(string name, string program, string[] arguments, bool same = true, string? nativeProgram = null)
+        {
+            var lib = Path.Combine(nativeTree, "usr/lib/x86_64-linux-gnu");
+            var native = new List<string>
+            {
+                Path.Combine(lib, "ld-linux-x86-64.so.2"), "--library-path", $"{lib}:{lib}/perl/5.40", "--argv0", program, nativeTree + (nativeProgram ?? program),
+            };
+            native.AddRange(arguments.Select(a => a.Replace("/bench-jobs", nativeTree + "/bench-jobs")));
+            var environment = new Dictionary<string, string> { ["PYTHONHOME"] = nativeTree + "/usr" };
+            return new Row("programs", name, native, [program, .. arguments], tree, environment, same);
+        }
+
+        yield return Make("python3", "/usr/bin/python3", ["-S", "/bench-jobs/job.py"]);
+        yield return Make("sqlite3", "/usr/bin/sqlite3", [":memory:", ".read /bench-jobs/job.sql"]);
+        yield return Make("xz", "/usr/bin/xz", ["-k", "-c", "-3", "-T1", "/bench-jobs/text"], same: false);
+        yield return Make("openssl", "/usr/bin/openssl", ["dgst", "-blake2s256", "/bench-jobs/big"], same: false);
+        yield return Make("gcc (cc1 -O2)", "/usr/libexec/gcc/riscv64-linux-gnu/14/cc1", ["-quiet", "-O2", "-fpreprocessed", "/bench-jobs/job.i", "-o", "/dev/null"], same: false,
+            nativeProgram: "/usr/libexec/gcc/x86_64-linux-gnu/14/cc1");
+        yield return Make("perl", "/usr/bin/perl", ["/bench-jobs/job.pl"]);
+        yield return Make("lua", "/usr/bin/lua5.4", ["/bench-jobs/job.lua"]);
+    }
+}
