@@ -1,3 +1,6 @@
+using System.Runtime.InteropServices;
+using static Vivarium.Host.LinuxConstants;
+
 namespace Vivarium.Host;
 
 /// <summary>A host thread that can be kicked: out of a blocking host syscall, and out of emitted code.</summary>
@@ -6,22 +9,70 @@ namespace Vivarium.Host;
 /// interruptible stub it rewinds to the EINTR exit (no lost wake-up); inside a registered code region it redirects to the region's kick
 /// stub (see <see cref="FaultHandler"/>); elsewhere it does nothing, so who kicks sets a flag first.
 /// </remarks>
-public sealed class HostThread
+public sealed unsafe class HostThread
 {
+    [ThreadStatic] private static HostThread? t_current;
+    private static readonly long ProcessId = HostSyscall.InvokeFast(SysGetpid);
+
+    // SAFETY: native memory that the interruptible stub polls. It lives as long as this object, and both who kicks and the thread
+    // that polls hold the object meanwhile (GC.KeepAlive), so a late kick never writes to freed memory.
+    private readonly int* _kicked;
+
+    private HostThread()
+    {
+        FaultHandler.EnsureInstalled();
+        _kicked = (int*)NativeMemory.AllocZeroed(sizeof(int));
+        Id = (int)HostSyscall.InvokeFast(SysGettid);
+        // Whoever started this process may have left the kick signal blocked.
+        const int unblock = 1;
+        var mask = 1UL << (FaultHandler.KickSignal - 1);
+        HostSyscall.InvokeFast(SysRtSigprocmask, unblock, (long)&mask, 0, sizeof(ulong));
+    }
+
+    ~HostThread() => NativeMemory.Free(_kicked);
+
     /// <summary>The calling thread's object; made (and the handlers installed) at first use.</summary>
-    public static HostThread Current => throw new NotImplementedException();
+    public static HostThread Current => t_current ??= new HostThread();
 
     /// <summary>Host thread id (gettid).</summary>
     public int Id { get; }
 
+    /// <summary>Whether a kick is pending for the next <see cref="BlockingSyscall"/>.</summary>
+    public bool IsKicked
+    {
+        get
+        {
+            var kicked = Volatile.Read(ref *_kicked) != 0;
+            GC.KeepAlive(this);
+            return kicked;
+        }
+    }
+
     /// <summary>Interrupts this thread. Sticky for <see cref="BlockingSyscall"/>: a kick that comes between blocking calls makes the next
-    /// one return -EINTR at once, until <see cref="ClearKick"/>.</summary>
-    public void Kick() => throw new NotImplementedException();
+    /// one return -EINTR at once, until <see cref="ClearKick"/>. Harmless when the thread has ended.</summary>
+    public void Kick()
+    {
+        Interlocked.Exchange(ref *_kicked, 1);
+        // The id of an ended thread is gone (ESRCH) or another thread's of this process, which then sees a spurious kick: allowed.
+        HostSyscall.InvokeFast(SysTgkill, ProcessId, Id, FaultHandler.KickSignal);
+        GC.KeepAlive(this);
+    }
 
     /// <summary>Forgets a pending kick. Only from the thread itself.</summary>
-    public void ClearKick() => throw new NotImplementedException();
+    public void ClearKick()
+    {
+        Interlocked.Exchange(ref *_kicked, 0);
+        GC.KeepAlive(this);
+    }
 
-    /// <summary>A raw host syscall that a kick interrupts without a race; returns the kernel's result or negative errno (-4 EINTR).
-    /// Only from the thread itself. The GC is not held up while it blocks.</summary>
-    public long BlockingSyscall(long number, long a0 = 0, long a1 = 0, long a2 = 0, long a3 = 0, long a4 = 0, long a5 = 0) => throw new NotImplementedException();
+    /// <summary>A raw host syscall that a kick interrupts without a race; returns the kernel's result or negative errno (-4 EINTR; other
+    /// host signals may cause one as well). Only from the thread itself. The GC is not held up while it blocks.</summary>
+    public long BlockingSyscall(long number, long a0 = 0, long a1 = 0, long a2 = 0, long a3 = 0, long a4 = 0, long a5 = 0)
+    {
+        // SAFETY: the stub has exactly this signature and _kicked outlives the call.
+        var result = ((delegate* unmanaged<int*, long, long, long, long, long, long, long, long>)StubPage.Syscalls.Interruptible)(
+            _kicked, number, a0, a1, a2, a3, a4, a5);
+        GC.KeepAlive(this);
+        return result;
+    }
 }

@@ -1,75 +1,174 @@
-namespace Vivarium.Host;
+using static Vivarium.Host.LinuxConstants;
 
-/// <summary>What may be done with mapped memory; values are the kernel's PROT_* bits.</summary>
-[Flags]
-public enum Protection
-{
-    None = 0,
-    Read = 1,
-    Write = 2,
-    Execute = 4,
-}
+namespace Vivarium.Host;
 
 /// <summary>
 /// A reserved range of host addresses in which somebody else's memory lives, addressed by offset. Nothing here dereferences the
 /// contents from C#: every access goes through emitted copy stubs with fault fix-up or through host syscalls (which answer EFAULT), so an
 /// unmapped or protected page is a <c>false</c>, never a crash.
 /// </summary>
-/// <remarks>Thread-safe; what concurrent remapping does to a concurrent access is what the hardware would do.</remarks>
-public sealed class MemoryWindow : IDisposable
+/// <remarks>
+/// Thread-safe; what concurrent remapping does to a concurrent access is what the hardware would do. Only <see cref="Dispose"/> must
+/// come after everything else. This file maps and unmaps; <c>MemoryWindow.Access.cs</c> and <c>MemoryWindow.Bulk.cs</c> load, store and copy.
+/// </remarks>
+public sealed unsafe partial class MemoryWindow : IDisposable
 {
-    /// <summary>Reserves <paramref name="size"/> bytes (multiple of 4096) with inaccessible guard space on both sides.</summary>
+    /// <summary>Inaccessible bytes on each side, so that emitted code may add a 32-bit displacement to a checked offset.</summary>
+    public const ulong GuardSize = 4UL << 30;
+
+    private const ulong HugePageSize = 2UL << 20;
+
+    // Only one Move at a time, so that two of them cannot use the same scratch address.
+    private readonly Lock _moving = new();
+    private readonly ulong _base;
+    private readonly ulong _size;
+    private readonly ulong _reservation;
+    private readonly ulong _reservationSize;
+    private readonly CopyStubs _stubs;
+    private bool _disposed;
+
+    private MemoryWindow(ulong start, ulong size, ulong reservation, ulong reservationSize)
+    {
+        (_base, _size, _reservation, _reservationSize) = (start, size, reservation, reservationSize);
+        _stubs = StubPage.Copy;
+    }
+
+    /// <summary>Reserves <paramref name="size"/> bytes (multiple of 4096) with inaccessible guard space on both sides. The base is
+    /// 2 MiB aligned, so that huge pages line up with offsets.</summary>
     /// <exception cref="OutOfMemoryException">The host has no such range left.</exception>
-    public static MemoryWindow Reserve(ulong size) => throw new NotImplementedException();
+    public static MemoryWindow Reserve(ulong size)
+    {
+        if (size == 0 || size % PageSize != 0 || size > 1UL << 46)
+            throw new ArgumentOutOfRangeException(nameof(size), size, "must be a multiple of 4096 up to 64 TiB");
+        FaultHandler.EnsureInstalled();
+        var reservation = size + 2 * GuardSize + HugePageSize;
+        var start = HostSyscall.Invoke(SysMmap, 0, (long)reservation, 0, MapPrivate | LinuxConstants.MapAnonymous | MapNoReserve, -1, 0);
+        if (start < 0) throw new OutOfMemoryException($"cannot reserve {size >> 20} MiB of address space for a memory window: errno {-start}");
+        var first = ((ulong)start + GuardSize + HugePageSize - 1) & ~(HugePageSize - 1);
+        return new MemoryWindow(first, size, (ulong)start, reservation);
+    }
 
     /// <summary>Bytes in the window; offsets are 0..Size-1.</summary>
-    public ulong Size { get; }
+    public ulong Size => _size;
 
     /// <summary>Host address of offset 0. For emitted code only.</summary>
-    public ulong HostBase { get; }
+    public ulong HostBase => _base;
+
+    /// <summary>The host address of a range, checked against the bounds only. Only to be passed to a host syscall, which answers EFAULT
+    /// where the memory is not accessible.</summary>
+    /// <returns>False where the range is not wholly inside the window.</returns>
+    public bool TryGetHostAddress(ulong offset, ulong length, out long address)
+    {
+        address = (long)(_base + offset);
+        if (offset <= _size && length <= _size - offset) return true;
+        address = 0;
+        return false;
+    }
 
     // Mapping. Offsets and lengths are page multiples; the result is 0 or a negative errno.
-    public int MapAnonymous(ulong offset, ulong length, Protection protection, bool shared = false) => throw new NotImplementedException();
-    public int MapFile(ulong offset, ulong length, Protection protection, int fileDescriptor, ulong fileOffset, bool shared) => throw new NotImplementedException();
+
+    /// <summary>Maps zeroes over the range; <paramref name="noReserve"/> (MAP_NORESERVE) does not count them against the host's commit limit.</summary>
+    public int MapAnonymous(ulong offset, ulong length, Protection protection, bool shared = false, bool noReserve = false) =>
+        Map(offset, length, protection, (shared ? MapShared : MapPrivate) | LinuxConstants.MapAnonymous | (noReserve ? MapNoReserve : 0), -1, 0);
+
+    /// <summary>Maps a file over the range. Pages beyond the file's end fault with SIGBUS.</summary>
+    public int MapFile(ulong offset, ulong length, Protection protection, int fileDescriptor, ulong fileOffset, bool shared) =>
+        Map(offset, length, protection, shared ? MapShared : MapPrivate, fileDescriptor, fileOffset);
+
+    private int Map(ulong offset, ulong length, Protection protection, int flags, int fileDescriptor, ulong fileOffset)
+    {
+        if (length == 0) return -EInval;
+        var check = CheckRange(offset, length);
+        if (check != 0) return check;
+        var result = HostSyscall.Invoke(SysMmap, (long)(_base + offset), (long)length, HostProtection(protection), flags | MapFixed,
+            fileDescriptor, (long)fileOffset);
+        return result < 0 ? (int)result : 0;
+    }
 
     /// <summary>Gives the range back to the reservation: inaccessible, contents dropped.</summary>
-    public int Unmap(ulong offset, ulong length) => throw new NotImplementedException();
-    public int Protect(ulong offset, ulong length, Protection protection) => throw new NotImplementedException();
+    public int Unmap(ulong offset, ulong length) =>
+        Map(offset, length, Protection.None, MapPrivate | LinuxConstants.MapAnonymous | MapNoReserve, -1, 0);
+
+    /// <summary>mprotect. The caller knows what is mapped: on reserved pages this would map zeroes.</summary>
+    public int Protect(ulong offset, ulong length, Protection protection)
+    {
+        var check = CheckRange(offset, length);
+        return check != 0 ? check : (int)HostSyscall.Invoke(SysMprotect, (long)(_base + offset), (long)length, HostProtection(protection));
+    }
+
     /// <summary>madvise with the kernel's advice number.</summary>
-    public int Advise(ulong offset, ulong length, int advice) => throw new NotImplementedException();
-    public int Sync(ulong offset, ulong length, int flags) => throw new NotImplementedException();
+    public int Advise(ulong offset, ulong length, int advice)
+    {
+        var check = CheckRange(offset, length);
+        return check != 0 ? check : (int)HostSyscall.Invoke(SysMadvise, (long)(_base + offset), (long)length, advice);
+    }
 
-    /// <summary>Moves mapped pages (mremap MAYMOVE|FIXED); the old range returns to the reservation.</summary>
-    public int Move(ulong offset, ulong length, ulong newOffset, ulong newLength) => throw new NotImplementedException();
+    /// <summary>msync with the kernel's flags. May wait for the disk; the GC is not held up.</summary>
+    public int Sync(ulong offset, ulong length, int flags)
+    {
+        var check = CheckRange(offset, length);
+        return check != 0 ? check : (int)HostSyscall.Invoke(SysMsync, (long)(_base + offset), (long)length, flags);
+    }
 
-    // Access. Offsets are any 64-bit number: outside the window is a fault like any other.
-    public bool TryLoad8(ulong offset, out byte value) => throw new NotImplementedException();
-    public bool TryLoad16(ulong offset, out ushort value) => throw new NotImplementedException();
-    public bool TryLoad32(ulong offset, out uint value) => throw new NotImplementedException();
-    public bool TryLoad64(ulong offset, out ulong value) => throw new NotImplementedException();
-    public bool TryStore8(ulong offset, byte value) => throw new NotImplementedException();
-    public bool TryStore16(ulong offset, ushort value) => throw new NotImplementedException();
-    public bool TryStore32(ulong offset, uint value) => throw new NotImplementedException();
-    public bool TryStore64(ulong offset, ulong value) => throw new NotImplementedException();
+    /// <summary>Moves mapped pages of one mapping (mremap MAYMOVE|FIXED) and resizes it; the old range returns to the reservation and
+    /// what was at the new one is replaced. The ranges must not overlap (-EINVAL): growing or shrinking in place is mapping or unmapping the tail.</summary>
+    public int Move(ulong offset, ulong length, ulong newOffset, ulong newLength)
+    {
+        if (length == 0 || newLength == 0) return -EInval;
+        var check = CheckRange(offset, length);
+        if (check == 0) check = CheckRange(newOffset, newLength);
+        if (check != 0) return check;
+        if (offset < newOffset + newLength && newOffset < offset + length) return -EInval;
+        lock (_moving)
+        {
+            // A plain mremap would leave a hole in the window that any other mmap of this process could land in; DONTUNMAP leaves the
+            // (emptied) mapping behind until the reservation covers it.
+            var moved = newLength <= length
+                ? Remap(_base + offset, newLength, newLength, MremapDontUnmap, _base + newOffset)
+                : MoveAndGrow(_base + offset, length, _base + newOffset, newLength);
+            if (moved == -EInval) // mappings and kernels that cannot DONTUNMAP: the hole lasts until the next line
+                moved = Remap(_base + offset, length, newLength, 0, _base + newOffset);
+            return moved < 0 ? (int)moved : Unmap(offset, length);
+        }
+    }
 
-    /// <summary>Sequentially consistent compare-and-exchange; <paramref name="observed"/> is the old value. The offset must be
-    /// naturally aligned (the caller checks; misaligned split locks still work but are slow).</summary>
-    public bool TryCompareExchange32(ulong offset, uint expected, uint desired, out uint observed) => throw new NotImplementedException();
-    public bool TryCompareExchange64(ulong offset, ulong expected, ulong desired, out ulong observed) => throw new NotImplementedException();
-    public bool TryCompareExchange128(ulong offset, UInt128 expected, UInt128 desired, out UInt128 observed) => throw new NotImplementedException();
+    /// <summary>DONTUNMAP cannot resize, so pages that grow go through a scratch range outside the window.</summary>
+    private static long MoveAndGrow(ulong from, ulong length, ulong to, ulong newLength)
+    {
+        var scratch = HostSyscall.Invoke(SysMmap, 0, (long)length, 0, MapPrivate | LinuxConstants.MapAnonymous | MapNoReserve, -1, 0);
+        if (scratch < 0) return scratch;
+        var moved = Remap(from, length, length, MremapDontUnmap, (ulong)scratch);
+        if (moved >= 0)
+        {
+            moved = Remap((ulong)scratch, length, newLength, 0, to);
+            if (moved >= 0) return moved;
+            Remap((ulong)scratch, length, length, 0, from); // no memory to grow: put it back
+            return moved;
+        }
+        HostSyscall.Invoke(SysMunmap, scratch, (long)length);
+        return moved;
+    }
 
-    /// <summary>Copies out of the window; returns the bytes copied, less than asked where a fault stopped it.</summary>
-    public int Read(ulong offset, Span<byte> destination) => throw new NotImplementedException();
+    private static long Remap(ulong from, ulong length, ulong newLength, int flags, ulong to) =>
+        HostSyscall.Invoke(SysMremap, (long)from, (long)length, (long)newLength, MremapMayMove | MremapFixed | flags, (long)to);
 
-    /// <summary>Copies into the window; returns the bytes copied.</summary>
-    public int Write(ulong offset, ReadOnlySpan<byte> source) => throw new NotImplementedException();
+    /// <summary>Releases the whole range. Nothing may use the window afterwards.</summary>
+    public void Dispose()
+    {
+        if (_disposed) return;
+        _disposed = true;
+        HostSyscall.Invoke(SysMunmap, (long)_reservation, (long)_reservationSize);
+    }
 
-    /// <summary>Fills with zero; returns the bytes done.</summary>
-    public ulong Clear(ulong offset, ulong length) => throw new NotImplementedException();
+    private int CheckRange(ulong offset, ulong length)
+    {
+        if (((offset | length) & (PageSize - 1)) != 0) return -EInval;
+        return offset <= _size && length <= _size - offset ? 0 : -ENoMem;
+    }
 
-    /// <summary>Length of the NUL-terminated string at <paramref name="offset"/> copied (without NUL) into the buffer; -14 (EFAULT) where
-    /// memory faults, -36 (ENAMETOOLONG) where the buffer is full first.</summary>
-    public int ReadCString(ulong offset, Span<byte> buffer) => throw new NotImplementedException();
-
-    public void Dispose() { }
+    private static int HostProtection(Protection protection)
+    {
+        var host = (int)protection & (ProtRead | ProtWrite);
+        return (protection & Protection.Execute) != 0 ? host | ProtRead : host;
+    }
 }

@@ -1,0 +1,2 @@
+// Signal handlers and the region table are process-wide.
+[assembly: CollectionBehavior(DisableTestParallelization = true)]
