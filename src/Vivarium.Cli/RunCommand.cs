@@ -1,0 +1,152 @@
+using Microsoft.Win32.SafeHandles;
+using Vivarium.Images;
+using Vivarium.Linux;
+using Vivarium.Linux.Vfs;
+
+namespace Vivarium.Cli;
+
+/// <summary><c>viv run</c>: makes the world of one guest program out of the command line, and runs it.</summary>
+internal static class RunCommand
+{
+    private const string DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+    public static int Run(ReadOnlySpan<string> arguments)
+    {
+        var request = new RunRequest();
+        if (RunCommandLine.Parse(arguments, request) is { } problem)
+            return Report.Failure(ExitCodes.RunFailed, problem);
+
+        RunnableImage? image = null;
+        TextWriter? strace = null;
+        try
+        {
+            if (request.Image is not null)
+                image = ImageStore.Open(request.Store).Prepare(request.Image);
+            if (request.Strace)
+                strace = OpenStrace(request.StraceFile);
+            return RunIn(request, image, strace);
+        }
+        catch (ImageException e)
+        {
+            return Report.Failure(ExitCodes.RunFailed, e.Message);
+        }
+        catch (CommandException e)
+        {
+            return Report.Failure(e.ExitCode, e.Message);
+        }
+        finally
+        {
+            if (request.StraceFile is not null)
+                strace?.Dispose();
+            image?.Dispose();
+        }
+    }
+
+    private static int RunIn(RunRequest request, RunnableImage? image, TextWriter? strace)
+    {
+        string? root = image?.Root ?? request.Root;
+        if (request.Root is not null && !Directory.Exists(request.Root))
+            throw new CommandException(ExitCodes.RunFailed, $"cannot use '{request.Root}' as a root: {(File.Exists(request.Root) ? "not a directory" : "no such directory")}");
+
+        string[] command = WithImageCommand(request.Command, image);
+        string? workingDirectory = request.WorkingDirectory ?? (image?.Config.WorkingDir is { Length: > 0 } directory ? directory : null);
+        var environment = GuestEnvironment(request, image, hasRoot: root is not null);
+        string program = command[0];
+        if (!program.Contains('/'))
+        {
+            program = Search(program, environment.GetValueOrDefault("PATH", DefaultPath), root, workingDirectory)
+                ?? throw new CommandException(ExitCodes.NotFound, $"cannot run '{command[0]}': not found in the guest's PATH");
+        }
+
+        var options = new RunOptions
+        {
+            Program = program,
+            Arguments = command,
+            Environment = [.. environment.Select(pair => pair.Key + "=" + pair.Value)],
+            Root = root,
+            WorkingDirectory = workingDirectory,
+            Strace = strace,
+            Stats = request.Stats,
+            User = request.User ?? (image?.Config.User is { Length: > 0 } user ? user : null),
+            Errors = Report.Errors,
+        };
+        if (request.Executor is { } executor)
+            options = options with { Executor = executor };
+        return ProcessRunner.Run(options);
+    }
+
+    /// <summary>As containers do: the entry point with the given arguments, or with the image's own command.</summary>
+    private static string[] WithImageCommand(string[] given, RunnableImage? image)
+    {
+        if (image is null)
+            return given;
+        string[] entrypoint = [.. image.Config.Entrypoint ?? []];
+        string[] command = [.. entrypoint, .. given.Length > 0 ? given : image.Config.Cmd ?? []];
+        return command.Length > 0
+            ? command
+            : throw new CommandException(ExitCodes.RunFailed, $"image '{image.Name}' names no command; give one after the options");
+    }
+
+    /// <summary>Without a root the guest shares the host's world and so its environment; with one it starts clean.</summary>
+    private static Dictionary<string, string> GuestEnvironment(RunRequest request, RunnableImage? image, bool hasRoot)
+    {
+        var environment = new Dictionary<string, string>(StringComparer.Ordinal);
+        if (hasRoot)
+        {
+            environment["PATH"] = DefaultPath;
+            environment["HOME"] = "/root";
+            if (Environment.GetEnvironmentVariable("TERM") is { Length: > 0 } terminal)
+                environment["TERM"] = terminal;
+            foreach (string pair in image?.Config.Env ?? [])
+                Add(pair);
+        }
+        else
+        {
+            foreach (System.Collections.DictionaryEntry pair in Environment.GetEnvironmentVariables())
+                environment[(string)pair.Key] = (string?)pair.Value ?? "";
+        }
+
+        foreach (string pair in request.Environment)
+            Add(pair);
+        return environment;
+
+        void Add(string pair)
+        {
+            int equals = pair.IndexOf('=');
+            if (equals > 0)
+                environment[pair[..equals]] = pair[(equals + 1)..];
+            else if (Environment.GetEnvironmentVariable(pair) is { } value)
+                environment[pair] = value;
+        }
+    }
+
+    private static string? Search(string name, string path, string? root, string? workingDirectory)
+    {
+        var files = FsContext.Create(root, workingDirectory);
+        foreach (string directory in path.Split(':'))
+        {
+            string candidate = (directory.Length == 0 ? "." : directory) + "/" + name;
+            int descriptor = files.OpenExecutable(System.Text.Encoding.UTF8.GetBytes(candidate), out _);
+            if (descriptor < 0)
+                continue;
+            new SafeFileHandle(descriptor, ownsHandle: true).Dispose();
+            return candidate;
+        }
+
+        return null;
+    }
+
+    private static TextWriter OpenStrace(string? file)
+    {
+        if (file is null)
+            return Report.Errors;
+        try
+        {
+            return TextWriter.Synchronized(new StreamWriter(file) { AutoFlush = true });
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new CommandException(ExitCodes.RunFailed, $"cannot write the syscall log '{file}': {e.Message}");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+using System.Globalization;
+using Vivarium.Linux;
+
+namespace Vivarium.Cli;
+
+/// <summary>One option of <c>viv run</c>.</summary>
+/// <param name="Name">With its dashes.</param>
+/// <param name="ValueName">What help calls the value; null for a switch.</param>
+/// <param name="Help">One line.</param>
+/// <param name="Apply">Stores the value (empty for a switch); returns what is wrong with it, or null.</param>
+internal sealed record RunOption(string Name, string? ValueName, string Help, Func<RunRequest, string, string?> Apply)
+{
+    /// <summary>The value may be left out; if given, then only as <c>--name=value</c>.</summary>
+    public bool ValueIsOptional { get; init; }
+
+    /// <summary>The values there are, for completion; null where anything goes.</summary>
+    public string[]? Values { get; init; }
+}
+
+/// <summary>The command line of <c>viv run</c>: options up to the program, whose arguments are the guest's alone.</summary>
+internal static class RunCommandLine
+{
+    /// <summary>All options: the one list behind parsing, help and completion.</summary>
+    public static RunOption[] Options { get; } =
+    [
+        new("--root", "DIR", "Show this host directory to the guest as /", (r, v) => Set(() => r.Root = v)),
+        new("--image", "NAME", "Show the tree of this image as /", (r, v) => Set(() => r.Image = v)),
+        new("--store", "DIR", "Image store (default: $VIV_STORE, else ~/.local/share/vivarium)", (r, v) => Set(() => r.Store = v)),
+        new("--env", "NAME[=VALUE]", "Set a variable of the guest; without a value, hand on the host's", AddEnvironment),
+        new("--workdir", "DIR", "Initial working directory, as the guest sees it", (r, v) => Set(() => r.WorkingDirectory = v)),
+        new("--user", "USER", "uid[:gid] or a name in the guest's /etc/passwd", (r, v) => Set(() => r.User = v)),
+        new("--strace", "FILE", "Log the guest's syscalls to FILE (default: standard error)", (r, v) => Set(() => (r.Strace, r.StraceFile) = (true, v.Length > 0 ? v : null)))
+        {
+            ValueIsOptional = true,
+        },
+        new("--tier", "interp|1", "Execute with the reference interpreter or with the tier-1 translator", SetTier) { Values = ["interp", "1"] },
+        new("--stats", null, "Print statistics of the run to standard error at its end", (r, _) => Set(() => r.Stats = true)),
+        new("--json", null, "Print statistics as JSON", (r, _) => Set(() => (r.Stats, r.Json) = (true, true))),
+        new("--dump", "ir,asm", "Dump stages of the translator to standard error", SetDump) { Values = ["ir", "asm", "ir,asm"] },
+        new("--dump-range", "START-END", "Guest addresses (hexadecimal) that --dump shows", SetDumpRange),
+        new("--cache", "DIR", "Directory of persistent translations", (r, v) => Set(() => r.Cache = v)),
+        new("--no-cache", null, "Keep no translations on disk and use none", (r, _) => Set(() => r.NoCache = true)),
+        new("--code-cache", "SIZE", "Bound of the code cache, for instance 64M", SetCodeCacheSize),
+        new("--perf-map", null, "Write /tmp/perf-PID.map, so that perf names guest functions", (r, _) => Set(() => r.PerfMap = true)),
+    ];
+
+    /// <summary>Whether help is asked for before the guest's part begins.</summary>
+    public static bool AsksForHelp(ReadOnlySpan<string> arguments)
+    {
+        foreach (var argument in arguments)
+        {
+            if (argument is "--help" or "-h" or "-?")
+                return true;
+            if (!argument.StartsWith('-') || argument == "--")
+                return false;
+        }
+
+        return false;
+    }
+
+    /// <summary>Parses what follows <c>run</c>.</summary>
+    /// <returns>Null, or what is wrong.</returns>
+    public static string? Parse(ReadOnlySpan<string> arguments, RunRequest request)
+    {
+        int i = 0;
+        for (; i < arguments.Length && arguments[i].StartsWith('-') && arguments[i] != "-"; i++)
+        {
+            string argument = arguments[i];
+            if (argument == "--")
+            {
+                i++;
+                break;
+            }
+
+            int equals = argument.IndexOf('=');
+            string name = equals < 0 ? argument : argument[..equals];
+            if (Array.Find(Options, o => o.Name == name) is not { } option)
+                return $"unknown option '{name}'; see 'viv run --help'";
+            string value = "";
+            if (equals >= 0)
+            {
+                if (option.ValueName is null)
+                    return $"{name} takes no value";
+                value = argument[(equals + 1)..];
+            }
+            else if (option.ValueName is not null && !option.ValueIsOptional)
+            {
+                if (++i == arguments.Length)
+                    return $"{name} needs {option.ValueName}";
+                value = arguments[i];
+            }
+
+            if (option.ValueName is not null && value.Length == 0 && !option.ValueIsOptional)
+                return $"{name} needs {option.ValueName}";
+            if (option.Apply(request, value) is { } problem)
+                return problem;
+        }
+
+        request.Command = arguments[i..].ToArray();
+        if (request.Root is not null && request.Image is not null)
+            return "--root and --image exclude each other";
+        if (request.Command.Length == 0 && request.Image is null)
+            return "no program given; see 'viv run --help'";
+        return null;
+    }
+
+    /// <summary>Reads <c>START-END</c>, hexadecimal with or without 0x.</summary>
+    public static bool TryParseRange(string text, out (ulong Start, ulong End) range)
+    {
+        range = default;
+        int dash = text.IndexOf('-');
+        if (dash < 0 || !TryParseAddress(text[..dash], out ulong start) || !TryParseAddress(text[(dash + 1)..], out ulong end) || end <= start)
+            return false;
+        range = (start, end);
+        return true;
+    }
+
+    private static bool TryParseAddress(string text, out ulong address) =>
+        ulong.TryParse(text.StartsWith("0x", StringComparison.OrdinalIgnoreCase) ? text.AsSpan(2) : text, NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out address);
+
+    private static string? Set(Action assign)
+    {
+        assign();
+        return null;
+    }
+
+    private static string? AddEnvironment(RunRequest request, string value)
+    {
+        if (value[0] == '=')
+            return $"--env needs NAME[=VALUE], not '{value}'";
+        request.Environment.Add(value);
+        return null;
+    }
+
+    private static string? SetTier(RunRequest request, string value)
+    {
+        switch (value)
+        {
+            case "interp":
+                request.Executor = ExecutorKind.Interpreter;
+                return null;
+            case "1":
+                request.Executor = ExecutorKind.Translator;
+                return null;
+            default:
+                return $"--tier is interp or 1, not '{value}'";
+        }
+    }
+
+    private static string? SetDump(RunRequest request, string value)
+    {
+        foreach (string stage in value.Split(','))
+        {
+            if (stage is not ("ir" or "asm"))
+                return $"--dump takes ir and asm, not '{stage}'";
+            request.Dump.Add(stage);
+        }
+
+        return null;
+    }
+
+    private static string? SetDumpRange(RunRequest request, string value)
+    {
+        if (!TryParseRange(value, out var range))
+            return $"--dump-range needs START-END in hexadecimal, not '{value}'";
+        request.DumpRange = range;
+        return null;
+    }
+
+    private static string? SetCodeCacheSize(RunRequest request, string value)
+    {
+        int shift = char.ToUpperInvariant(value[^1]) switch { 'K' => 10, 'M' => 20, 'G' => 30, _ => 0 };
+        if (!long.TryParse(shift == 0 ? value : value[..^1], NumberStyles.None, CultureInfo.InvariantCulture, out long size) || size <= 0 || size > long.MaxValue >> shift)
+            return $"--code-cache needs a size such as 64M, not '{value}'";
+        request.CodeCacheSize = size << shift;
+        return null;
+    }
+}

@@ -1,0 +1,55 @@
+using Vivarium.Linux;
+
+namespace Vivarium.Cli;
+
+/// <summary>A parsed <c>viv run</c> command line.</summary>
+internal sealed class RunRequest
+{
+    /// <summary>Host directory that becomes the guest's root.</summary>
+    public string? Root { get; set; }
+
+    /// <summary>Image whose tree becomes the guest's root.</summary>
+    public string? Image { get; set; }
+
+    /// <summary>Directory of the image store; null is the default one.</summary>
+    public string? Store { get; set; }
+
+    public bool Strace { get; set; }
+
+    /// <summary>Host file of the log of syscalls; null is standard error.</summary>
+    public string? StraceFile { get; set; }
+
+    /// <summary><c>NAME=VALUE</c>, or <c>NAME</c> alone to hand on the host's value.</summary>
+    public List<string> Environment { get; } = [];
+
+    public string? WorkingDirectory { get; set; }
+
+    public string? User { get; set; }
+
+    /// <summary>Null leaves the choice to viv.</summary>
+    public ExecutorKind? Executor { get; set; }
+
+    public bool Stats { get; set; }
+
+    public bool Json { get; set; }
+
+    /// <summary>Which stages of the translator to dump: <c>ir</c>, <c>asm</c>.</summary>
+    public List<string> Dump { get; } = [];
+
+    /// <summary>Guest addresses to dump, end exclusive; null is all.</summary>
+    public (ulong Start, ulong End)? DumpRange { get; set; }
+
+    /// <summary>Directory of persistent translations; null is the default one.</summary>
+    public string? Cache { get; set; }
+
+    /// <summary>No persistent translations.</summary>
+    public bool NoCache { get; set; }
+
+    /// <summary>Bound of the code cache in bytes; null is the translator's default.</summary>
+    public long? CodeCacheSize { get; set; }
+
+    public bool PerfMap { get; set; }
+
+    /// <summary>The program and its arguments; empty where an image's own command is meant.</summary>
+    public string[] Command { get; set; } = [];
+}
