@@ -32,4 +32,4 @@ for i in range(250000):
 doc = json.dumps({"items": [{"id": i, "name": f"n{i}", "v": i / 7} for i in range(8000)]})
 again = json.dumps(json.loads(doc), sort_keys=True)
 found = len(re.findall(r"word(\d+)3\b", text))
-print(len(words), total, len(primes(300000)), found, hashlib.sha256(again.encode()).hexdigest()[:16], len(str(3**20000)))
+print(len(words), total, len(primes(300000)), found, hashlib.sha256(again.encode()).hexdigest()[:16], (3**200000).bit_length())
