@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace Vivarium.Host;
 
-/// <summary>The two libc calls that bring up the stub page; everything after that goes through <see cref="HostSyscall"/>.</summary>
+/// <summary>The libc calls that bring up the stub page, and what is no syscall; everything else goes through <see cref="HostSyscall"/>.</summary>
 internal static partial class Libc
 {
     [LibraryImport("libc", EntryPoint = "mmap")]
@@ -10,4 +10,7 @@ internal static partial class Libc
 
     [LibraryImport("libc", EntryPoint = "mprotect")]
     public static partial int Mprotect(nint address, nuint length, int protection);
+
+    [LibraryImport("libc", EntryPoint = "getauxval")]
+    public static partial ulong GetAuxiliaryValue(ulong type);
 }

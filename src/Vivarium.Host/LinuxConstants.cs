@@ -3,7 +3,7 @@ namespace Vivarium.Host;
 /// <summary>Numbers of the x86-64 Linux ABI that this room uses (asm/unistd_64.h, asm-generic/mman.h, asm/signal.h).</summary>
 internal static class LinuxConstants
 {
-    public const int SysMmap = 9, SysMprotect = 10, SysMunmap = 11, SysRtSigaction = 13, SysRtSigprocmask = 14, SysMremap = 25,
+    public const int SysClose = 3, SysMmap = 9, SysMprotect = 10, SysMunmap = 11, SysRtSigaction = 13, SysRtSigprocmask = 14, SysMremap = 25,
         SysMsync = 26, SysMadvise = 28, SysGetpid = 39, SysFtruncate = 77, SysGettid = 186, SysFutex = 202, SysTgkill = 234, SysMemfdCreate = 319;
 
     public const int ProtRead = 1, ProtWrite = 2, ProtExec = 4;

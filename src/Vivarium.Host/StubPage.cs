@@ -13,6 +13,11 @@ internal static unsafe class StubPage
     public static readonly SyscallStubs Syscalls;
     public static readonly SignalStubs Signals;
 
+    private static readonly delegate* unmanaged[SuppressGCTransition]<ulong> Xgetbv;
+
+    /// <summary>XCR0: the register files that the kernel saves. Only where CPUID says OSXSAVE.</summary>
+    public static ulong ReadXcr0() => Xgetbv();
+
     static StubPage()
     {
         var memory = Libc.Mmap(0, CodeBytes + DataBytes, ProtRead | ProtWrite, MapPrivate | MapAnonymous, -1, 0);
@@ -25,6 +30,11 @@ internal static unsafe class StubPage
         Copy = new CopyStubs(code, tables);
         Syscalls = new SyscallStubs(code);
         Signals = new SignalStubs(code, tables, Syscalls);
+        code.Align(16);
+        Xgetbv = (delegate* unmanaged[SuppressGCTransition]<ulong>)code.Here;
+        code.Bytes(0x31, 0xC9);                     // xor ecx, ecx
+        code.Bytes(0x0F, 0x01, 0xD0);               // xgetbv
+        code.Bytes(0xC3);                           // ret             (eax is zero-extended; no bit above 31 matters here)
         code.Finish();
         if (Libc.Mprotect(memory, CodeBytes, ProtRead | ProtExec) != 0)
             throw new NotSupportedException("this host does not let a process make memory executable (mprotect PROT_EXEC refused)");

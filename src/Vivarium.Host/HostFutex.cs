@@ -1,0 +1,68 @@
+using static Vivarium.Host.LinuxConstants;
+
+namespace Vivarium.Host;
+
+/// <summary>Futexes on words of a <see cref="MemoryWindow"/>, by the host's own futex syscall (futex(2)): the kernel compares, so a
+/// remapped or unmapped word is its EFAULT. Results are the kernel's, or a negative errno.</summary>
+/// <remarks>Private futexes are keyed by host address, so windows never meet; shared ones by the mapped object, so guests that map the
+/// same memory in two windows do.</remarks>
+public static unsafe class HostFutex
+{
+    private const int WakeOperation = 1, RequeueOperation = 3, CompareRequeueOperation = 4, WakeOpOperation = 5, WaitBitset = 9, WakeBitset = 10,
+        PrivateFlag = 128, ClockRealtime = 256;
+
+    /// <summary>Matches every waiter (FUTEX_BITSET_MATCH_ANY).</summary>
+    public const uint AnyBit = uint.MaxValue;
+
+    /// <summary>No deadline.</summary>
+    public const long Forever = -1;
+
+    /// <summary>Sleeps while the word is <paramref name="expected"/>: 0 woken, -11 EAGAIN another value, -110 ETIMEDOUT, -4 EINTR kicked (or any
+    /// host signal), -14 EFAULT. The GC is not held up.</summary>
+    /// <param name="thread">The calling thread.</param>
+    /// <param name="window">Where the word is.</param>
+    /// <param name="offset">Its offset; a multiple of 4.</param>
+    /// <param name="expected">The value to sleep on.</param>
+    /// <param name="deadlineNanoseconds">Absolute time on the clock, or <see cref="Forever"/>.</param>
+    /// <param name="realtime">CLOCK_REALTIME instead of CLOCK_MONOTONIC.</param>
+    /// <param name="bitset">Which wakes wake it; not 0.</param>
+    /// <param name="isPrivate">Only threads that use the same window take part.</param>
+    public static int Wait(HostThread thread, MemoryWindow window, ulong offset, uint expected, long deadlineNanoseconds = Forever,
+        bool realtime = false, uint bitset = AnyBit, bool isPrivate = true)
+    {
+        if (!window.TryGetHostAddress(offset, sizeof(uint), out var address)) return -EFault;
+        var operation = WaitBitset | (isPrivate ? PrivateFlag : 0) | (realtime ? ClockRealtime : 0);
+        if (deadlineNanoseconds < 0) return (int)thread.BlockingSyscall(SysFutex, address, operation, expected, 0, 0, bitset);
+        var (seconds, nanoseconds) = Math.DivRem(deadlineNanoseconds, 1_000_000_000);
+        var timespec = stackalloc long[2];
+        (timespec[0], timespec[1]) = (seconds, nanoseconds);
+        return (int)thread.BlockingSyscall(SysFutex, address, operation, expected, (long)timespec, 0, bitset);
+    }
+
+    /// <summary>Wakes at most <paramref name="count"/> sleepers whose bitset meets <paramref name="bitset"/>; returns how many.</summary>
+    public static int Wake(MemoryWindow window, ulong offset, int count, uint bitset = AnyBit, bool isPrivate = true)
+    {
+        if (!window.TryGetHostAddress(offset, sizeof(uint), out var address)) return -EFault;
+        return bitset == AnyBit
+            ? (int)HostSyscall.Invoke(SysFutex, address, WakeOperation | (isPrivate ? PrivateFlag : 0), count)
+            : (int)HostSyscall.Invoke(SysFutex, address, WakeBitset | (isPrivate ? PrivateFlag : 0), count, 0, 0, bitset);
+    }
+
+    /// <summary>Wakes some sleepers of one word and moves others to a second; with <paramref name="expected"/> only while the first word has that
+    /// value (FUTEX_CMP_REQUEUE; otherwise -11 EAGAIN). Returns how many were woken (and, with expected, moved).</summary>
+    public static int Requeue(MemoryWindow window, ulong offset, ulong toOffset, int wake, int move, uint? expected, bool isPrivate = true)
+    {
+        if (!window.TryGetHostAddress(offset, sizeof(uint), out var address)) return -EFault;
+        if (!window.TryGetHostAddress(toOffset, sizeof(uint), out var to)) return -EFault;
+        var operation = (expected is null ? RequeueOperation : CompareRequeueOperation) | (isPrivate ? PrivateFlag : 0);
+        return (int)HostSyscall.Invoke(SysFutex, address, operation, wake, move, to, expected.GetValueOrDefault());
+    }
+
+    /// <summary>FUTEX_WAKE_OP: changes the second word as <paramref name="encodedOperation"/> says and wakes sleepers of both.</summary>
+    public static int WakeOp(MemoryWindow window, ulong offset, ulong secondOffset, int wake, int wakeSecond, uint encodedOperation, bool isPrivate = true)
+    {
+        if (!window.TryGetHostAddress(offset, sizeof(uint), out var address)) return -EFault;
+        if (!window.TryGetHostAddress(secondOffset, sizeof(uint), out var second)) return -EFault;
+        return (int)HostSyscall.Invoke(SysFutex, address, WakeOpOperation | (isPrivate ? PrivateFlag : 0), wake, wakeSecond, second, encodedOperation);
+    }
+}
