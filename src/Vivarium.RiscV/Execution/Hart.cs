@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using Vivarium.Host;
+using Vivarium.RiscV.Interpreter;
 
 namespace Vivarium.RiscV.Execution;
 
@@ -25,6 +26,9 @@ public sealed unsafe class Hart : IDisposable
     /// <summary>The architectural state. The reference stays valid until <see cref="Dispose"/>.</summary>
     public ref HartState State => ref *_state;
 
+    /// <summary>What the interpreter decoded for this hart; it makes it, and only it uses it.</summary>
+    internal DecodeCache? DecodeCache { get; set; }
+
     /// <summary>Address of <see cref="State"/> for emitted code; only <c>Vivarium.Translation</c> has a use for it.</summary>
     public nint StateAddress => (nint)_state;
 
@@ -41,6 +45,7 @@ public sealed unsafe class Hart : IDisposable
     public void SwitchMemory(MemoryWindow memory)
     {
         Memory = memory;
+        DecodeCache = null;
         _state->MemoryBase = memory.HostBase;
         _state->MemorySize = memory.Size;
         _state->ReservationAddress = ulong.MaxValue;
