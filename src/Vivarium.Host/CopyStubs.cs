@@ -108,14 +108,72 @@ internal readonly unsafe struct CopyStubs
         code.Bytes(0x31, 0xC0);                     // xor eax, eax
         code.Bytes(0xC3);                           // ret
 
+        // Any length: rep movsb, which stops at the exact byte.
         code.Align(16);
-        Copy = (delegate* unmanaged[SuppressGCTransition]<ulong, ulong, ulong, Result>)code.Here;
+        var anyLength = code.NewLabel();
+        code.Bind(anyLength);
+        var copyAnyLength = code.Here;
         code.Bytes(0x48, 0x89, 0xD1);               // mov rcx, rdx
         fixups.Add((code.Here, fixCopy));
         code.Bytes(0xF3, 0xA4);                     // rep movsb
         code.Bytes(0x48, 0x89, 0xD0);               // mov rax, rdx
         code.Bytes(0x31, 0xD2);                     // xor edx, edx
         code.Bytes(0xC3);                           // ret
+
+        // 4..64 bytes, which rep takes long to start for: two or four overlapping accesses. A fault goes back to the way that counts
+        // exactly; the stores go upwards, so nothing beyond the faulting byte has been written by then.
+        void Try(params ReadOnlySpan<byte> access)
+        {
+            fixups.Add((code.Here, copyAnyLength));
+            code.Bytes(access);
+        }
+
+        void CopyDone()
+        {
+            code.Bytes(0x48, 0x89, 0xD0);           // mov rax, rdx
+            code.Bytes(0x31, 0xD2);                 // xor edx, edx
+            code.Bytes(0xC3);                       // ret
+        }
+
+        code.Align(16);
+        int four = code.NewLabel(), eight = code.NewLabel(), sixteen = code.NewLabel();
+        Copy = (delegate* unmanaged[SuppressGCTransition]<ulong, ulong, ulong, Result>)code.Here;
+        code.Bytes(0x48, 0x8D, 0x42, 0xFC);         // lea rax, [rdx-4]
+        code.Bytes(0x48, 0x83, 0xF8, 0x3C);         // cmp rax, 60
+        code.Jump(0x77, anyLength);                 // ja anyLength
+        code.Bytes(0x83, 0xFA, 0x08);               // cmp edx, 8
+        code.Jump(0x72, four);                      // jb four
+        code.Bytes(0x83, 0xFA, 0x10);               // cmp edx, 16
+        code.Jump(0x76, eight);                     // jbe eight
+        code.Bytes(0x83, 0xFA, 0x20);               // cmp edx, 32
+        code.Jump(0x76, sixteen);                   // jbe sixteen
+        Try(0xF3, 0x0F, 0x6F, 0x06);                // movdqu xmm0, [rsi]
+        Try(0xF3, 0x0F, 0x6F, 0x4E, 0x10);          // movdqu xmm1, [rsi+16]
+        Try(0xF3, 0x0F, 0x6F, 0x54, 0x16, 0xE0);    // movdqu xmm2, [rsi+rdx-32]
+        Try(0xF3, 0x0F, 0x6F, 0x5C, 0x16, 0xF0);    // movdqu xmm3, [rsi+rdx-16]
+        Try(0xF3, 0x0F, 0x7F, 0x07);                // movdqu [rdi], xmm0
+        Try(0xF3, 0x0F, 0x7F, 0x4F, 0x10);          // movdqu [rdi+16], xmm1
+        Try(0xF3, 0x0F, 0x7F, 0x54, 0x17, 0xE0);    // movdqu [rdi+rdx-32], xmm2
+        Try(0xF3, 0x0F, 0x7F, 0x5C, 0x17, 0xF0);    // movdqu [rdi+rdx-16], xmm3
+        CopyDone();
+        code.Bind(four);
+        Try(0x8B, 0x06);                            // mov eax, [rsi]
+        Try(0x8B, 0x4C, 0x16, 0xFC);                // mov ecx, [rsi+rdx-4]
+        Try(0x89, 0x07);                            // mov [rdi], eax
+        Try(0x89, 0x4C, 0x17, 0xFC);                // mov [rdi+rdx-4], ecx
+        CopyDone();
+        code.Bind(eight);
+        Try(0x48, 0x8B, 0x06);                      // mov rax, [rsi]
+        Try(0x48, 0x8B, 0x4C, 0x16, 0xF8);          // mov rcx, [rsi+rdx-8]
+        Try(0x48, 0x89, 0x07);                      // mov [rdi], rax
+        Try(0x48, 0x89, 0x4C, 0x17, 0xF8);          // mov [rdi+rdx-8], rcx
+        CopyDone();
+        code.Bind(sixteen);
+        Try(0xF3, 0x0F, 0x6F, 0x06);                // movdqu xmm0, [rsi]
+        Try(0xF3, 0x0F, 0x6F, 0x4C, 0x16, 0xF0);    // movdqu xmm1, [rsi+rdx-16]
+        Try(0xF3, 0x0F, 0x7F, 0x07);                // movdqu [rdi], xmm0
+        Try(0xF3, 0x0F, 0x7F, 0x4C, 0x17, 0xF0);    // movdqu [rdi+rdx-16], xmm1
+        CopyDone();
 
         code.Align(16);
         Clear = (delegate* unmanaged[SuppressGCTransition]<ulong, ulong, Result>)code.Here;

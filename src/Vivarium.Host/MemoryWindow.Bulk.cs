@@ -39,6 +39,14 @@ public sealed unsafe partial class MemoryWindow
         }
     }
 
+    /// <summary>Copies to another window (or elsewhere in this one, where the ranges must not overlap); returns the bytes copied, less than
+    /// asked where either side faulted.</summary>
+    public ulong CopyTo(ulong offset, MemoryWindow destination, ulong destinationOffset, ulong length)
+    {
+        length = destination.Bounded(destinationOffset, Bounded(offset, length));
+        return Copy(destination._base + destinationOffset, _base + offset, length).Value;
+    }
+
     /// <summary>Fills with zero; returns the bytes done.</summary>
     public ulong Clear(ulong offset, ulong length)
     {

@@ -197,6 +197,55 @@ public sealed class MemoryWindowTests : IDisposable
     }
 
     [Fact]
+    public void Short_copies_are_exact_at_every_length_and_distance_to_a_hole()
+    {
+        Map(0, Page);
+        Map(2 * Page, Page);
+        var bytes = RandomNumberGenerator.GetBytes(80);
+        for (var length = 0; length <= 80; length++)
+        {
+            var source = bytes.AsSpan(0, length);
+            for (var room = 0; room <= length + 1; room++)
+            {
+                _window.Clear(Page - 128, 128);
+                var expected = Math.Min(room, length);
+                var offset = Page - (ulong)room;
+                Assert.Equal(expected, _window.Write(offset, source));
+                var back = new byte[length];
+                Assert.Equal(expected, _window.Read(offset, back));
+                Assert.Equal(source[..expected], back.AsSpan(0, expected));
+                Assert.False(back.AsSpan(expected).ContainsAnyExcept((byte)0));
+                if (room <= length) continue;
+                Assert.True(_window.TryLoad8(Page - 1, out var beyond)); // one byte of room was left over
+                Assert.Equal(0, beyond);
+            }
+            // Starting in the hole: nothing at all, on the far side neither.
+            if (length == 0) continue;
+            _window.Clear(2 * Page, 128);
+            Assert.Equal(0, _window.Write(2 * Page - 1, source));
+            var far = new byte[80];
+            _window.Read(2 * Page, far);
+            Assert.False(far.AsSpan().ContainsAnyExcept((byte)0));
+        }
+    }
+
+    [Fact]
+    public void Windows_copy_to_each_other()
+    {
+        using var other = MemoryWindow.Reserve(1 << 20);
+        Map(0, 8 * Page);
+        Assert.Equal(0, other.MapAnonymous(Page, 4 * Page, Protection.Read | Protection.Write));
+        var bytes = RandomNumberGenerator.GetBytes(20_000);
+        _window.Write(5, bytes);
+        Assert.Equal(4 * Page - 3, _window.CopyTo(5, other, Page + 3, 20_000));
+        var back = new byte[4 * Page - 3];
+        Assert.Equal(back.Length, other.Read(Page + 3, back));
+        Assert.Equal(bytes.AsSpan(0, back.Length), back.AsSpan());
+        Assert.Equal(0UL, _window.CopyTo(0, other, ulong.MaxValue, 10));
+        Assert.Equal(0UL, _window.CopyTo(1UL << 40, other, Page, 10));
+    }
+
+    [Fact]
     public void Copies_round_trip()
     {
         Map(0, 64 * Page);
