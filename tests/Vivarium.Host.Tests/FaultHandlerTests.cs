@@ -32,7 +32,7 @@ public sealed unsafe class FaultHandlerTests
         var wrong = 0;
         var threads = Enumerable.Range(0, 4).Select(id => new Thread(() =>
         {
-            for (var i = 0; i < 5_000; i++)
+            for (var i = 0; i < 1_500; i++)
             {
                 if (window.TryLoad64(4096, out _)) Interlocked.Increment(ref wrong);
                 if (!window.TryStore64((ulong)id * 8, (ulong)i)) Interlocked.Increment(ref wrong);
@@ -50,7 +50,11 @@ public sealed unsafe class FaultHandlerTests
         })).ToArray();
         var collector = new Thread(() =>
         {
-            while (!Volatile.Read(ref stop)) GC.Collect(0);
+            while (!Volatile.Read(ref stop))
+            {
+                GC.Collect(0);
+                Thread.Yield();
+            }
         });
         collector.Start();
         foreach (var thread in threads) thread.Start();
