@@ -1,15 +1,210 @@
+using Vivarium.Host;
+
 namespace Vivarium.Linux.Vfs;
 
-/// <summary>How a process names files: root policy, working directory, umask.</summary>
+/// <summary>How a process names files: name space, working directory, umask.</summary>
+/// <remarks>Thread-safe. The host's own working directory is never used or changed.</remarks>
 public sealed partial class FsContext
 {
+    private readonly Lock _lock = new();
+    private OpenFile _cwd;
+    private volatile int _umask;
+
+    private FsContext(NameSpace space, OpenFile cwd, int umask)
+    {
+        Space = space;
+        _cwd = cwd;
+        _umask = umask;
+    }
+
+    /// <summary>The tree paths are resolved in.</summary>
+    public NameSpace Space { get; }
+
+    /// <summary>Permission bits taken off new files.</summary>
+    public int Umask
+    {
+        get => _umask;
+        set => _umask = value & 0x1FF;
+    }
+
     /// <summary>See <see cref="RunOptions.Root"/> and <see cref="RunOptions.WorkingDirectory"/>.</summary>
-    public static FsContext Create(string? root, string? workingDirectory) => throw new NotImplementedException();
+    /// <exception cref="IOException">A directory cannot be used; the message is for people.</exception>
+    public static FsContext Create(string? root, string? workingDirectory)
+    {
+        var space = root == null ? NameSpace.HostTree() : NameSpace.RootDirectory(root);
+        HostUmask.Detach();
+        var context = new FsContext(space, new OpenFile(NameSpace.OpenDirectory("/"), space), HostUmask.Initial);
+        string start = workingDirectory ?? (root == null ? Environment.CurrentDirectory : "/");
+        using var path = PathBuffer.From(System.Text.Encoding.UTF8.GetBytes(start));
+        // "/" of the host is only a stand-in until the first chdir, which walks an absolute path.
+        long status = path.Length > 0 && path.Path[0] == '/' ? context.ChangeDirectory(path, null) : -Errno.ENOENT;
+        if (status < 0)
+        {
+            space.Dispose();
+            throw new IOException($"cannot use '{start}' as the working directory: errno {-status}");
+        }
+        return context;
+    }
 
     /// <summary>For the loader: opens a regular file for execution (checks the x permission). A host descriptor (close-on-exec, the
     /// caller's to close) or negative errno; <paramref name="resolved"/> is the absolute guest path without symlinks.</summary>
-    public int OpenExecutable(ReadOnlySpan<byte> guestPath, out string resolved) => throw new NotImplementedException();
+    public int OpenExecutable(ReadOnlySpan<byte> guestPath, out string resolved) => OpenExecutable(null, guestPath, out resolved);
+
+    /// <summary>As above for an execve of <paramref name="caller"/>, whose <c>/proc/self</c> is meant.</summary>
+    public int OpenExecutable(GuestProcess? caller, ReadOnlySpan<byte> guestPath, out string resolved)
+    {
+        resolved = "";
+        if (guestPath.Length >= PathBuffer.Maximum) return -Errno.ENAMETOOLONG;
+        using var path = PathBuffer.From(guestPath);
+        var cwd = AcquireWorkingDirectory();
+        var result = default(PathResult);
+        long status = Space.Walk(cwd, path, new PathRequest(PathIntent.Handle) { Caller = caller }, ref result);
+        if (status >= 0)
+        {
+            status = result.Node != null ? -Errno.EACCES : OpenHandleForExecution(result.Descriptor);
+            if (status >= 0) resolved = HostPaths.Describe(result.Descriptor, Space);
+        }
+        result.Dispose();
+        cwd.Release();
+        return (int)status;
+    }
+
+    private static long OpenHandleForExecution(int handle)
+    {
+        using var scratch = HostScratch.Rent(160);
+        var span = scratch.Span;
+        span[0] = 0;
+        long status = HostSyscall.Invoke(HostCall.NewFStatAt, handle, scratch.Address, scratch.Address + 16, At.EmptyPath);
+        if (status < 0) return status;
+        uint mode = System.Buffers.Binary.BinaryPrimitives.ReadUInt32LittleEndian(span[(16 + 24)..]);
+        if ((mode & FileType.Mask) != FileType.Regular) return -Errno.EACCES;
+        status = HostSyscall.Invoke(HostCall.FAccessAt2, handle, scratch.Address, 1, At.EmptyPath | At.EAccess);
+        if (status < 0) return status;
+        HostPaths.WriteLinkName(handle, span);
+        return HostSyscall.Invoke(HostCall.OpenAt, At.FdCwd, scratch.Address, OpenFlags.ReadOnly | OpenFlags.CloseOnExec);
+    }
+
+    /// <summary>The working directory with a reference for the caller.</summary>
+    internal OpenFile AcquireWorkingDirectory()
+    {
+        lock (_lock)
+        {
+            _cwd.TryAcquire();
+            return _cwd;
+        }
+    }
+
+    /// <summary>Guest path of the working directory.</summary>
+    public string WorkingDirectory
+    {
+        get
+        {
+            var cwd = AcquireWorkingDirectory();
+            string path = cwd.Path;
+            cwd.Release();
+            return path;
+        }
+    }
+
+    /// <summary>chdir: 0 or negative errno.</summary>
+    internal long ChangeDirectory(in PathBuffer path, GuestProcess? caller)
+    {
+        var cwd = AcquireWorkingDirectory();
+        var result = default(PathResult);
+        long status = Space.Walk(cwd, path, new PathRequest(PathIntent.Handle) { Flags = OpenFlags.Directory, Caller = caller }, ref result);
+        cwd.Release();
+        if (status < 0) return status;
+        if (result.Node is { } node)
+        {
+            result.Dispose();
+            return (node.Mode & FileType.Mask) != FileType.Directory ? -Errno.ENOTDIR : Enter(SyntheticFileSystem.Handle(node, Space));
+        }
+        if (result.Lender is { } lender)
+        {
+            lender.TryAcquire();
+            result.Dispose();
+            return Enter(lender);
+        }
+        if (!MaySearch(result.Descriptor))
+        {
+            result.Dispose();
+            return -Errno.EACCES;
+        }
+        return Enter(new OpenFile(result.Take(), Space));
+    }
+
+    /// <summary>fchdir to a directory (the reference moves).</summary>
+    internal long ChangeDirectory(OpenFile directory)
+    {
+        bool isDirectory = directory.Node != null
+            ? (directory.Node.Mode & FileType.Mask) == FileType.Directory
+            : FileStat.OfDescriptor(directory.HostDescriptor, out var stat) >= 0 && (stat.Mode & FileType.Mask) == FileType.Directory;
+        if (isDirectory && (directory.Node != null || MaySearch(directory.HostDescriptor))) return Enter(directory);
+        directory.Release();
+        return isDirectory ? -Errno.EACCES : -Errno.ENOTDIR;
+    }
+
+    private static bool MaySearch(int descriptor)
+    {
+        using var empty = HostScratch.Rent(1);
+        empty.Span[0] = 0;
+        return HostSyscall.Invoke(HostCall.FAccessAt2, descriptor, empty.Address, 1, At.EmptyPath | At.EAccess) == 0;
+    }
+
+    private long Enter(OpenFile directory)
+    {
+        OpenFile old;
+        lock (_lock)
+        {
+            old = _cwd;
+            _cwd = directory;
+        }
+        old.Release();
+        return 0;
+    }
 
     /// <summary>A copy for fork.</summary>
-    public FsContext Clone() => throw new NotImplementedException();
+    public FsContext Clone() => new(Space, AcquireWorkingDirectory(), _umask);
+
+    /// <summary>The last process that used it is gone.</summary>
+    public void Release() => _cwd.Release();
+}
+
+/// <summary>The host's umask, made the calling thread's own so that each guest's can be in force while it makes files.</summary>
+/// <remarks>With unshare(CLONE_FS) a host thread has a umask to itself. It is set only when the guest's differs from the thread's last.</remarks>
+internal static class HostUmask
+{
+    private const int CloneFs = 0x200;
+
+    [ThreadStatic]
+    private static int _current;
+
+    [ThreadStatic]
+    private static bool _detached;
+
+    private static bool _known;
+
+    /// <summary>What viv was started with.</summary>
+    public static int Initial { get; private set; } = 0x12;
+
+    /// <summary>Separates the calling thread's umask from the process's.</summary>
+    public static void Detach()
+    {
+        if (_detached) return;
+        HostSyscall.Invoke(HostCall.Unshare, CloneFs);
+        _current = (int)HostSyscall.Invoke(HostCall.UMask, 0x12);
+        if (!_known) Initial = _current;
+        _known = true;
+        HostSyscall.Invoke(HostCall.UMask, _current);
+        _detached = true;
+    }
+
+    /// <summary>Puts a guest's umask in force on the calling thread.</summary>
+    public static void Apply(int umask)
+    {
+        if (!_detached) Detach();
+        if (_current == umask) return;
+        HostSyscall.Invoke(HostCall.UMask, umask);
+        _current = umask;
+    }
 }

@@ -1,0 +1,158 @@
+using Vivarium.Host;
+using Vivarium.Linux.Vfs;
+
+namespace Vivarium.Linux.Syscalls;
+
+/// <summary>Permissions, owners, times and extended attributes.</summary>
+internal static class FileAttributeSyscalls
+{
+    public static readonly SyscallRow[] Rows =
+    [
+        new(5, "setxattr", "path str ptr size hex", (GuestThread t, in SyscallArgs a) => SetXAttr(t, a, true)),
+        new(6, "lsetxattr", "path str ptr size hex", (GuestThread t, in SyscallArgs a) => SetXAttr(t, a, false)),
+        new(7, "fsetxattr", "fd str ptr size hex", FSetXAttr),
+        new(8, "getxattr", "path str ptr size", (GuestThread t, in SyscallArgs a) => GetXAttr(t, a, true)),
+        new(9, "lgetxattr", "path str ptr size", (GuestThread t, in SyscallArgs a) => GetXAttr(t, a, false)),
+        new(10, "fgetxattr", "fd str ptr size", FGetXAttr),
+        new(11, "listxattr", "path ptr size", (GuestThread t, in SyscallArgs a) => ListXAttr(t, a, true)),
+        new(12, "llistxattr", "path ptr size", (GuestThread t, in SyscallArgs a) => ListXAttr(t, a, false)),
+        new(13, "flistxattr", "fd ptr size", FListXAttr),
+        new(14, "removexattr", "path str", (GuestThread t, in SyscallArgs a) => RemoveXAttr(t, a, true)),
+        new(15, "lremovexattr", "path str", (GuestThread t, in SyscallArgs a) => RemoveXAttr(t, a, false)),
+        new(16, "fremovexattr", "fd str", FRemoveXAttr),
+        new(52, "fchmod", "fd mode", FChMod),
+        new(53, "fchmodat", "atfd path mode", FChModAt),
+        new(452, "fchmodat2", "atfd path mode flags:at", FChModAt2),
+        new(54, "fchownat", "atfd path int int flags:at", FChOwnAt),
+        new(55, "fchown", "fd int int", FChOwn),
+        new(88, "utimensat", "atfd path ptr flags:at", UTimeNsAt),
+        new(166, "umask", "mode", UMask),
+    ];
+
+    private static long UMask(GuestThread thread, in SyscallArgs args)
+    {
+        int old = thread.Process.Fs.Umask;
+        thread.Process.Fs.Umask = (int)args.A0;
+        return old;
+    }
+
+    // ---- permissions and owners ----
+
+    private static long FChMod(GuestThread thread, in SyscallArgs args) => FileSyscalls.Plain(thread, HostCall.FChMod, args.A0, args.A1 & 0xFFF);
+    private static long FChModAt(GuestThread thread, in SyscallArgs args) => ChMod(thread, args.A0, args.A1, args.A2, 0);
+    private static long FChModAt2(GuestThread thread, in SyscallArgs args) => ChMod(thread, args.A0, args.A1, args.A2, (int)args.A3);
+
+    private static long ChMod(GuestThread thread, ulong directory, ulong path, ulong mode, int flags)
+    {
+        if ((flags & ~(At.SymlinkNoFollow | At.EmptyPath)) != 0) return -Errno.EINVAL;
+        var resolved = ResolvedPath.Of(thread, directory, path, Handle(thread, (flags & At.SymlinkNoFollow) == 0), (flags & At.EmptyPath) != 0);
+        long status = resolved.Status;
+        if (status >= 0)
+        {
+            using var name = HostScratch.Rent(32);
+            HostPaths.WriteLinkName(resolved.Result.Descriptor, name.Span);
+            // A link has no permissions of its own: the kernel, too, says EOPNOTSUPP.
+            status = resolved.Result.Node != null ? -Errno.EPERM : IsLink(resolved.Result.Descriptor) ? -Errno.EOPNOTSUPP
+                : HostSyscall.Invoke(HostCall.Chmod, name.Address, (long)(mode & 0xFFF));
+        }
+        resolved.Dispose();
+        return status;
+    }
+
+    private static bool IsLink(int descriptor) => FileStat.OfDescriptor(descriptor, out var stat) >= 0 && (stat.Mode & FileType.Mask) == FileType.Link;
+
+    private static PathRequest Handle(GuestThread thread, bool follow) => new(PathIntent.Handle, follow) { Caller = thread.Process };
+
+    private static long FChOwn(GuestThread thread, in SyscallArgs args) => FileSyscalls.Plain(thread, HostCall.FChOwn, args.A0, (uint)args.A1, (uint)args.A2);
+
+    private static long FChOwnAt(GuestThread thread, in SyscallArgs args)
+    {
+        int flags = (int)args.A4;
+        if ((flags & ~(At.SymlinkNoFollow | At.EmptyPath)) != 0) return -Errno.EINVAL;
+        var resolved = ResolvedPath.Of(thread, args.A0, args.A1, new PathRequest(PathIntent.At, (flags & At.SymlinkNoFollow) == 0) { Caller = thread.Process }, (flags & At.EmptyPath) != 0);
+        ref var at = ref resolved.Result;
+        long status = resolved.Status < 0 ? resolved.Status : at.Node != null ? -Errno.EPERM
+            : HostSyscall.Invoke(HostCall.FChOwnAt, at.Descriptor, at.Leaf, (long)(uint)args.A2, (long)(uint)args.A3, at.AtFlags);
+        resolved.Dispose();
+        return status;
+    }
+
+    // ---- times ----
+
+    private static long UTimeNsAt(GuestThread thread, in SyscallArgs args)
+    {
+        int flags = (int)args.A3;
+        if ((flags & ~(At.SymlinkNoFollow | At.EmptyPath)) != 0) return -Errno.EINVAL;
+        if (!thread.TryHostOrNull(args.A2, 32, out long times)) return -Errno.EFAULT;
+        if (args.A1 == 0)
+        {
+            // futimens: a NULL path means the descriptor.
+            if ((int)args.A0 == At.FdCwd) return -Errno.EFAULT;
+            var file = thread.Process.Files.Acquire((int)args.A0);
+            if (file == null) return -Errno.EBADF;
+            long result = file.Node != null ? -Errno.EPERM : HostSyscall.Invoke(HostCall.UTimeNsAt, file.HostDescriptor, 0, times, 0);
+            file.Release();
+            return result;
+        }
+        var resolved = ResolvedPath.Of(thread, args.A0, args.A1, new PathRequest(PathIntent.At, (flags & At.SymlinkNoFollow) == 0) { Caller = thread.Process }, (flags & At.EmptyPath) != 0);
+        long status = resolved.Status;
+        if (status >= 0)
+        {
+            ref var at = ref resolved.Result;
+            status = at.Node != null ? -Errno.EPERM : HostSyscall.Invoke(HostCall.UTimeNsAt, at.Descriptor, at.Leaf, times, at.AtFlags);
+        }
+        resolved.Dispose();
+        return status;
+    }
+
+    // ---- extended attributes ----
+
+    private const int NameMaximum = 256;
+
+    private static long SetXAttr(GuestThread thread, in SyscallArgs args, bool follow) => OnPath(thread, args.A0, follow, HostCall.SetXAttr, args.A1, args.A2, args.A3, (long)args.A4);
+    private static long GetXAttr(GuestThread thread, in SyscallArgs args, bool follow) => OnPath(thread, args.A0, follow, HostCall.GetXAttr, args.A1, args.A2, args.A3, 0);
+    private static long RemoveXAttr(GuestThread thread, in SyscallArgs args, bool follow) => OnPath(thread, args.A0, follow, HostCall.RemoveXAttr, args.A1, 0, 0, 0);
+    private static long ListXAttr(GuestThread thread, in SyscallArgs args, bool follow) => OnPath(thread, args.A0, follow, HostCall.ListXAttr, null, args.A1, args.A2, 0);
+    private static long FSetXAttr(GuestThread thread, in SyscallArgs args) => OnFile(thread, args.A0, HostCall.FSetXAttr, args.A1, args.A2, args.A3, (long)args.A4);
+    private static long FGetXAttr(GuestThread thread, in SyscallArgs args) => OnFile(thread, args.A0, HostCall.FGetXAttr, args.A1, args.A2, args.A3, 0);
+    private static long FRemoveXAttr(GuestThread thread, in SyscallArgs args) => OnFile(thread, args.A0, HostCall.FRemoveXAttr, args.A1, 0, 0, 0);
+    private static long FListXAttr(GuestThread thread, in SyscallArgs args) => OnFile(thread, args.A0, HostCall.FListXAttr, null, args.A1, args.A2, 0);
+
+    private static long OnPath(GuestThread thread, ulong path, bool follow, long call, ulong? name, ulong value, ulong size, long flags)
+    {
+        var resolved = ResolvedPath.Of(thread, unchecked((ulong)At.FdCwd), path, Handle(thread, follow));
+        long status = resolved.Status;
+        if (status >= 0)
+        {
+            using var link = HostScratch.Rent(32);
+            HostPaths.WriteLinkName(resolved.Result.Descriptor, link.Span);
+            // A link has no attributes of the user's; nor has what is synthetic.
+            status = resolved.Result.Node != null || !follow && IsLink(resolved.Result.Descriptor)
+                ? call == HostCall.ListXAttr ? 0 : call == HostCall.SetXAttr ? -Errno.EPERM : -Errno.ENODATA
+                : Call(thread, call, link.Address, name, value, size, flags);
+        }
+        resolved.Dispose();
+        return status;
+    }
+
+    private static long OnFile(GuestThread thread, ulong fd, long call, ulong? name, ulong value, ulong size, long flags)
+    {
+        var file = thread.Process.Files.Acquire((int)fd);
+        if (file == null) return -Errno.EBADF;
+        long status = Call(thread, call, file.HostDescriptor, name, value, size, flags);
+        file.Release();
+        return status;
+    }
+
+    private static long Call(GuestThread thread, long call, long target, ulong? name, ulong value, ulong size, long flags)
+    {
+        if (!thread.TryHostOrNull(value, size, out long buffer)) return -Errno.EFAULT;
+        if (name is not { } address) return HostSyscall.Invoke(call, target, buffer, (long)size);
+        using var text = HostScratch.Rent(NameMaximum);
+        int length = thread.Window.ReadCString(address, text.Span);
+        if (length < 0) return length == -Errno.ENAMETOOLONG ? -Errno.ERANGE : length;
+        if (length >= NameMaximum) return -Errno.ERANGE;
+        text.Span[length] = 0;
+        return HostSyscall.Invoke(call, target, text.Address, buffer, (long)size, flags);
+    }
+}

@@ -1,0 +1,383 @@
+using System.Buffers.Binary;
+using Vivarium.Host;
+using Vivarium.Linux.Vfs;
+
+namespace Vivarium.Linux.Syscalls;
+
+/// <summary>A path argument of a syscall, resolved. The one door between guest paths and the host.</summary>
+internal ref struct ResolvedPath
+{
+    private PathBuffer _buffer;
+    private OpenFile? _directory;
+    public PathResult Result;
+
+    /// <summary>Negative errno when there is nothing to use.</summary>
+    public long Status;
+
+    /// <summary>Reads the path at <paramref name="address"/> and walks it from <paramref name="directory"/> (AT_FDCWD or a descriptor). With
+    /// <paramref name="emptyPath"/> an empty path names the directory descriptor itself (AT_EMPTY_PATH).</summary>
+    public static ResolvedPath Of(GuestThread thread, ulong directory, ulong address, in PathRequest request, bool emptyPath = false)
+    {
+        var resolved = new ResolvedPath();
+        long status = address == 0 && emptyPath ? Empty(out resolved._buffer) : PathBuffer.Read(thread.Window, address, out resolved._buffer);
+        if (status < 0)
+        {
+            resolved.Status = status;
+            return resolved;
+        }
+        var path = resolved._buffer;
+        var process = thread.Process;
+        bool absolute = path.Length > 0 && path.Path[0] == '/';
+        if (!absolute) resolved._directory = (int)directory == At.FdCwd ? process.Fs.AcquireWorkingDirectory() : process.Files.Acquire((int)directory);
+        if (!absolute && resolved._directory == null) resolved.Status = path.Length == 0 && !emptyPath ? -Errno.ENOENT : -Errno.EBADF;
+        else if (path.Length == 0 && emptyPath) resolved.Itself();
+        else resolved.Status = process.Fs.Space.Walk(resolved._directory, path, request, ref resolved.Result);
+        return resolved;
+    }
+
+    private static long Empty(out PathBuffer buffer)
+    {
+        buffer = PathBuffer.From([]);
+        return 0;
+    }
+
+    // The directory descriptor is the object.
+    private void Itself()
+    {
+        Result.Descriptor = _directory!.HostDescriptor;
+        Result.Node = _directory.Node;
+        Result.Leaf = _buffer.Address;
+        Result.AtFlags = At.EmptyPath;
+    }
+
+    public void Dispose()
+    {
+        Result.Dispose();
+        _directory?.Release();
+        _buffer.Dispose();
+    }
+}
+
+/// <summary>Syscalls that name files: open, stat, access, readlink, and those that make, remove and rename names.</summary>
+internal static class FilePathSyscalls
+{
+    public static readonly SyscallRow[] Rows =
+    [
+        new(33, "mknodat", "atfd path mode hex", MkNodAt),
+        new(34, "mkdirat", "atfd path mode", MkDirAt),
+        new(35, "unlinkat", "atfd path flags:at", UnlinkAt),
+        new(36, "symlinkat", "path atfd path", SymlinkAt),
+        new(37, "linkat", "atfd path atfd path flags:at", LinkAt),
+        new(38, "renameat", "atfd path atfd path", RenameAt),
+        new(276, "renameat2", "atfd path atfd path hex", RenameAt2),
+        new(48, "faccessat", "atfd path mode", FAccessAt),
+        new(439, "faccessat2", "atfd path mode flags:at", FAccessAt2),
+        new(56, "openat", "atfd path flags:open mode", OpenAt),
+        new(437, "openat2", "atfd path ptr size", OpenAt2),
+        new(78, "readlinkat", "atfd path ptr size", ReadLinkAt),
+        new(79, "newfstatat", "atfd path ptr flags:at", NewFStatAt),
+        new(80, "fstat", "fd ptr", FStat),
+        new(291, "statx", "atfd path flags:at hex ptr", StatX),
+        new(43, "statfs", "path ptr", StatFs),
+        new(44, "fstatfs", "fd ptr", FStatFs),
+        new(45, "truncate", "path int", Truncate),
+    ];
+
+    // ---- open ----
+
+    private static long OpenAt(GuestThread thread, in SyscallArgs args)
+    {
+        int flags = (int)args.A2;
+        // O_CREAT|O_DIRECTORY has been an error since 6.4; O_TMPFILE without write access always was.
+        if ((flags & (OpenFlags.Create | OpenFlags.Directory)) == (OpenFlags.Create | OpenFlags.Directory) && (flags & OpenFlags.Path) == 0) return -Errno.EINVAL;
+        return Open(thread, args.A0, args.A1, flags, (uint)args.A3 & 0xFFF, 0);
+    }
+
+    private static long OpenAt2(GuestThread thread, in SyscallArgs args)
+    {
+        const int Size0 = 24;
+        if (args.A3 < Size0) return -Errno.EINVAL;
+        if (args.A3 > 4096) return -Errno.E2BIG;
+        Span<byte> how = stackalloc byte[(int)args.A3];
+        if (thread.Get(args.A2, how) < 0) return -Errno.EFAULT;
+        if (how[Size0..].ContainsAnyExcept((byte)0)) return -Errno.E2BIG;
+        ulong flags = BinaryPrimitives.ReadUInt64LittleEndian(how), mode = BinaryPrimitives.ReadUInt64LittleEndian(how[8..]), resolve = BinaryPrimitives.ReadUInt64LittleEndian(how[16..]);
+        if ((flags & ~(ulong)OpenFlags.Known) != 0 || (resolve & ~ResolveFlags.All) != 0) return -Errno.EINVAL;
+        bool creates = (flags & (OpenFlags.Create | OpenFlags.TmpFileBit)) != 0;
+        if (creates ? (mode & ~0xFFFUL) != 0 : mode != 0) return -Errno.EINVAL;
+        if ((resolve & ResolveFlags.Beneath) != 0 && (resolve & ResolveFlags.InRoot) != 0) return -Errno.EINVAL;
+        return Open(thread, args.A0, args.A1, (int)flags, (uint)mode, resolve);
+    }
+
+    private static long Open(GuestThread thread, ulong directory, ulong path, int flags, uint mode, ulong resolve)
+    {
+        bool exclusive = (flags & (OpenFlags.Create | OpenFlags.Exclusive)) == (OpenFlags.Create | OpenFlags.Exclusive);
+        var process = thread.Process;
+        if ((flags & (OpenFlags.Create | OpenFlags.TmpFileBit)) != 0) HostUmask.Apply(process.Fs.Umask);
+        var request = new PathRequest(PathIntent.Open, (flags & OpenFlags.NoFollow) == 0 && !exclusive)
+        {
+            Flags = flags & OpenFlags.Known,
+            Mode = mode,
+            Resolve = resolve,
+            Caller = process,
+        };
+        var resolved = ResolvedPath.Of(thread, directory, path, request);
+        long result = resolved.Status;
+        if (result >= 0)
+        {
+            var node = resolved.Result.Node;
+            result = thread.Install(resolved.Result.Take(), (flags & OpenFlags.CloseOnExec) != 0, process.Fs.Space, node);
+            if (result >= 0 && node == null) TerminalSyscalls.Opened(thread, (int)result);
+        }
+        resolved.Dispose();
+        return GuestAccess.Restartable(result);
+    }
+
+    // ---- stat ----
+
+    private static long FStat(GuestThread thread, in SyscallArgs args)
+    {
+        var file = thread.Process.Files.Acquire((int)args.A0);
+        if (file == null) return -Errno.EBADF;
+        long status = 0;
+        FileStat stat;
+        if (file.Node != null) stat = file.Node.Stat(thread.Process);
+        else status = FileStat.OfDescriptor(file.HostDescriptor, out stat);
+        file.Release();
+        return status < 0 ? status : PutStat(thread, args.A1, stat);
+    }
+
+    private static long PutStat(GuestThread thread, ulong address, in FileStat stat)
+    {
+        Span<byte> bytes = stackalloc byte[FileStat.GuestSize];
+        stat.ToGuest(bytes);
+        return thread.Put(address, bytes);
+    }
+
+    private static long NewFStatAt(GuestThread thread, in SyscallArgs args)
+    {
+        int flags = (int)args.A3;
+        if ((flags & ~(At.SymlinkNoFollow | At.NoAutomount | At.EmptyPath)) != 0) return -Errno.EINVAL;
+        var resolved = ResolvedPath.Of(thread, args.A0, args.A1, Request(thread, PathIntent.At, flags), (flags & At.EmptyPath) != 0);
+        long status = resolved.Status;
+        FileStat stat = default;
+        if (status >= 0)
+        {
+            ref var at = ref resolved.Result;
+            if (at.Node != null) stat = at.Node.Stat(thread.Process);
+            else status = FileStat.OfPath(at.Descriptor, at.Leaf, at.AtFlags, out stat);
+        }
+        resolved.Dispose();
+        return status < 0 ? status : PutStat(thread, args.A2, stat);
+    }
+
+    private static PathRequest Request(GuestThread thread, PathIntent intent, int atFlags) =>
+        new(intent, (atFlags & At.SymlinkNoFollow) == 0) { Caller = thread.Process };
+
+    private static long StatX(GuestThread thread, in SyscallArgs args)
+    {
+        const int SyncType = 0x6000, Reserved = int.MinValue;
+        int flags = (int)args.A2;
+        if ((flags & ~(At.SymlinkNoFollow | At.NoAutomount | At.EmptyPath | SyncType)) != 0 || ((int)args.A3 & Reserved) != 0 || (flags & SyncType) == SyncType) return -Errno.EINVAL;
+        var resolved = ResolvedPath.Of(thread, args.A0, args.A1, Request(thread, PathIntent.At, flags), (flags & At.EmptyPath) != 0);
+        long status = resolved.Status;
+        if (status >= 0)
+        {
+            ref var at = ref resolved.Result;
+            using var buffer = HostScratch.Rent(FileStat.StatXSize);
+            if (at.Node != null) at.Node.Stat(thread.Process).ToStatX(buffer.Span);
+            else status = HostSyscall.Invoke(HostCall.StatX, at.Descriptor, at.Leaf, at.AtFlags | flags & (SyncType | At.NoAutomount), (long)args.A3, buffer.Address);
+            if (status >= 0) status = thread.Put(args.A4, buffer.Span);
+        }
+        resolved.Dispose();
+        return status;
+    }
+
+    private const int StatFsSize = 120;
+
+    private static long StatFs(GuestThread thread, in SyscallArgs args)
+    {
+        var resolved = ResolvedPath.Of(thread, unchecked((ulong)At.FdCwd), args.A0, Request(thread, PathIntent.Handle, 0));
+        long status = resolved.Status < 0 ? resolved.Status : PutStatFs(thread, resolved.Result.Descriptor, resolved.Result.Node, args.A1);
+        resolved.Dispose();
+        return status;
+    }
+
+    private static long FStatFs(GuestThread thread, in SyscallArgs args)
+    {
+        var file = thread.Process.Files.Acquire((int)args.A0);
+        if (file == null) return -Errno.EBADF;
+        long status = PutStatFs(thread, file.HostDescriptor, file.Node, args.A1);
+        file.Release();
+        return status;
+    }
+
+    private static long PutStatFs(GuestThread thread, int descriptor, SyntheticNode? node, ulong address)
+    {
+        using var buffer = HostScratch.Rent(StatFsSize);
+        if (node == null)
+        {
+            long status = HostSyscall.Invoke(HostCall.FStatFs, descriptor, buffer.Address);
+            return status < 0 ? status : thread.Put(address, buffer.Span);
+        }
+        buffer.Span.Clear();
+        // PROC_SUPER_MAGIC, SYSFS_MAGIC, TMPFS_MAGIC.
+        ulong magic = node.Path.StartsWith("/proc", StringComparison.Ordinal) ? 0x9FA0UL : node.Path.StartsWith("/sys", StringComparison.Ordinal) ? 0x62656572UL : 0x01021994UL;
+        BinaryPrimitives.WriteUInt64LittleEndian(buffer.Span, magic);
+        BinaryPrimitives.WriteUInt64LittleEndian(buffer.Span[8..], 4096);
+        BinaryPrimitives.WriteUInt64LittleEndian(buffer.Span[64..], 255);
+        BinaryPrimitives.WriteUInt64LittleEndian(buffer.Span[72..], 4096);
+        return thread.Put(address, buffer.Span);
+    }
+
+    // ---- access, readlink, truncate ----
+
+    private static long FAccessAt(GuestThread thread, in SyscallArgs args) => Access(thread, args.A0, args.A1, (int)args.A2, 0);
+    private static long FAccessAt2(GuestThread thread, in SyscallArgs args) => Access(thread, args.A0, args.A1, (int)args.A2, (int)args.A3);
+
+    private static long Access(GuestThread thread, ulong directory, ulong path, int mode, int flags)
+    {
+        if ((mode & ~7) != 0 || (flags & ~(At.EAccess | At.SymlinkNoFollow | At.EmptyPath)) != 0) return -Errno.EINVAL;
+        var resolved = ResolvedPath.Of(thread, directory, path, Request(thread, PathIntent.At, flags), (flags & At.EmptyPath) != 0);
+        long status = resolved.Status;
+        if (status >= 0)
+        {
+            ref var at = ref resolved.Result;
+            if (at.Node != null)
+            {
+                uint bits = at.Node.Mode;
+                bool denied = (mode & 2) != 0 && (bits & 0x92) == 0 || (mode & 1) != 0 && (bits & 0x49) == 0;
+                status = denied ? -Errno.EACCES : 0;
+            }
+            else
+            {
+                status = HostSyscall.Invoke(HostCall.FAccessAt2, at.Descriptor, at.Leaf, mode, at.AtFlags | flags & At.EAccess);
+            }
+        }
+        resolved.Dispose();
+        return status;
+    }
+
+    private static long ReadLinkAt(GuestThread thread, in SyscallArgs args)
+    {
+        if ((int)args.A3 <= 0) return -Errno.EINVAL;
+        // No walk follows the last link; an empty path names an O_PATH descriptor of a link.
+        var request = new PathRequest(PathIntent.Handle, false) { Caller = thread.Process };
+        var resolved = ResolvedPath.Of(thread, args.A0, args.A1, request, emptyPath: true);
+        long status = resolved.Status;
+        if (status >= 0)
+        {
+            ref var at = ref resolved.Result;
+            using var buffer = HostScratch.Rent(PathBuffer.Maximum + 16);
+            if (at.Node != null)
+            {
+                string? target = at.Node.IsLink ? at.Node.Target(thread.Process) : null;
+                status = target == null ? at.Node.IsLink ? -Errno.ENOENT : -Errno.EINVAL : Math.Min(System.Text.Encoding.UTF8.GetBytes(target, buffer.Span), (int)args.A3);
+            }
+            else
+            {
+                buffer.Span[PathBuffer.Maximum] = 0;
+                status = HostSyscall.Invoke(HostCall.ReadLinkAt, at.Descriptor, buffer.Address + PathBuffer.Maximum, buffer.Address, Math.Min((int)args.A3, PathBuffer.Maximum));
+                if (status == -Errno.ENOENT) status = -Errno.EINVAL;
+            }
+            if (status > 0 && thread.Put(args.A2, buffer.Span[..(int)status]) < 0) status = -Errno.EFAULT;
+        }
+        resolved.Dispose();
+        return status;
+    }
+
+    private static long Truncate(GuestThread thread, in SyscallArgs args)
+    {
+        long length = (long)args.A1;
+        if (length < 0) return -Errno.EINVAL;
+        var resolved = ResolvedPath.Of(thread, unchecked((ulong)At.FdCwd), args.A0, Request(thread, PathIntent.Handle, 0));
+        long status = resolved.Status;
+        if (status >= 0)
+        {
+            using var name = HostScratch.Rent(32);
+            HostPaths.WriteLinkName(resolved.Result.Descriptor, name.Span);
+            status = resolved.Result.Node != null ? resolved.Result.Node.IsDirectory ? -Errno.EISDIR : 0 : HostSyscall.Invoke(HostCall.Truncate, name.Address, length);
+        }
+        resolved.Dispose();
+        return status;
+    }
+
+    // ---- names ----
+
+    private static long MkNodAt(GuestThread thread, in SyscallArgs args)
+    {
+        HostUmask.Apply(thread.Process.Fs.Umask);
+        return OnParent(thread, HostCall.MkNodAt, args.A0, args.A1, (long)args.A2, (long)args.A3);
+    }
+
+    private static long MkDirAt(GuestThread thread, in SyscallArgs args)
+    {
+        HostUmask.Apply(thread.Process.Fs.Umask);
+        return OnParent(thread, HostCall.MkDirAt, args.A0, args.A1, (long)args.A2);
+    }
+
+    private static long UnlinkAt(GuestThread thread, in SyscallArgs args)
+    {
+        if (((int)args.A2 & ~At.RemoveDir) != 0) return -Errno.EINVAL;
+        long status = OnParent(thread, HostCall.UnlinkAt, args.A0, args.A1, (long)args.A2);
+        return status == -Errno.EEXIST ? -Errno.EROFS : status;
+    }
+
+    private static long OnParent(GuestThread thread, long call, ulong directory, ulong path, long a, long b = 0)
+    {
+        var resolved = ResolvedPath.Of(thread, directory, path, new PathRequest(PathIntent.Parent) { Caller = thread.Process });
+        long status = resolved.Status < 0 ? resolved.Status : HostSyscall.Invoke(call, resolved.Result.Descriptor, resolved.Result.Leaf, a, b);
+        resolved.Dispose();
+        return status;
+    }
+
+    private static long SymlinkAt(GuestThread thread, in SyscallArgs args)
+    {
+        // The text of a link is kept as it is: it is resolved in the guest's tree whenever it is followed.
+        long status = PathBuffer.Read(thread.Window, args.A0, out var text);
+        if (status < 0) return status;
+        var resolved = ResolvedPath.Of(thread, args.A1, args.A2, new PathRequest(PathIntent.Parent) { Caller = thread.Process });
+        status = text.Length == 0 ? -Errno.ENOENT
+            : resolved.Status < 0 ? resolved.Status
+            : HostSyscall.Invoke(HostCall.SymlinkAt, text.Address, resolved.Result.Descriptor, resolved.Result.Leaf);
+        resolved.Dispose();
+        text.Dispose();
+        return status;
+    }
+
+    private static long LinkAt(GuestThread thread, in SyscallArgs args)
+    {
+        int flags = (int)args.A4;
+        if ((flags & ~(At.SymlinkFollow | At.EmptyPath)) != 0) return -Errno.EINVAL;
+        var old = ResolvedPath.Of(thread, args.A0, args.A1, new PathRequest(PathIntent.Handle, (flags & At.SymlinkFollow) != 0) { Caller = thread.Process }, (flags & At.EmptyPath) != 0);
+        var made = ResolvedPath.Of(thread, args.A2, args.A3, new PathRequest(PathIntent.Parent) { Caller = thread.Process });
+        long status = old.Status < 0 ? old.Status : made.Status;
+        if (status >= 0 && old.Result.Node != null) status = -Errno.EXDEV;
+        if (status >= 0)
+        {
+            // The descriptor is the file itself; /proc/self/fd needs no privilege, AT_EMPTY_PATH does.
+            using var name = HostScratch.Rent(32);
+            HostPaths.WriteLinkName(old.Result.Descriptor, name.Span);
+            status = HostSyscall.Invoke(HostCall.LinkAt, At.FdCwd, name.Address, made.Result.Descriptor, made.Result.Leaf, At.SymlinkFollow);
+        }
+        made.Dispose();
+        old.Dispose();
+        return status;
+    }
+
+    private static long RenameAt(GuestThread thread, in SyscallArgs args) => Rename(thread, args.A0, args.A1, args.A2, args.A3, 0);
+    private static long RenameAt2(GuestThread thread, in SyscallArgs args) => Rename(thread, args.A0, args.A1, args.A2, args.A3, args.A4);
+
+    private static long Rename(GuestThread thread, ulong oldDirectory, ulong oldPath, ulong newDirectory, ulong newPath, ulong flags)
+    {
+        var request = new PathRequest(PathIntent.Parent) { Caller = thread.Process };
+        var old = ResolvedPath.Of(thread, oldDirectory, oldPath, request);
+        var renamed = ResolvedPath.Of(thread, newDirectory, newPath, request);
+        long status = old.Status < 0 ? old.Status == -Errno.EEXIST ? -Errno.EROFS : old.Status
+            : renamed.Status < 0 ? renamed.Status == -Errno.EEXIST ? -Errno.EROFS : renamed.Status
+            : HostSyscall.Invoke(HostCall.RenameAt2, old.Result.Descriptor, old.Result.Leaf, renamed.Result.Descriptor, renamed.Result.Leaf, (long)flags);
+        renamed.Dispose();
+        old.Dispose();
+        return status;
+    }
+}

@@ -1,0 +1,95 @@
+using Vivarium.Host;
+
+namespace Vivarium.Linux.Vfs;
+
+/// <summary>
+/// An open file description: what descriptors of one or several guest processes refer to. Every one holds exactly one host descriptor, so
+/// offsets, status flags, locks and readiness are the host kernel's; a synthetic file is a host memfd with its contents at open.
+/// </summary>
+/// <remarks>Thread-safe. Reference counted: each descriptor slot holds one reference, each syscall that uses the file another, so the
+/// host descriptor is closed (and its number reused) only after the last syscall has left it.</remarks>
+public sealed class OpenFile
+{
+    private int _references = 1;
+    private SyntheticDirectoryStream? _stream;
+
+    /// <param name="hostDescriptor">Host descriptor, owned from now on; close-on-exec.</param>
+    /// <param name="space">The name space it was opened in, null for what has no name (pipes, sockets).</param>
+    /// <param name="node">The synthetic node behind it, null for what the host answers for.</param>
+    public OpenFile(int hostDescriptor, NameSpace? space = null, SyntheticNode? node = null)
+    {
+        HostDescriptor = hostDescriptor;
+        Space = space;
+        Node = node;
+    }
+
+    /// <summary>The host descriptor; valid while the caller holds a reference.</summary>
+    public int HostDescriptor { get; }
+
+    internal NameSpace? Space { get; }
+
+    /// <summary>Set for synthetic files: stat and getdents answer from it.</summary>
+    public SyntheticNode? Node { get; }
+
+    /// <summary>The guest's socket address where the host's differs from it (a UNIX socket bound by a translated path).</summary>
+    internal byte[]? BoundName { get; set; }
+
+    /// <summary>Directory: whether something is mounted below (2), nothing is (1), or nobody asked yet (0).</summary>
+    internal int MountHint;
+
+    /// <summary>F_SETOWN.</summary>
+    internal int Owner;
+
+    /// <summary>Where a synthetic directory is read.</summary>
+    internal SyntheticDirectoryStream Stream => _stream ?? Interlocked.CompareExchange(ref _stream, new SyntheticDirectoryStream(), null) ?? _stream;
+
+    /// <summary>Takes a reference; false when the last one has gone already.</summary>
+    public bool TryAcquire()
+    {
+        int seen = Volatile.Read(ref _references);
+        while (seen > 0)
+        {
+            int now = Interlocked.CompareExchange(ref _references, seen + 1, seen);
+            if (now == seen) return true;
+            seen = now;
+        }
+        return false;
+    }
+
+    /// <summary>Drops a reference; the last one closes the host descriptor. The result of that close, else 0.</summary>
+    public long Release() => Interlocked.Decrement(ref _references) == 0 ? HostSyscall.Invoke(HostCall.Close, HostDescriptor) : 0;
+
+    /// <summary>The guest path, as the kernel or the synthetic tree knows it now; <c>pipe:[N]</c> and the like for what has none.</summary>
+    public string Path => Node != null ? Node.Path : HostPaths.Describe(HostDescriptor, Space);
+}
+
+/// <summary>Names of host descriptors.</summary>
+internal static class HostPaths
+{
+    /// <summary>What /proc/self/fd/N of the host says, seen from the guest's root.</summary>
+    internal static string Describe(int hostDescriptor, NameSpace? space)
+    {
+        using var scratch = HostScratch.Rent(4096 + 32);
+        int length = Read(hostDescriptor, scratch);
+        if (length < 0) return "";
+        var text = System.Text.Encoding.UTF8.GetString(scratch.Span[32..(32 + length)]);
+        return space == null ? text : space.FromHostPath(text);
+    }
+
+    /// <summary>Reads the link into the lease from byte 32 on; its length or negative errno.</summary>
+    internal static int Read(int hostDescriptor, ScratchLease scratch)
+    {
+        WriteLinkName(hostDescriptor, scratch.Span);
+        return (int)HostSyscall.Invoke(HostCall.ReadLinkAt, At.FdCwd, scratch.Address, scratch.Address + 32, scratch.Length - 32);
+    }
+
+    /// <summary>Writes <c>/proc/self/fd/N</c> and a NUL (at most 26 bytes); the length without the NUL.</summary>
+    internal static int WriteLinkName(int hostDescriptor, Span<byte> to)
+    {
+        var prefix = "/proc/self/fd/"u8;
+        prefix.CopyTo(to);
+        System.Buffers.Text.Utf8Formatter.TryFormat(hostDescriptor, to[prefix.Length..], out int digits);
+        to[prefix.Length + digits] = 0;
+        return prefix.Length + digits;
+    }
+}

@@ -1,0 +1,267 @@
+namespace Vivarium.Linux.Vfs;
+
+/// <summary>
+/// Path resolution. Most paths take one host syscall: nothing is mounted on their way and (confined) no symbolic link. Only when a
+/// mount is touched or a link is met are the components walked one by one.
+/// </summary>
+public sealed partial class NameSpace
+{
+    private const int MaximumLinks = 40, MaximumComponent = 255, RacesEndured = 8;
+
+    /// <summary>Resolves <paramref name="path"/> from a directory and carries out <paramref name="request"/>: not negative, or negative errno.</summary>
+    /// <remarks><paramref name="directory"/> (the caller's reference; null only for absolute paths) is where relative paths start;
+    /// <paramref name="result"/> may point into the work space of <paramref name="path"/>.</remarks>
+    internal long Walk(OpenFile? directory, in PathBuffer path, in PathRequest request, ref PathResult result)
+    {
+        var text = path.Path;
+        if (text.IsEmpty) return -Errno.ENOENT;
+        int start = 0;
+        while (start < text.Length && text[start] == '/') start++;
+        bool absolute = start > 0;
+        if (!absolute && directory == null) return -Errno.EBADF;
+
+        text = text[start..];
+        long address = path.Address + start;
+        if (absolute)
+        {
+            if (CrossesMount(path.Canonical, 0, text)) return WalkComponents(path, 0, text, false, request, ref result);
+            long status = _root.Finish(request, -1, address, text, ref result);
+            return Confined && status == -Errno.ELOOP ? WalkComponents(path, 0, text, false, request, ref result) : status;
+        }
+
+        bool climbs = false;
+        if (directory!.Node != null)
+        {
+            if ((directory.Node.Mode & FileType.Mask) != FileType.Directory) return -Errno.ENOTDIR;
+        }
+        else
+        {
+            climbs = HasDotDot(text);
+            if (!climbs && !IsAboveMount(directory) || !Confined && !CrossesMount(path.Canonical, SetPrefix(path, directory), text))
+            {
+                // A beneath-walk must not be handed "..": it would stop at the directory instead of climbing.
+                long status = _root.Finish(request, directory.HostDescriptor, address, text, ref result);
+                if (status >= 0 && !result.Owned && result.Lender == null && result.Descriptor == directory.HostDescriptor && directory.TryAcquire())
+                    result.Lender = directory;
+                if (!Confined || status != -Errno.ELOOP) return status;
+            }
+        }
+        int prefix = SetPrefix(path, directory);
+        return prefix < 0 ? -Errno.ENOENT : WalkComponents(path, prefix, text, climbs, request, ref result);
+    }
+
+    private static bool HasDotDot(ReadOnlySpan<byte> text)
+    {
+        for (int at = 0; at < text.Length;)
+        {
+            int found = text[at..].IndexOf(".."u8);
+            if (found < 0) return false;
+            found += at;
+            if ((found == 0 || text[found - 1] == '/') && (found + 2 == text.Length || text[found + 2] == '/')) return true;
+            at = found + 1;
+        }
+        return false;
+    }
+
+    // Writes the directory's path without its leading slash into the canonical buffer; its length, -1 when it is not in the tree.
+    private static int SetPrefix(in PathBuffer path, OpenFile directory)
+    {
+        string name = directory.Path;
+        if (!name.StartsWith('/') || name.Length >= PathBuffer.Maximum) return -1;
+        return System.Text.Encoding.UTF8.GetBytes(name.AsSpan(1), path.Canonical);
+    }
+
+    private bool IsAboveMount(OpenFile directory)
+    {
+        if (directory.MountHint == 0)
+        {
+            var name = System.Text.Encoding.UTF8.GetBytes(directory.Path);
+            bool above = name.Length <= 1;
+            foreach (var mount in _mounts)
+            {
+                if (name.Length > 1 && mount.Path.Length >= name.Length - 1 && mount.Path.AsSpan().StartsWith(name.AsSpan(1))) above = true;
+            }
+            directory.MountHint = above ? 2 : 1;
+        }
+        return directory.MountHint == 2;
+    }
+
+    // Whether the path, read without regard to links, passes a mount point. (Links are found by the walk itself.)
+    // `current` holds the prefix and is work space behind it.
+    private bool CrossesMount(Span<byte> current, int prefix, ReadOnlySpan<byte> text)
+    {
+        int length = Math.Max(prefix, 0);
+        if (FindMount(current[..length]) >= 0) return true;
+        while (NextComponent(ref text, out var component, out _))
+        {
+            if (component.SequenceEqual("."u8)) continue;
+            if (component.SequenceEqual(".."u8)) length = Pop(current, length);
+            else if (!Push(current, ref length, component)) return false;
+            if (ExactMount(current[..length]) >= 0) return true;
+        }
+        return false;
+    }
+
+    private long WalkComponents(in PathBuffer path, int prefix, ReadOnlySpan<byte> text, bool tryWhole, in PathRequest request, ref PathResult result)
+    {
+        for (int race = 0; ; race++)
+        {
+            if (race > 0 && prefix > 0) tryWhole = true;
+            long status = WalkOnce(path, prefix, text, tryWhole, request, ref result, out bool raced);
+            if (!raced || race >= RacesEndured) return status;
+        }
+    }
+
+    // One attempt. `raced`: a directory on the way became a link under our feet; start again from the beginning.
+    private long WalkOnce(in PathBuffer path, int prefix, ReadOnlySpan<byte> text, bool tryWhole, in PathRequest request, ref PathResult result, out bool raced)
+    {
+        raced = false;
+        // The unread part stands at the end of its buffer, so that a link's target can be put in front of it.
+        var restBuffer = path.Rest;
+        if (text.Length >= PathBuffer.Maximum) return -Errno.ENAMETOOLONG;
+        int restStart = restBuffer.Length - text.Length;
+        text.CopyTo(restBuffer[restStart..]);
+        var current = path.Canonical;
+        int length = prefix, links = 0;
+
+        for (;;)
+        {
+            ReadOnlySpan<byte> rest = restBuffer[restStart..];
+            if (tryWhole && TryWhole(path, length, rest, request, ref result, out long whole)) return whole;
+            tryWhole = false;
+            bool any = NextComponent(ref rest, out var component, out bool last);
+            restStart = restBuffer.Length - rest.Length;
+            if (!any) return FinishAt(path, length, true, request, ref result);
+            if (component.Length > MaximumComponent) return -Errno.ENAMETOOLONG;
+            bool trailing = last && !rest.IsEmpty;
+            bool special = component.SequenceEqual("."u8) || component.SequenceEqual(".."u8);
+            if (special && !(last && request.Intent == PathIntent.Parent))
+            {
+                if (component.Length == 2) length = Pop(current, length);
+                if (last) return FinishAt(path, length, true, request, ref result);
+                continue;
+            }
+            int before = length;
+            if (!Push(current, ref length, component)) return -Errno.ENAMETOOLONG;
+            if (special) return FinishAt(path, length, false, request, ref result);
+
+            if (!last || request.Intent != PathIntent.Parent && (request.Follow || trailing))
+            {
+                var fileSystem = Locate(current[..length], out int inside);
+                current[length] = 0;
+                int target = fileSystem.ReadLink(request, last, path.CanonicalAddress + inside, current[inside..length], path.Link[..PathBuffer.Maximum], path.LinkAddress);
+                if (target == -Errno.ELOOP)
+                {
+                    raced = true;
+                    return target;
+                }
+                if (target < 0 && !(last && target == -Errno.ENOENT)) return target;
+                if (target > 0)
+                {
+                    if (++links > MaximumLinks) return -Errno.ELOOP;
+                    if ((request.Resolve & ResolveFlags.NoSymlinks) != 0) return -Errno.ELOOP;
+                    int needed = target + 1;
+                    if (needed > restStart || rest.Length + needed >= PathBuffer.Maximum) return -Errno.ENAMETOOLONG;
+                    restStart -= needed;
+                    path.Link[..target].CopyTo(restBuffer[restStart..]);
+                    restBuffer[restStart + target] = (byte)'/';
+                    // A link in the last place does not make its target a directory.
+                    if (last && !trailing)
+                    {
+                        restBuffer[restStart..(restStart + target)].CopyTo(restBuffer[(restStart + 1)..]);
+                        restStart++;
+                    }
+                    length = path.Link[0] == '/' ? 0 : before;
+                    tryWhole = Confined;
+                    continue;
+                }
+            }
+            if (!last) continue;
+
+            if (trailing) current[length++] = (byte)'/';
+            long status = FinishAt(path, length, false, request, ref result);
+            raced = status == -Errno.ELOOP && request.Follow && request.Intent != PathIntent.Parent;
+            return status;
+        }
+    }
+
+    // After a link has been replaced the rest is mostly free of links and mounts: one host syscall for all of it.
+    private bool TryWhole(in PathBuffer path, int length, ReadOnlySpan<byte> rest, in PathRequest request, ref PathResult result, out long status)
+    {
+        status = 0;
+        if (length + rest.Length + 1 >= PathBuffer.Maximum || rest.IsEmpty) return false;
+        var whole = path.Link;
+        path.Canonical[..length].CopyTo(whole);
+        int total = length;
+        if (length > 0) whole[total++] = (byte)'/';
+        rest = rest.TrimStart((byte)'/');
+        rest.CopyTo(whole[total..]);
+        total += rest.Length;
+        whole[total] = 0;
+        if (total == 0 || CrossesMount(whole[PathBuffer.Maximum..], 0, whole[..total])) return false;
+        status = _root.Finish(request, -1, path.LinkAddress, whole[..total], ref result);
+        return status != -Errno.ELOOP;
+    }
+
+    // The end of a walk: no link is left in the path (but perhaps in its last component).
+    private long FinishAt(in PathBuffer path, int length, bool directory, in PathRequest request, ref PathResult result)
+    {
+        var current = path.Canonical;
+        var fileSystem = Locate(current[..length], out int inside);
+        current[length] = 0;
+        if (directory && request.Intent == PathIntent.Parent) return -Errno.EBUSY;
+        return fileSystem.Finish(request, -1, path.CanonicalAddress + inside, current[inside..length], ref result);
+    }
+
+    // The file system that holds a canonical path, and where the path inside it starts.
+    private FileSystem Locate(ReadOnlySpan<byte> canonical, out int inside)
+    {
+        int mount = FindMount(canonical);
+        if (mount < 0)
+        {
+            inside = 0;
+            return _root;
+        }
+        inside = Math.Min(_mounts[mount].Path.Length + 1, canonical.Length);
+        return _mounts[mount].FileSystem;
+    }
+
+    private int FindMount(ReadOnlySpan<byte> canonical)
+    {
+        int best = -1;
+        for (int i = 0; i < _mounts.Count; i++)
+        {
+            var mount = _mounts[i].Path;
+            if (canonical.StartsWith(mount) && (canonical.Length == mount.Length || canonical[mount.Length] == '/')
+                && (best < 0 || mount.Length > _mounts[best].Path.Length)) best = i;
+        }
+        return best;
+    }
+
+    private int ExactMount(ReadOnlySpan<byte> canonical)
+    {
+        for (int i = 0; i < _mounts.Count; i++) if (canonical.SequenceEqual(_mounts[i].Path)) return i;
+        return -1;
+    }
+
+    private static bool NextComponent(ref ReadOnlySpan<byte> text, out ReadOnlySpan<byte> component, out bool last)
+    {
+        text = text.TrimStart((byte)'/');
+        int end = text.IndexOf((byte)'/');
+        component = end < 0 ? text : text[..end];
+        text = end < 0 ? default : text[end..];
+        last = text.IndexOfAnyExcept((byte)'/') < 0;
+        return !component.IsEmpty;
+    }
+
+    private static int Pop(ReadOnlySpan<byte> current, int length) => Math.Max(0, current[..length].LastIndexOf((byte)'/'));
+
+    private static bool Push(Span<byte> current, ref int length, ReadOnlySpan<byte> component)
+    {
+        if (length + component.Length + 2 >= PathBuffer.Maximum) return false;
+        if (length > 0) current[length++] = (byte)'/';
+        component.CopyTo(current[length..]);
+        length += component.Length;
+        return true;
+    }
+}

@@ -1,0 +1,226 @@
+using System.Globalization;
+using System.Text;
+
+namespace Vivarium.Linux.Vfs;
+
+/// <summary>/proc/PID: one guest process.</summary>
+internal static partial class ProcFileSystem
+{
+    private static SyntheticNode ProcessDirectory(string path, GuestProcess process, bool task = false)
+    {
+        SyntheticNode? Child(string name, GuestProcess? caller)
+        {
+            string child = path + "/" + name;
+            return name switch
+            {
+                "exe" => new LinkNode(child, _ => process.ExecutablePath),
+                "cwd" => new LinkNode(child, _ => process.Fs.WorkingDirectory),
+                "root" => new LinkNode(child, "/"),
+                "maps" => new ContentFile(child, _ => Maps(process)),
+                "cmdline" => new ContentFile(child, _ => Joined(process.Arguments)),
+                "environ" => new ContentFile(child, _ => Joined(process.Environment), 0x100),
+                "auxv" => new ContentFile(child, _ => process.AuxiliaryVector, 0x100),
+                "comm" => new ContentFile(child, _ => process.Name + "\n", 0x1A4),
+                "status" => new ContentFile(child, _ => Status(process)),
+                "stat" => new ContentFile(child, _ => Stat(process)),
+                "statm" => new ContentFile(child, _ => StatM(process)),
+                "limits" => new ContentFile(child, _ => Limits(process)),
+                "mounts" => new ContentFile(child, _ => Mounts(process)),
+                "mountinfo" => new ContentFile(child, _ => MountInfo(process)),
+                "cgroup" => new ContentFile(child, _ => "0::/\n"),
+                "loginuid" => new ContentFile(child, _ => "4294967295", 0x1A4),
+                "sessionid" => new ContentFile(child, _ => "4294967295"),
+                "oom_score" => new ContentFile(child, _ => "0\n"),
+                "oom_score_adj" => new ContentFile(child, _ => "0\n", 0x1A4),
+                "personality" => new ContentFile(child, _ => "00000000\n"),
+                "wchan" => new ContentFile(child, _ => "0"),
+                "setgroups" => new ContentFile(child, _ => "allow\n"),
+                "uid_map" or "gid_map" => new ContentFile(child, _ => "         0          0 4294967295\n"),
+                "io" => new ContentFile(child, _ => "rchar: 0\nwchar: 0\nsyscr: 0\nsyscw: 0\nread_bytes: 0\nwrite_bytes: 0\ncancelled_write_bytes: 0\n"),
+                "fd" => Descriptors(child, process),
+                "fdinfo" => DescriptorInfos(child, process),
+                "net" => Net(child),
+                "task" when !task => Tasks(child, process),
+                _ => null,
+            };
+        }
+
+        return new DynamicDirectory(path, 0x16D, Child, caller => ProcessNames.Select(name => Child(name, caller)).OfType<SyntheticNode>());
+    }
+
+    private static readonly string[] ProcessNames =
+    [
+        "auxv", "cgroup", "cmdline", "comm", "cwd", "environ", "exe", "fd", "fdinfo", "gid_map", "io", "limits", "loginuid", "maps", "mountinfo", "mounts", "net",
+        "oom_score", "oom_score_adj", "personality", "root", "sessionid", "setgroups", "stat", "statm", "status", "task", "uid_map", "wchan",
+    ];
+
+    private static DynamicDirectory Descriptors(string path, GuestProcess process)
+    {
+        DescriptorLink? Link(string name) => int.TryParse(name, NumberStyles.None, CultureInfo.InvariantCulture, out int fd) && process.Files.IsCloseOnExec(fd) != null
+            ? new DescriptorLink($"{path}/{name}", process, fd) : null;
+        return new DynamicDirectory(path, 0x140, (name, _) => Link(name),
+            _ => process.Files.Numbers().Select(fd => Link(fd.ToString(CultureInfo.InvariantCulture))).OfType<SyntheticNode>());
+    }
+
+    private static DynamicDirectory DescriptorInfos(string path, GuestProcess process)
+    {
+        ContentFile? Info(string name)
+        {
+            if (!int.TryParse(name, NumberStyles.None, CultureInfo.InvariantCulture, out int fd)) return null;
+            var file = process.Files.Acquire(fd);
+            if (file == null) return null;
+            long host = file.HostDescriptor;
+            file.Release();
+            return new ContentFile($"{path}/{name}", _ => ReadHost($"/proc/self/fdinfo/{host}"), 0x100);
+        }
+
+        return new DynamicDirectory(path, 0x140, (name, _) => Info(name),
+            _ => process.Files.Numbers().Select(fd => Info(fd.ToString(CultureInfo.InvariantCulture))).OfType<SyntheticNode>());
+    }
+
+    private static DynamicDirectory Tasks(string path, GuestProcess process)
+    {
+        IEnumerable<int> Tids() => process.Realm.Threads.Values.Where(thread => thread.Process == process).Select(thread => thread.Tid).Append(process.Pid).Distinct().Order();
+        SyntheticNode Task(int tid) => ProcessDirectory($"{path}/{tid}", process, task: true);
+        return new DynamicDirectory(path, 0x16D,
+            (name, _) => int.TryParse(name, NumberStyles.None, CultureInfo.InvariantCulture, out int tid) && Tids().Contains(tid) ? Task(tid) : null,
+            _ => Tids().Select(Task));
+    }
+
+    // The network is the host's: so are its tables.
+    private static FixedDirectory Net(string path)
+    {
+        var nodes = new List<SyntheticNode>();
+        foreach (var name in (ReadOnlySpan<string>)["dev", "route", "tcp", "tcp6", "udp", "udp6", "unix", "if_inet6", "ipv6_route", "arp", "protocols", "snmp"])
+            nodes.Add(new HostNode($"{path}/{name}", "/proc/net/" + name, FileType.Regular | 0x124));
+        return new FixedDirectory(path, 0x16D, [.. nodes]);
+    }
+
+    private static string ReadHost(string path)
+    {
+        try
+        {
+            return File.ReadAllText(path);
+        }
+        catch (IOException)
+        {
+            return "";
+        }
+    }
+
+    private static string Maps(GuestProcess process)
+    {
+        using var writer = new StringWriter(CultureInfo.InvariantCulture);
+        process.Memory.WriteMaps(writer);
+        return writer.ToString();
+    }
+
+    private static byte[] Joined(IReadOnlyList<string> strings) => Encoding.UTF8.GetBytes(string.Concat(strings.Select(text => text + "\0")));
+
+    private static int ThreadCount(GuestProcess process) => Math.Max(1, process.Realm.Threads.Values.Count(thread => thread.Process == process));
+
+    // Mapped and resident bytes, from the mapping table; residency is not tracked per guest, so what is mapped counts.
+    private static (long Size, long Resident) MemoryUse(GuestProcess process)
+    {
+        long size = 0;
+        foreach (var line in Maps(process).AsSpan().EnumerateLines())
+        {
+            int dash = line.IndexOf('-'), space = line.IndexOf(' ');
+            if (dash <= 0 || space < dash) continue;
+            size += long.Parse(line[(dash + 1)..space], NumberStyles.HexNumber, CultureInfo.InvariantCulture)
+                - long.Parse(line[..dash], NumberStyles.HexNumber, CultureInfo.InvariantCulture);
+        }
+        return (size, Math.Min(size, 64 << 20));
+    }
+
+    private static string Status(GuestProcess process)
+    {
+        var who = process.Credentials;
+        var (size, resident) = MemoryUse(process);
+        return string.Create(CultureInfo.InvariantCulture, $"""
+            Name:	{process.Name}
+            Umask:	{Convert.ToString(process.Fs.Umask, 8).PadLeft(4, '0')}
+            State:	R (running)
+            Tgid:	{process.Pid}
+            Ngid:	0
+            Pid:	{process.Pid}
+            PPid:	{process.Parent?.Pid ?? 0}
+            TracerPid:	0
+            Uid:	{who.Uid}	{who.EffectiveUid}	{who.SavedUid}	{who.FsUid}
+            Gid:	{who.Gid}	{who.EffectiveGid}	{who.SavedGid}	{who.FsGid}
+            FDSize:	256
+            Groups:	{string.Join(' ', who.Groups)} 
+            VmPeak:	{size / 1024,8} kB
+            VmSize:	{size / 1024,8} kB
+            VmLck:	       0 kB
+            VmPin:	       0 kB
+            VmHWM:	{resident / 1024,8} kB
+            VmRSS:	{resident / 1024,8} kB
+            VmData:	{size / 1024,8} kB
+            VmStk:	     136 kB
+            VmSwap:	       0 kB
+            Threads:	{ThreadCount(process)}
+            SigQ:	0/95000
+            SigPnd:	0000000000000000
+            ShdPnd:	0000000000000000
+            SigBlk:	0000000000000000
+            SigIgn:	0000000000000000
+            SigCgt:	0000000000000000
+            CapInh:	0000000000000000
+            CapPrm:	{(who.EffectiveUid == 0 ? "000001ffffffffff" : "0000000000000000")}
+            CapEff:	{(who.EffectiveUid == 0 ? "000001ffffffffff" : "0000000000000000")}
+            CapBnd:	000001ffffffffff
+            CapAmb:	0000000000000000
+            NoNewPrivs:	0
+            Seccomp:	0
+            Seccomp_filters:	0
+            Cpus_allowed:	{(1UL << Math.Min(63, Environment.ProcessorCount)) - 1:x}
+            Cpus_allowed_list:	0-{Environment.ProcessorCount - 1}
+            Mems_allowed:	1
+            Mems_allowed_list:	0
+            voluntary_ctxt_switches:	0
+            nonvoluntary_ctxt_switches:	0
+
+            """);
+    }
+
+    private static string Stat(GuestProcess process)
+    {
+        var (size, resident) = MemoryUse(process);
+        return string.Create(CultureInfo.InvariantCulture,
+            $"{process.Pid} ({process.Name}) R {process.Parent?.Pid ?? 0} {process.ProcessGroup} {process.Session} 0 -1 4194304 0 0 0 0 0 0 0 0 20 0 {ThreadCount(process)} 0 1 {size} {resident / 4096} 18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0\n");
+    }
+
+    private static string StatM(GuestProcess process)
+    {
+        var (size, resident) = MemoryUse(process);
+        return string.Create(CultureInfo.InvariantCulture, $"{size / 4096} {resident / 4096} 0 0 0 {size / 4096} 0\n");
+    }
+
+    private static readonly (string Name, int Resource, string Unit)[] LimitRows =
+    [
+        ("Max cpu time", 0, "seconds"), ("Max file size", 1, "bytes"), ("Max data size", 2, "bytes"), ("Max stack size", 3, "bytes"),
+        ("Max core file size", 4, "bytes"), ("Max resident set", 5, "bytes"), ("Max processes", 6, "processes"), ("Max open files", 7, "files"),
+        ("Max locked memory", 8, "bytes"), ("Max address space", 9, "bytes"), ("Max file locks", 10, "locks"), ("Max pending signals", 11, "signals"),
+        ("Max msgqueue size", 12, "bytes"), ("Max nice priority", 13, ""), ("Max realtime priority", 14, ""), ("Max realtime timeout", 15, "us"),
+    ];
+
+    private static string Limits(GuestProcess process)
+    {
+        static string Value(ulong limit) => limit == ulong.MaxValue ? "unlimited" : limit.ToString(CultureInfo.InvariantCulture);
+        var text = new StringBuilder("Limit                     Soft Limit           Hard Limit           Units     \n");
+        foreach (var (name, resource, unit) in LimitRows)
+            text.Append(CultureInfo.InvariantCulture, $"{name,-25} {Value(process.Limits.Soft(resource)),-20} {Value(process.Limits.Hard(resource)),-20} {unit,-10}\n");
+        return text.ToString();
+    }
+
+    private static string Mounts(GuestProcess process) => process.Fs.Space.Confined
+        ? "viv / ext4 rw,relatime 0 0\nproc /proc proc rw,nosuid,nodev,noexec,relatime 0 0\nsysfs /sys sysfs ro,nosuid,nodev,noexec,relatime 0 0\n"
+            + "devtmpfs /dev devtmpfs rw,nosuid 0 0\ndevpts /dev/pts devpts rw,nosuid,noexec,relatime 0 0\ntmpfs /dev/shm tmpfs rw,nosuid,nodev 0 0\n"
+        : ReadHost("/proc/self/mounts");
+
+    private static string MountInfo(GuestProcess process) => process.Fs.Space.Confined
+        ? "20 1 254:1 / / rw,relatime shared:1 - ext4 viv rw\n21 20 0:21 / /proc rw,relatime shared:2 - proc proc rw\n22 20 0:22 / /sys ro,relatime shared:3 - sysfs sysfs ro\n"
+            + "23 20 0:23 / /dev rw,nosuid shared:4 - devtmpfs devtmpfs rw\n24 23 0:24 / /dev/pts rw,relatime shared:5 - devpts devpts rw\n25 23 0:25 / /dev/shm rw shared:6 - tmpfs tmpfs rw\n"
+        : ReadHost("/proc/self/mountinfo");
+}
