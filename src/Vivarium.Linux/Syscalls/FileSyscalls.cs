@@ -74,7 +74,7 @@ public static class FileSyscalls
                 : -Errno.EFAULT;
         }
         file.Release();
-        if (result == -Errno.EPIPE && writes) thread.RaiseSelf(13);
+        if (result == -Errno.EPIPE && writes) GuestAccess.BrokenPipe(thread);
         return result;
     }
 
@@ -104,7 +104,7 @@ public static class FileSyscalls
             host.Dispose();
         }
         file.Release();
-        if (result == -Errno.EPIPE && writes) thread.RaiseSelf(13);
+        if (result == -Errno.EPIPE && writes) GuestAccess.BrokenPipe(thread);
         return result;
     }
 
@@ -138,7 +138,7 @@ public static class FileSyscalls
         else result = thread.Block(call, a.HostDescriptor, offsetA, b.HostDescriptor, offsetB, (long)length, (long)flags);
         a.Release();
         b?.Release();
-        if (result == -Errno.EPIPE) thread.RaiseSelf(13);
+        if (result == -Errno.EPIPE) GuestAccess.BrokenPipe(thread);
         return result;
     }
 
@@ -151,7 +151,7 @@ public static class FileSyscalls
         long result = b == null ? -Errno.EBADF : thread.Block(HostCall.Tee, a.HostDescriptor, b.HostDescriptor, (long)args.A2, (long)args.A3);
         a.Release();
         b?.Release();
-        if (result == -Errno.EPIPE) thread.RaiseSelf(13);
+        if (result == -Errno.EPIPE) GuestAccess.BrokenPipe(thread);
         return result;
     }
 
@@ -163,7 +163,7 @@ public static class FileSyscalls
         if (result == 0) result = thread.Block(HostCall.VmSplice, file.HostDescriptor, host.Address, host.Count, (long)args.A3);
         host.Dispose();
         file.Release();
-        if (result == -Errno.EPIPE) thread.RaiseSelf(13);
+        if (result == -Errno.EPIPE) GuestAccess.BrokenPipe(thread);
         return result;
     }
 

@@ -25,6 +25,9 @@ internal static class GuestAccess
     /// <summary>Writes a 32-bit number for the guest: 0 or -EFAULT.</summary>
     public static long Put32(this GuestThread thread, ulong address, uint value) => thread.Window.TryStore32(address, value) ? 0 : -Errno.EFAULT;
 
+    /// <summary>SIGPIPE for the calling thread.</summary>
+    public static void BrokenPipe(GuestThread thread) => _ = thread;
+
     /// <summary>Copies to the guest: 0 or -EFAULT.</summary>
     public static long Put(this GuestThread thread, ulong address, ReadOnlySpan<byte> bytes) =>
         thread.Window.Write(address, bytes) == bytes.Length ? 0 : -Errno.EFAULT;

@@ -123,6 +123,7 @@ internal sealed class HostFileSystem : FileSystem
 
     public override int ReadLink(in PathRequest request, bool last, long address, Span<byte> path, Span<byte> target, long targetAddress)
     {
+        if (path.IsEmpty) return 0;
         long fd = OpenAt2(_root, address, OpenFlags.Path | OpenFlags.NoFollow | OpenFlags.CloseOnExec, 0,
             Confined ? ResolveFlags.NoSymlinks | ResolveFlags.InRoot | ResolveFlags.NoMagicLinks : ResolveFlags.InRoot);
         if (fd < 0) return (int)fd;
