@@ -31,6 +31,7 @@ internal static class CommandTree
         var root = new RootCommand("Vivarium: gives a program the virtual execution environment it needs.")
         {
             RunHelp(),
+            ImageCommand.Build(),
             CompletionCommand.Build(),
         };
         return root;
