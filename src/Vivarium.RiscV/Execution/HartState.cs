@@ -13,6 +13,9 @@ namespace Vivarium.RiscV.Execution;
 [StructLayout(LayoutKind.Sequential)]
 public unsafe struct HartState
 {
+    /// <summary>8-byte slots of <see cref="Engine"/>.</summary>
+    public const int EngineSlots = 192;
+
     /// <summary>Integer registers x0..x31; X[0] always reads 0 (who writes registers keeps it so).</summary>
     public fixed ulong X[32];
 
@@ -60,5 +63,5 @@ public unsafe struct HartState
     public ulong InstructionsRetired;
 
     /// <summary>Private to the executor: table bases, helper entry points, spill slots.</summary>
-    public fixed ulong Engine[128];
+    public fixed ulong Engine[EngineSlots];
 }

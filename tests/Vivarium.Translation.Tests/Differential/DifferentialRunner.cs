@@ -1,0 +1,141 @@
+using System.Text;
+using Vivarium.Host;
+using Vivarium.RiscV.Execution;
+
+namespace Vivarium.Translation.Tests.Differential;
+
+/// <summary>
+/// Runs random programs on two executors, each with its own hart and memory, and compares everything: every trap, all registers, fflags,
+/// frm, the data area. A difference is minimised and described.
+/// </summary>
+internal sealed class DifferentialRunner : IDisposable
+{
+    private const ulong CodeStart = 0x10_0000, CodeSize = 0x10_0000;
+
+    private readonly Executor _reference, _tested;
+    private readonly MemoryWindow _referenceMemory, _testedMemory;
+    private readonly Hart _referenceHart, _testedHart;
+    private readonly byte[] _left = new byte[StressProgram.DataSize], _right = new byte[StressProgram.DataSize];
+    private readonly ulong[] _x = new ulong[32], _f = new ulong[32];
+    private ulong _next = CodeStart;
+
+    /// <param name="reference">What is right.</param>
+    /// <param name="tested">What is tested. Both are disposed with this.</param>
+    public DifferentialRunner(Executor reference, Executor tested)
+    {
+        _reference = reference;
+        _tested = tested;
+        (_referenceMemory, _referenceHart) = Prepare();
+        (_testedMemory, _testedHart) = Prepare();
+    }
+
+    private static (MemoryWindow, Hart) Prepare()
+    {
+        MemoryWindow memory = MemoryWindow.Reserve(1UL << 38);
+        if (memory.MapAnonymous(CodeStart, CodeSize, Protection.Read | Protection.Write | Protection.Execute) != 0
+            || memory.MapAnonymous(StressProgram.DataStart, StressProgram.DataSize, Protection.Read | Protection.Write) != 0)
+            throw new InvalidOperationException("cannot map guest memory");
+        return (memory, new Hart(memory));
+    }
+
+    /// <summary>Instructions that the reference executed so far (as it counts them).</summary>
+    public ulong Executed { get; private set; }
+
+    /// <summary>Traps that both executors agreed on.</summary>
+    public long Traps { get; private set; }
+
+    /// <summary>Runs the program of one seed; null when both agree, else what differs, with the smallest program found.</summary>
+    public string? Run(int seed, ProgramMix? mix = null)
+    {
+        var program = StressProgram.Create(seed, _next, mix);
+        // Programs follow each other in memory, and overwrite older ones when the area is full.
+        _next = (_next + (ulong)program.Code.Length + 63) & ~63UL;
+        if (_next > CodeStart + CodeSize - 0x4000) _next = CodeStart;
+        string? difference = Compare(program);
+        if (difference == null) return null;
+        program.Minimise(() => Compare(program) is { } text && !text.Contains("does not end", StringComparison.Ordinal));
+        return $"seed {seed}:\n{program.Listing()}{Compare(program) ?? "(the minimised program runs equally) " + difference}";
+    }
+
+    private string? Compare(StressProgram program)
+    {
+        Setup(program, _reference, _referenceMemory, _referenceHart);
+        Setup(program, _tested, _testedMemory, _testedHart);
+        ulong before = _referenceHart.State.InstructionsRetired;
+        string? difference = null;
+        for (int traps = 0; traps < 4096; traps++)
+        {
+            ExecutionExit expected = _reference.Run(_referenceHart, 1_000_000);
+            if (expected.Kind != ExitKind.Trap) return $"  the program does not end: {expected} at 0x{_referenceHart.Pc:x}\n";
+            ExecutionExit actual = _tested.Run(_testedHart);
+            if (expected != actual) difference = $"  exit: expected {expected}, got {actual}\n";
+            difference = (difference + CompareStates()) is { Length: > 0 } text ? text : null;
+            if (difference != null || _referenceHart.Pc == program.End) break;
+            // Go on behind the instruction that trapped.
+            Traps++;
+            ulong offset = _referenceHart.Pc - program.Start;
+            if (offset >= (ulong)program.Code.Length) break;
+            ulong next = _referenceHart.Pc + ((program.Code[offset] & 3) == 3 ? 4u : 2u);
+            _referenceHart.Pc = _testedHart.Pc = next;
+        }
+        Executed += _referenceHart.State.InstructionsRetired - before;
+        _referenceMemory.Read(StressProgram.DataStart, _left);
+        _testedMemory.Read(StressProgram.DataStart, _right);
+        int at = _left.AsSpan().CommonPrefixLength(_right);
+        if (at < _left.Length) difference += $"  memory at 0x{StressProgram.DataStart + (ulong)at:x}: expected 0x{_left[at]:x2}, got 0x{_right[at]:x2}\n";
+        return difference;
+    }
+
+    private void Setup(StressProgram program, Executor executor, MemoryWindow memory, Hart hart)
+    {
+        // Not writable while it runs: a stray store must not change code without a fence.i.
+        memory.Protect(CodeStart, CodeSize, Protection.Read | Protection.Write);
+        memory.Write(program.Start, program.Code);
+        memory.Protect(CodeStart, CodeSize, Protection.Read | Protection.Execute);
+        executor.SynchronizeCode(program.Start, (ulong)program.Code.Length);
+        program.FillRegisters(_x, _f);
+        program.FillData(_left);
+        memory.Write(StressProgram.DataStart, _left);
+        ref HartState state = ref hart.State;
+        for (int i = 0; i < 32; i++)
+        {
+            hart[i] = _x[i];
+            SetFloat(ref state, i, _f[i]);
+        }
+        state.Fflags = 0;
+        state.Frm = 0;
+        state.ReservationAddress = ulong.MaxValue;
+        state.ReservationValue = 0;
+        hart.Pc = program.Start;
+    }
+
+    private static unsafe void SetFloat(ref HartState state, int index, ulong value) => state.F[index] = value;
+
+    private unsafe string CompareStates()
+    {
+        ref HartState a = ref _referenceHart.State, b = ref _testedHart.State;
+        StringBuilder? text = null;
+        Check("pc", a.Pc, b.Pc);
+        for (int i = 0; i < 32; i++) Check("x", a.X[i], b.X[i], i);
+        for (int i = 0; i < 32; i++) Check("f", a.F[i], b.F[i], i);
+        Check("fflags", a.Fflags, b.Fflags);
+        Check("frm", a.Frm, b.Frm);
+        return text?.ToString() ?? "";
+
+        void Check(string name, ulong expected, ulong actual, int index = -1)
+        {
+            if (expected == actual) return;
+            (text ??= new StringBuilder()).AppendLine($"  {name}{(index < 0 ? "" : index)}: expected 0x{expected:x}, got 0x{actual:x}");
+        }
+    }
+
+    public void Dispose()
+    {
+        _referenceHart.Dispose();
+        _testedHart.Dispose();
+        _reference.Dispose();
+        _tested.Dispose();
+        _referenceMemory.Dispose();
+        _testedMemory.Dispose();
+    }
+}
