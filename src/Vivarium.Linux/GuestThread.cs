@@ -16,7 +16,7 @@ public sealed partial class GuestThread
     public required int Tid { get; init; }
 
     /// <summary>The host thread that runs this guest thread; null until it has started.</summary>
-    public HostThread? HostThread { get; internal set; }
+    public HostThread? HostThread => Volatile.Read(ref _hostThread);
 
     /// <summary>The address space's window: guest addresses are offsets in it.</summary>
     public MemoryWindow Window => Process.Memory.Window;
@@ -47,5 +47,6 @@ public sealed partial class GuestThread
     /// <summary>CLOCK_MONOTONIC in nanoseconds.</summary>
     public static long MonotonicNow() => (long)(System.Diagnostics.Stopwatch.GetTimestamp() * (1e9 / System.Diagnostics.Stopwatch.Frequency));
 
+    private HostThread? _hostThread;
     private long _restartDeadline;
 }

@@ -1,4 +1,12 @@
 using System.Collections.Concurrent;
+using Vivarium.Host;
+using Vivarium.Linux.Loader;
+using Vivarium.Linux.Memory;
+using Vivarium.Linux.Signals;
+using Vivarium.Linux.Threads;
+using Vivarium.Linux.Tracing;
+using Vivarium.Linux.Vfs;
+using Vivarium.RiscV.Execution;
 
 namespace Vivarium.Linux;
 
@@ -6,13 +14,15 @@ namespace Vivarium.Linux;
 /// <remarks>Thread-safe.</remarks>
 public sealed partial class Realm : IDisposable
 {
-    private int _lastPid;
+    private readonly ConcurrentDictionary<ulong, int> _unimplemented = new();
+    private int _lastTid;
 
     public Realm(RunOptions options)
     {
         Options = options;
         Errors = options.Errors ?? Console.Error;
         Syscalls = SyscallTable.Default;
+        if (options.Strace != null) Trace = new Strace(options.Strace, Syscalls);
     }
 
     public RunOptions Options { get; }
@@ -22,23 +32,140 @@ public sealed partial class Realm : IDisposable
 
     public SyscallTable Syscalls { get; }
 
+    /// <summary>The log of syscalls, if one is kept.</summary>
+    internal Strace? Trace { get; }
+
+    /// <summary>Load addresses of libraries.</summary>
+    public LibraryPlacement Libraries { get; } = new();
+
+    /// <summary>Host threads for guest threads.</summary>
+    internal GuestThreadPool HostThreads { get; } = new();
+
     /// <summary>Living and zombie processes by pid.</summary>
     public ConcurrentDictionary<int, GuestProcess> Processes { get; } = new();
 
     /// <summary>All living threads by tid (a process's first thread has its pid).</summary>
     public ConcurrentDictionary<int, GuestThread> Threads { get; } = new();
 
+    /// <summary>CLOCK_MONOTONIC nanoseconds of the realm's start.</summary>
+    public long StartTime { get; } = GuestThread.MonotonicNow();
+
     /// <summary>Next process or thread number.</summary>
     public int AllocateTid()
     {
         for (;;)
         {
-            int tid = Interlocked.Increment(ref _lastPid) & 0x3fffff;
+            int tid = Interlocked.Increment(ref _lastTid) & 0x3fffff;
             if (tid != 0 && !Processes.ContainsKey(tid) && !Threads.ContainsKey(tid)) return tid;
         }
     }
 
-    internal int RunInitial(RunOptions options) => throw new NotImplementedException();
+    /// <summary>An empty address space with its executor.</summary>
+    public AddressSpace CreateAddressSpace()
+    {
+        var window = MemoryWindow.Reserve(AddressSpace.WindowSize);
+        return new AddressSpace(window, ExecutorFactory.Create(Options.Executor, window), Libraries);
+    }
 
-    public void Dispose() { }
+    /// <summary>Starts the first process and runs it to its end; the shell's exit status.</summary>
+    internal int RunInitial(RunOptions options)
+    {
+        GuestProcess process;
+        GuestThread thread;
+        try
+        {
+            var fs = FsContext.Create(options.Root, options.WorkingDirectory);
+            (process, thread) = Start(options, fs);
+        }
+        catch (LoadException error)
+        {
+            Errors.WriteLine($"viv: cannot run '{options.Program}': {error.Message}");
+            return error.ShellStatus;
+        }
+        using (new HostSignalForwarder(process)) 
+        {
+            thread.Run();
+            process.WaitUntilEnded();
+        }
+        KillAll();
+        ReportUnimplemented();
+        int status = process.WaitStatus;
+        return (status & 0x7f) != 0 ? 128 + (status & 0x7f) : status >> 8 & 0xff;
+    }
+
+    private (GuestProcess Process, GuestThread Thread) Start(RunOptions options, FsContext fs)
+    {
+        using var prepared = ProgramLoader.Prepare(fs, ToLatin1(options.Program), options.Arguments.Select(ToLatin1).ToList());
+        var environment = options.Environment.Select(ToLatin1).ToList();
+        var credentials = ParseUser(options.User);
+        var limits = ResourceLimits.FromHost();
+        var memory = CreateAddressSpace();
+        var program = ProgramLoader.Load(prepared, memory, environment, ToLatin1(options.Program), credentials, limits);
+        int pid = AllocateTid();
+        var process = new GuestProcess
+        {
+            Realm = this, Pid = pid, ProcessGroup = pid, Session = pid, Memory = memory, Files = FileTable.CreateWithStandardStreams(), Fs = fs,
+            Credentials = credentials, Limits = limits,
+        };
+        process.SetImage(program, environment);
+        Processes[pid] = process;
+        var thread = new GuestThread { Process = process, Hart = new Hart(memory.Window), Tid = pid, Name = process.Name };
+        thread.Hart.Pc = program.EntryPoint;
+        thread.Hart[2] = program.StackPointer;
+        process.AddThread(thread);
+        return (process, thread);
+    }
+
+    /// <summary>Strings of the host as bytes in Latin-1 characters: what guest strings are inside the personality.</summary>
+    internal static string ToLatin1(string text)
+    {
+        foreach (char c in text)
+        {
+            if (c > 127) return System.Text.Encoding.Latin1.GetString(System.Text.Encoding.UTF8.GetBytes(text));
+        }
+        return text;
+    }
+
+    private static Credentials ParseUser(string? user)
+    {
+        if (user == null) return Credentials.FromHost();
+        string[] parts = user.Split(':', 2);
+        if (parts[0] == "root") parts[0] = "0";
+        if (!uint.TryParse(parts[0], out uint uid)) throw new LoadException(Errno.EINVAL, $"user '{user}' is not a number");
+        uint gid = uid;
+        if (parts.Length > 1 && !uint.TryParse(parts[1], out gid)) throw new LoadException(Errno.EINVAL, $"group '{parts[1]}' is not a number");
+        return Credentials.Of(uid, gid);
+    }
+
+    /// <summary>A syscall that we do not have: ENOSYS, and a line at the end.</summary>
+    internal long Unimplemented(ulong number)
+    {
+        _unimplemented.AddOrUpdate(number, 1, (_, count) => count + 1);
+        return -Errno.ENOSYS;
+    }
+
+    private void ReportUnimplemented()
+    {
+        if (_unimplemented.IsEmpty || (Options.Strace == null && !Options.Stats)) return;
+        var names = _unimplemented.OrderBy(pair => pair.Key).Select(pair => $"{SyscallNames.Name(pair.Key)} ({pair.Value}x)");
+        (Options.Strace ?? Errors).WriteLine($"viv: {_unimplemented.Count} unimplemented syscalls: {string.Join(", ", names)}");
+    }
+
+    /// <summary>Sends to one thread; false where its queue is full.</summary>
+    public bool SendToThread(GuestThread thread, in SigInfo info) => thread.Process.Queue(thread, info);
+
+    /// <summary>Sends to a process; false where its queue is full.</summary>
+    public bool SendToProcess(GuestProcess process, in SigInfo info) => process.Queue(null, info);
+
+    private void KillAll()
+    {
+        foreach (var process in Processes.Values)
+        {
+            if (process.HasEnded) continue;
+            process.BeginExit(Signal.SIGKILL);
+        }
+        foreach (var process in Processes.Values) process.WaitUntilEnded();
+    }
+
+    public void Dispose() => HostThreads.Dispose();
 }

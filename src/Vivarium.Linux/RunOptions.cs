@@ -39,6 +39,9 @@ public sealed record RunOptions
     /// <summary>User (<c>uid[:gid]</c> or a name of the guest's /etc/passwd) that the guest believes to be; null is the host's user.</summary>
     public string? User { get; init; }
 
+    /// <summary>No reports of guests that die of signals.</summary>
+    public bool Quiet { get; init; }
+
     /// <summary>Where one-line reports for people go; null is the process's stderr.</summary>
     public TextWriter? Errors { get; init; }
 }

@@ -5,18 +5,41 @@ namespace Vivarium.Linux.Memory;
 
 /// <summary>A guest address space: the window, its executor and the table of mappings.</summary>
 /// <remarks>
-/// Thread-safe. Lock order of the memory subsystem: realm, process, <c>AddressSpace</c>, executor. Nothing blocks on guest input with the
-/// address space's lock held.
+/// Thread-safe. Lock order of the memory subsystem: realm, process, <c>AddressSpace</c>'s lock, executor's locks. Nothing waits for a guest
+/// or for input with the address space's lock held. The executor never takes it: <see cref="IsExecutable"/> reads a snapshot.
+/// </remarks>
+/// <remarks>
+/// The layout is Linux's for Sv39 without randomisation: program low or at <see cref="PieBase"/>, brk heap behind it, file mappings of
+/// libraries at addresses that depend on the file only (<see cref="LibraryPlacement"/>), everything else top-down below the stack.
 /// </remarks>
 public sealed partial class AddressSpace : IDisposable
 {
     /// <summary>Sv39 user space.</summary>
     public const ulong WindowSize = 256UL << 30;
 
-    public AddressSpace(MemoryWindow window, Executor executor)
+    public const ulong PageSize = 4096;
+
+    /// <summary>Lowest address that mmap gives or takes (vm.mmap_min_addr).</summary>
+    public const ulong Lowest = 0x10000;
+
+    /// <summary>First address above the stack.</summary>
+    public const ulong StackTop = WindowSize - 0x10000;
+
+    /// <summary>Where position-independent programs go: two thirds of the address space, as in Linux.</summary>
+    public const ulong PieBase = WindowSize / 3 * 2 & ~0xFFFUL;
+
+    private readonly Lock _lock = new();
+    private readonly VmaTable _table = new();
+    private readonly LibraryPlacement? _placement;
+    private (ulong Start, ulong End)[] _executable = [];
+    private ulong _mmapTop = StackTop - (128UL << 20);
+    private int _users = 1;
+
+    public AddressSpace(MemoryWindow window, Executor executor, LibraryPlacement? placement = null)
     {
         Window = window;
         Executor = executor;
+        _placement = placement;
     }
 
     /// <summary>The memory itself.</summary>
@@ -25,12 +48,118 @@ public sealed partial class AddressSpace : IDisposable
     /// <summary>What executes the code in this address space.</summary>
     public Executor Executor { get; }
 
+    /// <summary>Another process uses this address space too (vfork).</summary>
+    public void AddUser() => Interlocked.Increment(ref _users);
+
+    /// <summary>A process is done with it; the last one gives everything back.</summary>
+    public void Release()
+    {
+        if (Interlocked.Decrement(ref _users) == 0) Dispose();
+    }
+
+    /// <summary>Whether the guest may execute at <paramref name="address"/>. Lock-free: reads the newest published snapshot.</summary>
+    public bool IsExecutable(ulong address)
+    {
+        var ranges = Volatile.Read(ref _executable);
+        int low = 0, high = ranges.Length;
+        while (low < high)
+        {
+            int middle = (low + high) >>> 1;
+            if (ranges[middle].End > address) high = middle;
+            else low = middle + 1;
+        }
+        return low < ranges.Length && ranges[low].Start <= address;
+    }
+
+    /// <summary>The mapping at an address, for fault codes and reports.</summary>
+    public Vma? Find(ulong address)
+    {
+        lock (_lock) return _table.Find(address);
+    }
+
+    /// <summary>A copy of all mappings.</summary>
+    public List<Vma> Mappings()
+    {
+        lock (_lock) return _table.Within(0, WindowSize);
+    }
+
+    /// <summary>Total of mapped bytes and of private writable ones, for /proc/self/statm and status.</summary>
+    public (ulong Total, ulong Data) Usage()
+    {
+        lock (_lock)
+        {
+            ulong total = 0, data = 0;
+            for (int i = 0; i < _table.Count; i++)
+            {
+                total += _table[i].Length;
+                if ((_table[i].Protection & Protection.Write) != 0 && !_table[i].IsShared) data += _table[i].Length;
+            }
+            return (total, data);
+        }
+    }
+
     /// <summary>Writes <c>/proc/self/maps</c>.</summary>
-    public void WriteMaps(TextWriter writer) => throw new NotImplementedException();
+    public void WriteMaps(TextWriter writer)
+    {
+        foreach (var vma in Mappings())
+        {
+            var identity = vma.File?.Identity ?? default;
+            var p = vma.Protection;
+            string line = $"{vma.Start:x8}-{vma.End:x8} {((p & Protection.Read) != 0 ? 'r' : '-')}{((p & Protection.Write) != 0 ? 'w' : '-')}" +
+                $"{((p & Protection.Execute) != 0 ? 'x' : '-')}{(vma.IsShared ? 's' : 'p')} {vma.FileOffset:x8} " +
+                $"{Major(identity.Device):x2}:{Minor(identity.Device):x2} {identity.Inode} ";
+            string? name = vma.File?.Path ?? vma.Name;
+            writer.Write(name == null ? line : line.PadRight(73) + name);
+            writer.Write('\n');
+        }
+    }
+
+    private static ulong Major(ulong device) => (device >> 8 & 0xfff) | (device >> 32 & ~0xfffUL);
+
+    private static ulong Minor(ulong device) => (device & 0xff) | (device >> 12 & ~0xffUL);
+
+    /// <summary>What the host maps for a guest protection: the host never executes guest pages, and whatever the guest may execute or
+    /// write it may read.</summary>
+    private static Protection HostProtection(Protection protection) =>
+        (protection & Protection.Write) != 0 ? Protection.Read | Protection.Write
+        : protection == Protection.None ? Protection.None : Protection.Read;
+
+    private void PublishExecutable()
+    {
+        var ranges = new List<(ulong Start, ulong End)>();
+        for (int i = 0; i < _table.Count; i++)
+        {
+            if (!_table[i].IsExecutable) continue;
+            if (ranges.Count > 0 && ranges[^1].End == _table[i].Start) ranges[^1] = (ranges[^1].Start, _table[i].End);
+            else ranges.Add((_table[i].Start, _table[i].End));
+        }
+        Volatile.Write(ref _executable, ranges.ToArray());
+    }
+
+    /// <summary>Tells the executor about a changed range. <paramref name="before"/>: whether code was executable there.</summary>
+    private void CodeChanged(ulong start, ulong end, bool before)
+    {
+        bool after = _table.AnyExecutable(start, end);
+        if (!before && !after) return;
+        PublishExecutable();
+        Executor.InvalidateCode(start, end - start);
+        if (!after) return;
+        foreach (var vma in _table.Within(start, end))
+        {
+            if (vma.IsExecutable && vma.File is { IsRegular: true } file && (vma.Flags & (VmaFlags.Shared | VmaFlags.MayDiffer)) == 0)
+                Executor.MapCode(vma.Start, vma.Length, file.Identity, vma.FileOffset);
+        }
+    }
 
     public void Dispose()
     {
-        Executor.Dispose();
-        Window.Dispose();
+        lock (_lock)
+        {
+            _table.Clear();
+            _lastFile?.Release();
+            _lastFile = null;
+            Executor.Dispose();
+            Window.Dispose();
+        }
     }
 }

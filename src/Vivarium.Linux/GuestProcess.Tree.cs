@@ -1,0 +1,74 @@
+using Vivarium.Linux.Loader;
+using Vivarium.Linux.Signals;
+
+namespace Vivarium.Linux;
+
+// Family: parents, children, waiting.
+public sealed partial class GuestProcess
+{
+    private readonly Lock _waitersLock = new();
+    private readonly List<GuestThread> _waiters = [];
+    private GuestThread? _vforkParent;
+
+    /// <summary>Guarded by the realm's tree lock, as <see cref="IsZombie"/> and <see cref="StateNews"/>.</summary>
+    internal List<GuestProcess> Children { get; } = [];
+
+    internal bool IsZombie { get; set; }
+
+    /// <summary>Wait status of a stop or continuation that no wait has seen; 0 for none.</summary>
+    internal int StateNews { get; set; }
+
+    /// <summary>CPU time of waited-for children in nanoseconds.</summary>
+    internal long ChildrenCpu { get; set; }
+
+    /// <summary>POSIX timers and itimers, if there are any.</summary>
+    internal IDisposable? Timers { get; set; }
+
+    /// <summary>Children leave no zombies: SIGCHLD is ignored or SA_NOCLDWAIT set.</summary>
+    internal bool IgnoresChildren
+    {
+        get
+        {
+            lock (Sync)
+            {
+                var action = Actions[Signal.SIGCHLD];
+                return action.Handler == SignalAction.Ignore || (action.Flags & SignalAction.SA_NOCLDWAIT) != 0;
+            }
+        }
+    }
+
+    /// <summary>The thread that vfork holds up until this process executes or ends.</summary>
+    internal GuestThread? VforkParent { set => Volatile.Write(ref _vforkParent, value); get => Volatile.Read(ref _vforkParent); }
+
+    internal void ReleaseVforkParent() => Interlocked.Exchange(ref _vforkParent, null)?.Unpark();
+
+    internal void AddWaiter(GuestThread thread)
+    {
+        lock (_waitersLock) _waiters.Add(thread);
+    }
+
+    internal void RemoveWaiter(GuestThread thread)
+    {
+        lock (_waitersLock) _waiters.Remove(thread);
+    }
+
+    internal void WakeWaiters()
+    {
+        lock (_waitersLock)
+        {
+            foreach (var thread in _waiters) thread.Unpark();
+        }
+    }
+
+    /// <summary>Takes over names and auxiliary vector of a new program.</summary>
+    internal void SetImage(LoadedProgram program, IReadOnlyList<string> environment, string? name = null)
+    {
+        ExecutablePath = program.ExecutablePath;
+        Arguments = program.Arguments;
+        Environment = environment;
+        AuxiliaryVector = program.AuxiliaryVector;
+        string last = name ?? program.ExecutablePath;
+        last = last[(last.LastIndexOf('/') + 1)..];
+        Name = last.Length > 15 ? last[..15] : last;
+    }
+}
