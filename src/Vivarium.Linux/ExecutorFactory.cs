@@ -1,5 +1,6 @@
 using Vivarium.Host;
 using Vivarium.RiscV.Execution;
+using Vivarium.RiscV.Interpreter;
 
 namespace Vivarium.Linux;
 
@@ -9,7 +10,7 @@ public static class ExecutorFactory
     /// <summary>Makes an executor for one guest address space.</summary>
     public static Executor Create(ExecutorKind kind, MemoryWindow window) => kind switch
     {
-        ExecutorKind.Interpreter => throw new NotSupportedException("the interpreter has not landed yet"),
+        ExecutorKind.Interpreter => new ReferenceInterpreter(),
         _ => throw new NotSupportedException("the translator has not landed yet"),
     };
 }

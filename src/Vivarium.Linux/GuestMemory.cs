@@ -43,14 +43,6 @@ public static class GuestMemory
     public static bool TryReadBytes(this MemoryWindow window, ulong address, Span<byte> bytes) =>
         window.Read(address, bytes) == bytes.Length;
 
-    /// <summary>The host address of a guest range for a host syscall, which itself answers EFAULT for what is not mapped; false where
-    /// the range leaves the window.</summary>
-    public static bool TryHostAddress(this MemoryWindow window, ulong address, ulong length, out long hostAddress)
-    {
-        hostAddress = (long)(window.HostBase + address);
-        return address <= window.Size && length <= window.Size - address;
-    }
-
     /// <summary>A NUL-terminated string of at most <paramref name="limit"/> bytes; null where memory faults or it is longer
     /// (<paramref name="error"/> is the negative errno).</summary>
     public static string? ReadString(this MemoryWindow window, ulong address, int limit, out int error)

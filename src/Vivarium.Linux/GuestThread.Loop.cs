@@ -38,6 +38,7 @@ public sealed partial class GuestThread
     /// <summary>Runs the guest thread on the calling host thread until it ends.</summary>
     internal void Run()
     {
+        _cpuAtStart = Time.Clocks.Now(Time.Clocks.ThreadCpu);
         Volatile.Write(ref _hostThread, HostThread.Current);
         HostThread!.ClearKick();
         Interlocked.MemoryBarrier();
@@ -147,6 +148,20 @@ public sealed partial class GuestThread
         bool last = Process.RemoveThread(this);
         Hart.Dispose();
         if (last) Process.Finish();
+    }
+
+    /// <summary>execve: fresh registers in a new address space.</summary>
+    internal void StartImage(Memory.AddressSpace memory, Loader.LoadedProgram program)
+    {
+        Hart.SwitchMemory(memory.Window);
+        ref var state = ref Hart.State;
+        for (int i = 1; i < 32; i++) Hart[i] = 0;
+        Signals.SignalFrame.ClearFloats(ref state);
+        Hart.Pc = program.EntryPoint;
+        Hart[2] = program.StackPointer;
+        ClearChildTid = 0;
+        RobustList = 0;
+        AlternateStack = new Signals.SignalStack(0, Signals.SignalStack.SS_DISABLE, 0, 0);
     }
 
     /// <summary>exit: ends the calling thread when the loop gets control back.</summary>

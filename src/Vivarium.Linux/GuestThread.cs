@@ -13,7 +13,7 @@ public sealed partial class GuestThread
     public required Hart Hart { get; init; }
 
     /// <summary>Thread id within the realm.</summary>
-    public required int Tid { get; init; }
+    public required int Tid { get; set; }
 
     /// <summary>The host thread that runs this guest thread; null until it has started.</summary>
     public HostThread? HostThread => Volatile.Read(ref _hostThread);
@@ -47,6 +47,14 @@ public sealed partial class GuestThread
     /// <summary>CLOCK_MONOTONIC in nanoseconds.</summary>
     public static long MonotonicNow() => (long)(System.Diagnostics.Stopwatch.GetTimestamp() * (1e9 / System.Diagnostics.Stopwatch.Frequency));
 
+    /// <summary>CPU time in nanoseconds since this guest thread began (its host thread may have had others before).</summary>
+    public long CpuTime()
+    {
+        var host = HostThread;
+        return host == null ? 0 : Math.Max(0, Time.Clocks.HostThreadCpu(host.Id) - _cpuAtStart);
+    }
+
     private HostThread? _hostThread;
+    private long _cpuAtStart;
     private long _restartDeadline;
 }

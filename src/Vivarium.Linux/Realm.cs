@@ -41,6 +41,9 @@ public sealed partial class Realm : IDisposable
     /// <summary>Host threads for guest threads.</summary>
     internal GuestThreadPool HostThreads { get; } = new();
 
+    /// <summary>Call-backs in time.</summary>
+    internal Time.TimerThread Timers { get; } = new();
+
     /// <summary>Living and zombie processes by pid.</summary>
     public ConcurrentDictionary<int, GuestProcess> Processes { get; } = new();
 
@@ -167,5 +170,9 @@ public sealed partial class Realm : IDisposable
         foreach (var process in Processes.Values) process.WaitUntilEnded();
     }
 
-    public void Dispose() => HostThreads.Dispose();
+    public void Dispose()
+    {
+        Timers.Dispose();
+        HostThreads.Dispose();
+    }
 }

@@ -101,7 +101,7 @@ public sealed partial class AddressSpace
     {
         bool hadCode = _table.AnyExecutable(start, start + length);
         int error = file == null
-            ? Window.MapAnonymous(start, length, HostProtection(protection))
+            ? Window.MapAnonymous(start, length, HostProtection(protection), noReserve: true)
             : Window.MapFile(start, length, HostProtection(protection), file.HostDescriptor, fileOffset, shared);
         if (error < 0) return error;
         var vmaFlags = (shared ? VmaFlags.Shared : 0) | ((flags & MapFlags.NoReserve) != 0 ? VmaFlags.NoReserve : 0) |

@@ -100,7 +100,7 @@ public sealed partial class AddressSpace
         if (keepOld)
         {
             int error = old.File == null
-                ? Window.MapAnonymous(old.Start, old.Length, HostProtection(old.Protection))
+                ? Window.MapAnonymous(old.Start, old.Length, HostProtection(old.Protection), noReserve: true)
                 : Window.MapFile(old.Start, old.Length, HostProtection(old.Protection), old.File.HostDescriptor, old.FileOffset, old.IsShared);
             if (error < 0) keepOld = false;
         }
@@ -117,7 +117,7 @@ public sealed partial class AddressSpace
 
     private int MoveByCopy(Vma old, ulong length, ulong newStart, ulong newLength)
     {
-        int error = Window.MapAnonymous(newStart, newLength, Protection.Read | Protection.Write);
+        int error = Window.MapAnonymous(newStart, newLength, Protection.Read | Protection.Write, noReserve: true);
         if (error < 0) return error;
         byte[] page = new byte[65536];
         for (ulong at = 0; at < length; at += (ulong)page.Length)
@@ -198,7 +198,7 @@ public sealed partial class AddressSpace
         lock (_lock)
         {
             if (_table.CoveredUpTo(start, start + length) != start + length) return -Errno.ENOMEM;
-            if (!Window.TryHostAddress(vector, length / PageSize, out long host)) return -Errno.EFAULT;
+            if (!Window.TryGetHostAddress(vector, length / PageSize, out long host)) return -Errno.EFAULT;
             return (int)HostSyscall.Invoke(27 /* mincore */, (long)(Window.HostBase + start), (long)length, host);
         }
     }

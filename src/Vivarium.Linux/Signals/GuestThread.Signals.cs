@@ -25,6 +25,9 @@ public sealed partial class GuestThread
     /// <summary>What would be delivered now.</summary>
     private ulong Deliverable => (Pending.Bits | Process.Pending.Bits) & ~Volatile.Read(ref _mask);
 
+    /// <summary>Whether a signal waits that the thread does not block: a wait has to end for it.</summary>
+    public bool HasDeliverableSignal => Deliverable != 0;
+
     /// <summary>Whether this thread takes a signal sent to its process: it does not block it, or waits for it in sigtimedwait.</summary>
     internal bool Wants(ulong bit) => ((~SignalMask | Volatile.Read(ref _waitedSignals)) & bit) != 0;
 
@@ -38,6 +41,8 @@ public sealed partial class GuestThread
             Volatile.Read(ref _hostThread)?.Kick();
         }
     }
+
+    internal void InheritMask(GuestThread parent) => _mask = parent._restoreMask ? parent._maskToRestore : parent._mask;
 
     /// <summary>Changes the mask (SIGKILL and SIGSTOP stay unblocked) and looks at what that lets through.</summary>
     public void SetSignalMask(ulong mask)

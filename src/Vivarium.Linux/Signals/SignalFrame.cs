@@ -70,6 +70,14 @@ public static class SignalFrame
         return true;
     }
 
+    /// <summary>A new program's floating-point state.</summary>
+    internal static void ClearFloats(ref HartState state)
+    {
+        for (int i = 0; i < 32; i++) SetFloat(ref state, i, 0);
+        state.Fflags = 0;
+        state.Frm = 0;
+    }
+
     // SAFETY: the index is 0..31, within the fixed buffer.
     private static unsafe ulong GetFloat(ref HartState state, int index) => state.F[index & 31];
 

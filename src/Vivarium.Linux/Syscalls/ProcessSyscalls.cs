@@ -1,7 +1,199 @@
+using System.Buffers.Binary;
+using System.Runtime.InteropServices;
+using System.Text;
+using Vivarium.Host;
+using Vivarium.Linux.Memory;
+using Vivarium.Linux.Threads;
+
 namespace Vivarium.Linux.Syscalls;
 
-/// <summary>Syscalls of the process subsystem.</summary>
+/// <summary>Processes: exec, wait, groups, limits, names, the machine.</summary>
 public static class ProcessSyscalls
 {
-    public static readonly SyscallRow[] Rows = [];
+    public static readonly SyscallRow[] Rows =
+    [
+        new(30, "ioprio_set", "int int int", (_, in _) => 0),
+        new(31, "ioprio_get", "int int", (_, in _) => 4 << 13),
+        new(90, "capget", "ptr ptr", CapGet),
+        new(91, "capset", "ptr ptr", (_, in _) => 0),
+        new(92, "personality", "hex", (_, in args) => args.A0 is 0xffffffff or 0 or 0x0040000 ? 0 : -Errno.EINVAL),
+        new(95, "waitid", "int int ptr hex ptr", Waiting.WaitId),
+        new(97, "unshare", "flags:clone", (_, in args) => args.A0 == 0 ? 0 : -Errno.EPERM),
+        new(116, "syslog", "int ptr int", (_, in _) => -Errno.EPERM),
+        new(117, "ptrace", "int int ptr ptr", (_, in _) => -Errno.EPERM),
+        new(140, "setpriority", "int int int", (_, in _) => 0),
+        new(141, "getpriority", "int int", (_, in _) => 20),
+        new(154, "setpgid", "int int", SetProcessGroup),
+        new(155, "getpgid", "int", (thread, in args) => Find(thread, args.A0)?.ProcessGroup ?? -Errno.ESRCH),
+        new(156, "getsid", "int", (thread, in args) => Find(thread, args.A0)?.Session ?? -Errno.ESRCH),
+        new(157, "setsid", "", SetSession),
+        new(160, "uname", "ptr", Uname),
+        new(161, "sethostname", "str uint", (_, in _) => -Errno.EPERM),
+        new(162, "setdomainname", "str uint", (_, in _) => -Errno.EPERM),
+        new(163, "getrlimit", "rlimit ptr", (thread, in args) => Limit(thread, 0, args.A0, 0, args.A1)),
+        new(164, "setrlimit", "rlimit ptr", (thread, in args) => Limit(thread, 0, args.A0, args.A1, 0)),
+        new(165, "getrusage", "int ptr", GetResourceUsage),
+        new(167, "prctl", "prctl hex hex hex hex", ProcessControl.Call),
+        new(172, "getpid", "", (thread, in _) => thread.Process.Pid),
+        new(173, "getppid", "", (thread, in _) => thread.Process.Parent?.Pid ?? 0),
+        new(179, "sysinfo", "ptr", SystemInformation),
+        new(221, "execve", "path argv ptr", (thread, in args) => Executing.Execute(thread, args.A0, args.A1, args.A2)),
+        new(241, "perf_event_open", "ptr int int int hex", (_, in _) => -Errno.ENOENT),
+        new(258, "riscv_hwprobe", "ptr size size ptr hex", HardwareProbe),
+        new(260, "wait4", "int ptr hex ptr", Waiting.Wait4),
+        new(261, "prlimit64", "int rlimit ptr ptr", (thread, in args) => Limit(thread, args.A0, args.A1, args.A2, args.A3)),
+        new(268, "setns", "fd hex", (_, in _) => -Errno.EPERM),
+        new(277, "seccomp", "int hex ptr", (_, in _) => -Errno.EINVAL),
+        new(278, "getrandom", "ptr size hex", GetRandom),
+        new(280, "bpf", "int ptr uint", (_, in _) => -Errno.EPERM),
+        new(281, "execveat", "fd path argv ptr hex", Executing.ExecuteAt),
+        // Honest absence: a guest's restartable sequences would need help from the executor.
+        new(293, "rseq", "ptr uint hex hex", (_, in _) => -Errno.ENOSYS),
+        .. CredentialSyscalls.Rows,
+    ];
+
+    private static GuestProcess? Find(GuestThread thread, ulong pid) =>
+        (int)pid == 0 || (int)pid == thread.Process.Pid ? thread.Process : thread.Process.Realm.Processes.GetValueOrDefault((int)pid);
+
+    private static long SetProcessGroup(GuestThread thread, in SyscallArgs args)
+    {
+        if ((int)args.A1 < 0) return -Errno.EINVAL;
+        var self = thread.Process;
+        var target = Find(thread, args.A0);
+        if (target == null || (target != self && target.Parent != self)) return -Errno.ESRCH;
+        int group = (int)args.A1 == 0 ? target.Pid : (int)args.A1;
+        lock (self.Realm.Tree)
+        {
+            if (target.Session != self.Session || target.Session == target.Pid) return -Errno.EPERM;
+            if (target != self && target.HasExecuted) return -Errno.EACCES;
+            if (group != target.Pid && !self.Realm.Processes.Values.Any(other => other.ProcessGroup == group && other.Session == self.Session)) return -Errno.EPERM;
+            target.ProcessGroup = group;
+        }
+        return 0;
+    }
+
+    private static long SetSession(GuestThread thread, in SyscallArgs args)
+    {
+        var self = thread.Process;
+        lock (self.Realm.Tree)
+        {
+            if (self.ProcessGroup == self.Pid && self.Parent != null) return -Errno.EPERM;
+            self.Session = self.ProcessGroup = self.Pid;
+        }
+        return self.Pid;
+    }
+
+    private static long Uname(GuestThread thread, in SyscallArgs args)
+    {
+        Span<byte> names = stackalloc byte[6 * 65];
+        names.Clear();
+        Encoding.UTF8.GetBytes("Linux", names);
+        Encoding.UTF8.GetBytes(Environment.MachineName is { Length: < 65 } host ? host : "viv", names[65..]);
+        Encoding.UTF8.GetBytes("6.12.0-viv", names[130..]);
+        Encoding.UTF8.GetBytes("#1 SMP Vivarium", names[195..]);
+        Encoding.UTF8.GetBytes("riscv64", names[260..]);
+        Encoding.UTF8.GetBytes("(none)", names[325..]);
+        return thread.Window.TryWriteBytes(args.A0, names) ? 0 : -Errno.EFAULT;
+    }
+
+    private static long Limit(GuestThread thread, ulong pid, ulong resource, ulong newLimit, ulong oldLimit)
+    {
+        var target = Find(thread, pid);
+        if (target == null) return -Errno.ESRCH;
+        if (resource >= ResourceLimits.Count) return -Errno.EINVAL;
+        int number = (int)resource;
+        var limits = target.Limits;
+        var (soft, hard) = (limits.Soft(number), limits.Hard(number));
+        if (newLimit != 0)
+        {
+            if (!thread.Window.TryLoad64(newLimit, out ulong newSoft) || !thread.Window.TryLoad64(newLimit + 8, out ulong newHard)) return -Errno.EFAULT;
+            if (newSoft > newHard) return -Errno.EINVAL;
+            if (newHard > hard && thread.Process.Credentials.EffectiveUid != 0) return -Errno.EPERM;
+            limits.Set(number, newSoft, newHard);
+        }
+        if (oldLimit != 0 && (!thread.Window.TryStore64(oldLimit, soft) || !thread.Window.TryStore64(oldLimit + 8, hard))) return -Errno.EFAULT;
+        return 0;
+    }
+
+    private static long GetResourceUsage(GuestThread thread, in SyscallArgs args)
+    {
+        long cpu = (int)args.A0 switch { 0 => thread.Process.CpuTime(), -1 => thread.Process.ChildrenCpu, 1 => thread.CpuTime(), _ => -1 };
+        if (cpu < 0) return -Errno.EINVAL;
+        return WriteUsage(thread, args.A1, cpu) ? 0 : -Errno.EFAULT;
+    }
+
+    /// <summary><c>struct rusage</c>: user time, system time (counted as user time), and the host process's peak memory.</summary>
+    internal static bool WriteUsage(GuestThread thread, ulong address, long cpu)
+    {
+        var buffer = HostBuffer.Current;
+        HostSyscall.Invoke(98 /* getrusage */, 0, buffer.Address);
+        var usage = buffer.Bytes[..144];
+        BinaryPrimitives.WriteInt64LittleEndian(usage, cpu / 1_000_000_000);
+        BinaryPrimitives.WriteInt64LittleEndian(usage[8..], cpu % 1_000_000_000 / 1000);
+        usage.Slice(16, 16).Clear();
+        return thread.Window.TryWriteBytes(address, usage);
+    }
+
+    private static long SystemInformation(GuestThread thread, in SyscallArgs args)
+    {
+        if (!thread.Window.TryGetHostAddress(args.A0, 112, out long address)) return -Errno.EFAULT;
+        return HostSyscall.Invoke(99, address);
+    }
+
+    private static long GetRandom(GuestThread thread, in SyscallArgs args)
+    {
+        ulong size = Math.Min(args.A1, 0x1ff_ffff);
+        if (!thread.Window.TryGetHostAddress(args.A0, size, out long address)) return -Errno.EFAULT;
+        return thread.Block(318, address, (long)size, (long)args.A2);
+    }
+
+    private static long CapGet(GuestThread thread, in SyscallArgs args)
+    {
+        const uint Version3 = 0x20080522;
+        if (!thread.Window.TryLoad32(args.A0, out uint version)) return -Errno.EFAULT;
+        if (version != Version3)
+        {
+            thread.Window.TryStore32(args.A0, Version3);
+            return args.A1 == 0 ? 0 : -Errno.EINVAL;
+        }
+        if (args.A1 == 0) return 0;
+        uint low = thread.Process.Credentials.EffectiveUid == 0 ? 0xffffffff : 0, high = low & 0x1ff;
+        Span<uint> sets = [low, low, 0, high, high, 0];
+        return thread.Window.TryWriteBytes(args.A1, MemoryMarshal.AsBytes(sets)) ? 0 : -Errno.EFAULT;
+    }
+
+    /// <summary>What riscv_hwprobe says: exactly the extensions of the instruction table.</summary>
+    private static ulong? Probe(ulong key)
+    {
+        const int FD = 0, C = 1, Zba = 3, Zbb = 4, Zbs = 5, Zicboz = 6, Zbc = 7, Zfa = 32, Zacas = 34, Zicond = 35, Zihintpause = 36, Zca = 43, Zcd = 45, Zawrs = 48;
+        ReadOnlySpan<int> extensions = [FD, C, Zba, Zbb, Zbs, Zicboz, Zbc, Zfa, Zacas, Zicond, Zihintpause, Zca, Zcd, Zawrs];
+        switch (key)
+        {
+            case 0 or 1 or 2: return 0; // mvendorid, marchid, mimpid
+            case 3: return 1; // RV64IMA user-visible base behaviour
+            case 4:
+                ulong bits = 0;
+                foreach (int bit in extensions) bits |= 1UL << bit;
+                return bits;
+            case 5 or 9: return 3; // misaligned scalar accesses are fast
+            case 6: return 64; // Zicboz block size
+            case 7: return AddressSpace.WindowSize - 1;
+            case 8: return 10_000_000; // the time CSR's frequency
+            default: return null;
+        }
+    }
+
+    private static long HardwareProbe(GuestThread thread, in SyscallArgs args)
+    {
+        if (args.A4 != 0) return -Errno.EINVAL;
+        for (ulong i = 0; i < args.A1; i++)
+        {
+            ulong pair = args.A0 + i * 16;
+            if (!thread.Window.TryLoad64(pair, out ulong key)) return -Errno.EFAULT;
+            var value = Probe(key);
+            if (value == null && !thread.Window.TryStore64(pair, ulong.MaxValue)) return -Errno.EFAULT;
+            if (!thread.Window.TryStore64(pair + 8, value ?? 0)) return -Errno.EFAULT;
+        }
+        return 0;
+    }
 }

@@ -1,0 +1,72 @@
+namespace Vivarium.Linux.Time;
+
+/// <summary>One armed or disarmed timer on some clock.</summary>
+/// <remarks>Thread-safe. Clocks of CPU time are looked at when that much real time has gone by: they cannot be faster per thread.</remarks>
+internal sealed class GuestTimer(GuestProcess process, int clock, Action<GuestTimer> expired, GuestThread? cpuThread = null)
+{
+    private readonly Lock _lock = new();
+    private long _deadline, _interval;
+    private int _generation;
+
+    /// <summary>Expiries that went into a signal that was already pending.</summary>
+    public int Overrun { get; set; }
+
+    private bool IsCpuClock => clock is Clocks.ProcessCpu or Clocks.ThreadCpu || clock < 0;
+
+    /// <summary>The clock's time in nanoseconds.</summary>
+    public long Now() =>
+        clock == Clocks.ThreadCpu && cpuThread != null ? cpuThread.CpuTime() : IsCpuClock ? process.CpuTime() : Clocks.Now(clock);
+
+    /// <summary>Expires first at <paramref name="deadline"/> (absolute; 0 disarms) and then each <paramref name="interval"/>.</summary>
+    public void Arm(long deadline, long interval)
+    {
+        lock (_lock)
+        {
+            _generation++;
+            (_deadline, _interval) = (deadline, interval);
+            Overrun = 0;
+            if (deadline != 0) Schedule();
+        }
+    }
+
+    /// <summary>Nanoseconds to the next expiry (0 when disarmed) and the interval.</summary>
+    public (long Value, long Interval) Remaining()
+    {
+        lock (_lock) return _deadline == 0 ? (0, _interval) : (Math.Max(1, _deadline - Now()), _interval);
+    }
+
+    private void Schedule()
+    {
+        int generation = _generation;
+        long wait = Math.Max(0, _deadline - Now());
+        if (IsCpuClock) wait = Math.Max(wait / Math.Max(1, process.ThreadCount), 1_000_000);
+        else if (clock == Clocks.Realtime) wait = Math.Min(wait, 1_000_000_000); // the clock may be set meanwhile
+        process.Realm.Timers.At(GuestThread.MonotonicNow() + wait, () => Fire(generation));
+    }
+
+    private void Fire(int generation)
+    {
+        lock (_lock)
+        {
+            if (generation != _generation || _deadline == 0) return;
+            long now = Now();
+            if (now < _deadline)
+            {
+                Schedule();
+                return;
+            }
+            if (_interval == 0)
+            {
+                _deadline = 0;
+            }
+            else
+            {
+                long missed = (now - _deadline) / _interval;
+                _deadline += (missed + 1) * _interval;
+                Overrun += (int)Math.Min(missed, int.MaxValue / 2);
+                Schedule();
+            }
+        }
+        expired(this);
+    }
+}
