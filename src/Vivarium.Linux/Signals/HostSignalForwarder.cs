@@ -16,26 +16,14 @@ internal sealed class HostSignalForwarder : IDisposable
     {
         foreach (int signal in s_forwarded)
         {
-            _registrations.Add(PosixSignalRegistration.Create((PosixSignal)RuntimeNumber(signal), context =>
+            // Positive numbers are the host's own signal numbers.
+            _registrations.Add(PosixSignalRegistration.Create((PosixSignal)signal, context =>
             {
                 context.Cancel = true;
                 process.Queue(null, SigInfo.From(signal, SigInfo.SI_USER, 0, 0));
             }));
         }
     }
-
-    /// <summary>The runtime names the common signals by negative numbers and takes the others raw.</summary>
-    private static int RuntimeNumber(int signal) => signal switch
-    {
-        Signal.SIGHUP => (int)PosixSignal.SIGHUP,
-        Signal.SIGINT => (int)PosixSignal.SIGINT,
-        Signal.SIGQUIT => (int)PosixSignal.SIGQUIT,
-        Signal.SIGTERM => (int)PosixSignal.SIGTERM,
-        Signal.SIGCONT => (int)PosixSignal.SIGCONT,
-        Signal.SIGTSTP => (int)PosixSignal.SIGTSTP,
-        Signal.SIGWINCH => (int)PosixSignal.SIGWINCH,
-        _ => signal,
-    };
 
     public void Dispose()
     {
