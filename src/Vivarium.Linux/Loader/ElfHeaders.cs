@@ -60,10 +60,10 @@ public sealed class ElfHeaders
         byte[] header = new byte[HeaderSize];
         if (!TryRead(descriptor, header, 0))
         {
-            if (ReadStart(descriptor, header) >= 4 && header.AsSpan(0, 4).SequenceEqual("\x7fELF"u8)) throw fail("truncated ELF file: the header is cut off");
+            if (ReadStart(descriptor, header) >= 4 && header.AsSpan(0, 4).SequenceEqual("\u007fELF"u8)) throw fail("truncated ELF file: the header is cut off");
             throw fail("not an ELF file");
         }
-        if (!header.AsSpan(0, 4).SequenceEqual("\x7fELF"u8)) throw fail("not an ELF file");
+        if (!header.AsSpan(0, 4).SequenceEqual("\u007fELF"u8)) throw fail("not an ELF file");
         if (header[5] == 2) throw fail("big-endian ELF file");
         int machine = BinaryPrimitives.ReadUInt16LittleEndian(header.AsSpan(18));
         if (machine != 243) throw fail($"ELF for {MachineName(machine)}, not for riscv64");
