@@ -16,7 +16,11 @@ public sealed partial class GuestThread
     public required int Tid { get; set; }
 
     /// <summary>The host thread that runs this guest thread; null until it has started.</summary>
-    public HostThread? HostThread => Volatile.Read(ref _hostThread);
+    public HostThread? HostThread
+    {
+        get => Volatile.Read(ref _hostThread);
+        internal set => Volatile.Write(ref _hostThread, value);
+    }
 
     /// <summary>The address space's window: guest addresses are offsets in it.</summary>
     public MemoryWindow Window => Process.Memory.Window;
