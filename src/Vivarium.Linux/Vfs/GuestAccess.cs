@@ -28,6 +28,9 @@ internal static class GuestAccess
     /// <summary>SIGPIPE for the calling thread.</summary>
     public static void BrokenPipe(GuestThread thread) => _ = thread;
 
+    /// <summary>A signal mask for the time of the syscall.</summary>
+    public static void TemporaryMask(GuestThread thread, ulong mask) => _ = (thread, mask);
+
     /// <summary>Copies to the guest: 0 or -EFAULT.</summary>
     public static long Put(this GuestThread thread, ulong address, ReadOnlySpan<byte> bytes) =>
         thread.Window.Write(address, bytes) == bytes.Length ? 0 : -Errno.EFAULT;
