@@ -1,0 +1,97 @@
+using System.Diagnostics;
+using System.Runtime.CompilerServices;
+using Vivarium.Host;
+using Vivarium.Translation.Cache;
+using Vivarium.Translation.CodeGen;
+using Vivarium.Translation.FrontEnd;
+using Vivarium.Translation.Ir;
+using Vivarium.Translation.Passes;
+
+namespace Vivarium.Translation;
+
+/// <summary>One thread's way from guest code to host code: front end, passes, code generator and the arena that it fills.</summary>
+internal sealed unsafe class BlockTranslator(CodeCache cache)
+{
+    private const int ScratchSize = 24 << 10; // more than the largest block's code
+
+    private readonly SuperblockBuilder _builder = new();
+    private readonly CodeGenerator _generator = new();
+    private readonly IrBlock _block = new();
+    private CodeArena? _arena;
+    private ulong _cursorBefore;
+
+    public CodeCache Cache => cache;
+
+    /// <summary>Translates the superblock at <paramref name="pc"/>; it is not published yet. Null when the cache is full.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public BlockHeader* Translate(MemoryWindow memory, ulong pc, IKnownHeads heads, TranslationOptions options, Statistics statistics)
+    {
+        long started = Stopwatch.GetTimestamp();
+        _builder.Limit = options.BlockLimit;
+        _builder.Build(_block, memory, pc, heads);
+        if (options.Validate) IrValidator.Validate(_block);
+        Fusion.Run(_block);
+        DeadWrites.Run(_block);
+        if (options.Validate) IrValidator.Validate(_block);
+
+        if (_arena == null || _arena.Remaining < ScratchSize)
+        {
+            _arena = cache.TakeArena();
+            if (_arena == null) return null;
+        }
+        if (!_generator.Generate(_block, cache.Stubs, (byte*)_arena.Cursor, _arena.Remaining))
+            throw new InvalidOperationException("a block's code does not fit an arena");
+
+        BlockHeader* header = Describe();
+        statistics.Blocks++;
+        statistics.GuestInstructions += _block.GuestCount;
+        statistics.HostBytes += (long)(header->CodeEnd - header->Entry);
+        statistics.TranslationTicks += Stopwatch.GetTimestamp() - started;
+        if (options.DumpSink is { } sink && pc >= options.DumpStart && pc < options.DumpEnd) Dump(header, options, sink);
+        return header;
+    }
+
+    /// <summary>Makes the last translated block findable by host address.</summary>
+    public void Keep(BlockHeader* header) => _arena!.Add(header);
+
+    /// <summary>Takes the last translated block's code back: somebody else was faster.</summary>
+    public void Discard() => _arena!.Cursor = _cursorBefore;
+
+    private BlockHeader* Describe()
+    {
+        int exits = _generator.ExitCount, faults = _generator.FaultCount, runs = _block.RunCount;
+        int bytes = sizeof(BlockHeader) + exits * sizeof(ExitRecord) + runs * sizeof(GuestRun) + faults * sizeof(FaultPoint);
+        var header = (BlockHeader*)_arena!.Allocate(bytes);
+        *header = default;
+        var exitRecords = (ExitRecord*)(header + 1);
+        var guestRuns = (GuestRun*)(exitRecords + exits);
+        var faultPoints = (FaultPoint*)(guestRuns + runs);
+        _generator.Describe(header, exitRecords, faultPoints);
+        header->Runs = guestRuns;
+        header->RunCount = runs;
+        ulong hash = GuestHash.Start;
+        header->Page0 = _block.Start >> 12;
+        header->Page1 = ulong.MaxValue;
+        for (int i = 0; i < runs; i++)
+        {
+            (ulong start, int length) = _block.Runs[i];
+            guestRuns[i] = new GuestRun { Start = start, Length = length };
+            ulong first = start >> 12, last = start + (ulong)Math.Max(length, 1) - 1 >> 12;
+            if (first != header->Page0) header->Page1 = first;
+            if (last != header->Page0) header->Page1 = last;
+        }
+        for (int i = 0; i < _block.GuestCount; i++) hash = GuestHash.Add(hash, _block.Guest[i].Bits);
+        header->GuestHash = hash;
+        _cursorBefore = _arena.Cursor;
+        _arena.Cursor = (header->CodeEnd + 15) & ~15UL;
+        return header;
+    }
+
+    private void Dump(BlockHeader* header, TranslationOptions options, Action<string> sink)
+    {
+        string text = options.DumpIr ? IrDumper.Dump(_block) : "";
+        if (options.Disassemble is { } disassemble)
+            text += disassemble(new ReadOnlySpan<byte>((void*)header->Entry, (int)(header->CodeEnd - header->Entry)), header->Entry);
+        sink(text);
+    }
+}

@@ -1,0 +1,84 @@
+using System.Runtime.InteropServices;
+
+namespace Vivarium.Translation.Cache;
+
+/// <summary>What the cache knows of one translated block. Lives in the arena's metadata, away from the code, and never moves.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal unsafe struct BlockHeader
+{
+    /// <summary>Guest address of the entry.</summary>
+    public ulong GuestPc;
+
+    /// <summary>Host address of the entry; 8 bytes before it stands the guest address.</summary>
+    public ulong Entry;
+
+    /// <summary>Host address that the block's own back edges jump to (behind the loop prologue).</summary>
+    public ulong LoopEntry;
+    public ulong CodeEnd;
+
+    /// <summary>First guest page and second (or <see cref="ulong.MaxValue"/>).</summary>
+    public ulong Page0, Page1;
+    public BlockHeader* NextInPage0, NextInPage1;
+
+    public ExitRecord* Exits;
+    public FaultPoint* Faults;
+    public GuestRun* Runs;
+    public int ExitCount, FaultCount, RunCount;
+
+    /// <summary>Non-zero once invalidated: never linked to or entered again.</summary>
+    public int Dead;
+
+    /// <summary>Exits of other blocks (or its own) that jump here directly.</summary>
+    public ExitRecord* Incoming;
+
+    /// <summary>Hash of the guest bytes it was made from.</summary>
+    public ulong GuestHash;
+
+    /// <summary>Which guest register each host register holds inside the block; 0 for none.</summary>
+    public fixed byte GuestOfHost[16];
+}
+
+/// <summary>One way out of a block: a jump whose 4-byte displacement is patched between the exit stub and the target block.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal unsafe struct ExitRecord
+{
+    /// <summary>Guest address where execution goes on.</summary>
+    public ulong Target;
+
+    /// <summary>Host address of the displacement field, 4-byte aligned; 0 when the exit cannot be chained.</summary>
+    public ulong Field;
+
+    /// <summary>Host address of the stub that leads to the dispatcher.</summary>
+    public ulong Stub;
+    public BlockHeader* Owner;
+    public BlockHeader* LinkedTo;
+    public ExitRecord* NextIncoming, PreviousIncoming;
+
+    /// <summary>Never reached from a loop without a dispatcher entry in between; see the back edge handling.</summary>
+    public int Kind;
+}
+
+/// <summary>How to recover the precise guest state when the host instruction at an offset faults.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct FaultPoint
+{
+    /// <summary>Offset of the faulting host instruction from the block's entry.</summary>
+    public uint CodeOffset;
+
+    /// <summary>Guest address of its instruction relative to the block's.</summary>
+    public int PcDelta;
+
+    /// <summary>Bit per host register: holds the current value of its guest register.</summary>
+    public ushort Live;
+
+    /// <summary>Bit per host register: only the low 32 bits are valid, the value is their sign extension.</summary>
+    public ushort Pending;
+}
+
+/// <summary>Consecutive guest bytes that a block was made from.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct GuestRun
+{
+    public ulong Start;
+    public int Length;
+}

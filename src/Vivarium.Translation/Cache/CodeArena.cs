@@ -1,0 +1,84 @@
+using System.Runtime.InteropServices;
+
+namespace Vivarium.Translation.Cache;
+
+/// <summary>A piece of the code cache that one thread fills with blocks, with the blocks' metadata beside it.</summary>
+internal sealed unsafe class CodeArena(ulong start, ulong end) : IDisposable
+{
+    private const int ChunkSize = 32 << 10;
+    private readonly List<nint> _chunks = [];
+    private byte* _chunk, _chunkEnd;
+    private nint[] _blocks = new nint[64];
+    private int _blockCount;
+
+    public ulong Start => start;
+    public ulong End => end;
+
+    /// <summary>Where the next block's code goes, 16-byte aligned.</summary>
+    public ulong Cursor { get; set; } = start;
+
+    public int Remaining => (int)(end - Cursor);
+
+    /// <summary>Blocks in order of their code.</summary>
+    public ReadOnlySpan<nint> Blocks => new(_blocks, 0, Volatile.Read(ref _blockCount));
+
+    /// <summary>Zeroed-or-not metadata that lives as long as the arena's contents; 8-byte aligned.</summary>
+    public void* Allocate(int bytes)
+    {
+        bytes = (bytes + 15) & ~15;
+        if (_chunkEnd - _chunk < bytes)
+        {
+            int size = Math.Max(ChunkSize, bytes);
+            _chunk = (byte*)NativeMemory.Alloc((nuint)size);
+            _chunkEnd = _chunk + size;
+            _chunks.Add((nint)_chunk);
+        }
+        byte* p = _chunk;
+        _chunk += bytes;
+        return p;
+    }
+
+    /// <summary>Publishes a block to <see cref="Find"/>. Only from the thread that fills the arena.</summary>
+    public void Add(BlockHeader* block)
+    {
+        if (_blockCount == _blocks.Length)
+        {
+            var bigger = new nint[_blocks.Length * 2];
+            _blocks.CopyTo(bigger, 0);
+            Volatile.Write(ref _blocks, bigger);
+        }
+        _blocks[_blockCount] = (nint)block;
+        Volatile.Write(ref _blockCount, _blockCount + 1);
+    }
+
+    /// <summary>The block whose code holds <paramref name="hostPc"/>, or null. From any thread.</summary>
+    public BlockHeader* Find(ulong hostPc)
+    {
+        int high = Volatile.Read(ref _blockCount) - 1, low = 0;
+        nint[] blocks = Volatile.Read(ref _blocks);
+        while (low <= high)
+        {
+            int middle = (low + high) >>> 1;
+            var block = (BlockHeader*)blocks[middle];
+            if (hostPc < block->Entry) high = middle - 1;
+            else if (hostPc >= block->CodeEnd) low = middle + 1;
+            else return block;
+        }
+        return null;
+    }
+
+    /// <summary>Forgets everything; no thread may be inside.</summary>
+    public void Clear()
+    {
+        Volatile.Write(ref _blockCount, 0);
+        Cursor = start;
+        Dispose();
+    }
+
+    public void Dispose()
+    {
+        foreach (nint chunk in _chunks) NativeMemory.Free((void*)chunk);
+        _chunks.Clear();
+        _chunk = _chunkEnd = null;
+    }
+}

@@ -1,0 +1,44 @@
+using System.Runtime.InteropServices;
+
+namespace Vivarium.Translation.Cache;
+
+/// <summary>
+/// The direct-mapped table that emitted indirect jumps consult: guest pc -> block entry as a 32-bit offset from the code cache's dummy
+/// entry, 0 for none. One 4-byte store publishes or clears a slot; the reader checks the guest address in front of the entry.
+/// </summary>
+internal sealed unsafe class JumpTable : IDisposable
+{
+    private const int Bits = 16;
+
+    /// <summary>Byte offset of a pc's slot = (pc * 2) &amp; this.</summary>
+    public const int OffsetMask = (1 << Bits + 2) - 1 & ~3;
+
+    private readonly ulong _codeBase;
+    private uint* _slots;
+
+    public JumpTable(ulong codeBase)
+    {
+        _codeBase = codeBase;
+        _slots = (uint*)NativeMemory.AllocZeroed(1 << Bits, 4);
+    }
+
+    /// <summary>Host address for the engine slot.</summary>
+    public ulong Address => (ulong)_slots;
+
+    public void Set(ulong pc, ulong entry) => Volatile.Write(ref *Slot(pc), (uint)(entry - _codeBase));
+
+    /// <summary>Empties the slot if it leads to <paramref name="entry"/>.</summary>
+    public void Remove(ulong pc, ulong entry)
+    {
+        uint value = (uint)(entry - _codeBase);
+        Interlocked.CompareExchange(ref *Slot(pc), 0u, value);
+    }
+
+    private uint* Slot(ulong pc) => (uint*)((byte*)_slots + ((pc * 2) & OffsetMask));
+
+    public void Dispose()
+    {
+        NativeMemory.Free(_slots);
+        _slots = null;
+    }
+}

@@ -1,0 +1,225 @@
+using Vivarium.RiscV.Execution;
+using Vivarium.Translation.Dispatch;
+using Vivarium.Translation.Ir;
+using Vivarium.Translation.X86;
+
+namespace Vivarium.Translation.CodeGen;
+
+// Loads, stores and atomics on the direct memory window: host address = r15 + guest address.
+public sealed unsafe partial class CodeGenerator
+{
+    /// <summary>The memory operand of an access, which may use rax.</summary>
+    private Mem AddressOf(in IrOp op)
+    {
+        if ((op.Flags & IrFlags.Absolute) != 0) return Mem.At(RegisterMap.MemoryBase, (int)op.Imm);
+        return Mem.At(RegisterMap.MemoryBase, Read64(op.A, Rax), 0, (int)op.Imm);
+    }
+
+    private void Load(in IrOp op)
+    {
+        Mem m = AddressOf(op);
+        Gpr r = Target(op.Dst);
+        MayFault(op);
+        bool unsigned = (op.Flags & IrFlags.Unsigned) != 0;
+        switch (op.Width)
+        {
+            case 1: if (unsigned) _asm.Movzx8(r, m); else _asm.Movsx8(r, m); break;
+            case 2: if (unsigned) _asm.Movzx16(r, m); else _asm.Movsx16(r, m); break;
+            case 4: if (unsigned) _asm.Mov32(r, m); else _asm.Movsxd(r, m); break;
+            default: _asm.Mov(r, m); break;
+        }
+        Finish64(op.Dst, r, op.Width < 4 || (op.Width == 4 && !unsigned));
+    }
+
+    private void Store(in IrOp op)
+    {
+        Mem m = AddressOf(op);
+        if (op.HasImmB)
+        {
+            int value = (int)(long)op.Target;
+            MayFault(op);
+            switch (op.Width)
+            {
+                case 1: _asm.Mov8(m, (sbyte)value); break;
+                case 2: _asm.Mov16(m, (short)value); break;
+                case 4: _asm.Mov32(m, value); break;
+                default: _asm.Mov(m, value); break;
+            }
+            return;
+        }
+        Gpr s = op.Width == 8 ? Read64(op.B, Rcx) : Read32(op.B, Rcx);
+        MayFault(op);
+        switch (op.Width)
+        {
+            case 1: _asm.Mov8(m, s); break;
+            case 2: _asm.Mov16(m, s); break;
+            case 4: _asm.Mov32(m, s); break;
+            default: _asm.Mov(m, s); break;
+        }
+    }
+
+    // Atomics. x86's locked instructions are sequentially consistent, which covers every combination of aq and rl.
+
+    private static readonly int ReservationAddress = HartStateLayout.ReservationAddress - RegisterMap.ContextBias;
+    private static readonly int ReservationValue = HartStateLayout.ReservationValue - RegisterMap.ContextBias;
+
+    /// <summary>The address of an atomic in a register (its own or rcx); misaligned ones leave to the interpreter, which traps.</summary>
+    private Mem AtomicAddress(in IrOp op, out Gpr address)
+    {
+        address = Read64(op.A, Rcx);
+        _asm.Test32(address, op.Width - 1);
+        ExitAt(Cond.Ne, BlockExit.Interpret, op);
+        return Mem.At(RegisterMap.MemoryBase, address, 0);
+    }
+
+    private static Size SizeOf(in IrOp op) => op.Width == 8 ? Size.S64 : Size.S32;
+
+    /// <summary>The old memory value in rax becomes the result.</summary>
+    private void FinishAtomic(in IrOp op)
+    {
+        if (op.Dst == 0) return;
+        if (op.Width == 4) _asm.Movsxd(Rax, Rax);
+        Finish64(op.Dst, Rax, op.Width == 4);
+    }
+
+    private void LoadReserved(in IrOp op)
+    {
+        Mem m = AtomicAddress(op, out Gpr address);
+        MayFault(op);
+        if (op.Width == 4) _asm.Movsxd(Rax, m);
+        else _asm.Mov(Rax, m);
+        _asm.Mov(Mem.At(RegisterMap.Context, ReservationAddress), address);
+        _asm.Mov(Mem.At(RegisterMap.Context, ReservationValue), Rax);
+        Finish64(op.Dst, Rax, op.Width == 4);
+    }
+
+    private void StoreConditional(in IrOp op)
+    {
+        Mem m = AtomicAddress(op, out Gpr address);
+        int saved = FreeRdx();
+        if (saved != 0 && address == Rdx)
+        {
+            _asm.Mov(Rcx, Rdx);
+            address = Rcx;
+            m = Mem.At(RegisterMap.MemoryBase, Rcx, 0);
+        }
+        Label fail = default, done = default;
+        // The operand first: everything below must leave the flags alone until the result is made.
+        Load64(Rdx, op.B);
+        _asm.Mov(Rax, Mem.At(RegisterMap.Context, ReservationValue));
+        _asm.Cmp(Mem.At(RegisterMap.Context, ReservationAddress), address);
+        _asm.Jcc(Cond.Ne, ref fail);
+        MayFault(op);
+        _asm.LockCmpxchg(SizeOf(op), m, Rdx);
+        _asm.Bind(ref fail);
+        _asm.Setcc(Cond.Ne, Rax);
+        _asm.Movzx8(Rax, Rax);
+        _asm.Mov(Mem.At(RegisterMap.Context, ReservationAddress), -1);
+        _asm.Bind(ref done);
+        Finish64(op.Dst, Rax, true);
+        RestoreRdx(saved);
+    }
+
+    private void Exchange(in IrOp op)
+    {
+        Mem m = AtomicAddress(op, out _);
+        Load64(Rax, op.B);
+        MayFault(op);
+        if (op.Code == IrCode.AmoSwap) _asm.Xchg(SizeOf(op), m, Rax);
+        else if (op.Dst == 0) _asm.LockAlu(AluOp.Add, SizeOf(op), m, Rax);
+        else _asm.LockXadd(SizeOf(op), m, Rax);
+        FinishAtomic(op);
+    }
+
+    private void AtomicLoop(in IrOp op)
+    {
+        Mem m = AtomicAddress(op, out Gpr address);
+        Size size = SizeOf(op);
+        if (op.Dst == 0 && op.Code is IrCode.AmoXor or IrCode.AmoAnd or IrCode.AmoOr && op.Dst == 0)
+        {
+            Load64(Rax, op.B);
+            MayFault(op);
+            _asm.LockAlu(op.Code == IrCode.AmoXor ? AluOp.Xor : op.Code == IrCode.AmoAnd ? AluOp.And : AluOp.Or, size, m, Rax);
+            return;
+        }
+        int saved = FreeRdx();
+        if (saved != 0 && address == Rdx)
+        {
+            _asm.Mov(Rcx, Rdx);
+            m = Mem.At(RegisterMap.MemoryBase, Rcx, 0);
+        }
+        MayFault(op);
+        if (size == Size.S64) _asm.Mov(Rax, m);
+        else _asm.Mov32(Rax, m);
+        Label again = default;
+        _asm.Bind(ref again);
+        if (op.Code is IrCode.AmoXor or IrCode.AmoAnd or IrCode.AmoOr)
+        {
+            _asm.Mov(Rdx, Rax);
+            AluOp alu = op.Code == IrCode.AmoXor ? AluOp.Xor : op.Code == IrCode.AmoAnd ? AluOp.And : AluOp.Or;
+            if (size == Size.S64) AluKeepingState(alu, Rdx, op.B);
+            else Alu32(alu, Rdx, op.B);
+        }
+        else
+        {
+            Cond keepOld = op.Code switch
+            {
+                IrCode.AmoMin => Cond.L,
+                IrCode.AmoMax => Cond.G,
+                IrCode.AmoMinU => Cond.B,
+                _ => Cond.A,
+            };
+            Load64(Rdx, op.B);
+            if (size == Size.S64) _asm.Cmp(Rax, Rdx);
+            else _asm.Cmp32(Rax, Rdx);
+            _asm.Cmov(keepOld, Rdx, Rax);
+        }
+        MayFault(op);
+        _asm.LockCmpxchg(size, m, Rdx);
+        _asm.Jcc(Cond.Ne, ref again);
+        FinishAtomic(op);
+        RestoreRdx(saved);
+    }
+
+    /// <summary>As <see cref="Alu64"/> without changing what is known of g: for code that is emitted once and runs several times.</summary>
+    private void AluKeepingState(AluOp op, Gpr d, int g)
+    {
+        if ((_pending >> g & 1) == 0)
+        {
+            Alu64(op, d, g);
+            return;
+        }
+        // Sign-extending g twice does no harm; what counts is that the loop's first and later rounds see the same code.
+        _asm.Movsxd(HostOf(g), HostOf(g));
+        _asm.Alu(op, Size.S64, d, HostOf(g));
+    }
+
+    private void AtomicCompareExchange(in IrOp op)
+    {
+        Mem m = AtomicAddress(op, out _);
+        // The new value in a register of its own that is not rax; rcx may hold the address.
+        int saved = 0;
+        Gpr value;
+        if (InRegister(op.B))
+        {
+            Canonical(op.B);
+            value = HostOf(op.B);
+        }
+        else
+        {
+            saved = FreeRdx();
+            if (saved != 0 && saved == op.A)
+            {
+                _asm.Mov(Rcx, Rdx);
+                m = Mem.At(RegisterMap.MemoryBase, Rcx, 0);
+            }
+            Load64(Rdx, op.B);
+            value = Rdx;
+        }
+        Load64(Rax, op.Dst);
+        MayFault(op);
+        _asm.LockCmpxchg(SizeOf(op), m, value);
+        FinishAtomic(op);
+        RestoreRdx(saved);
+    }
+}

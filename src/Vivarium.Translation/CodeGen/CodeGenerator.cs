@@ -1,0 +1,451 @@
+using System.Runtime.CompilerServices;
+using Vivarium.Translation.Cache;
+using Vivarium.Translation.Dispatch;
+using Vivarium.Translation.Ir;
+using Vivarium.Translation.X86;
+
+namespace Vivarium.Translation.CodeGen;
+
+/// <summary>
+/// Lowers one superblock of IR to x86-64 in one pass. Guest registers live where <see cref="RegisterMap"/> says; a loop maps its own
+/// most used registers between a prologue and its exits. Results of 32-bit operations keep their upper half undefined
+/// ("pending") until somebody needs 64 bits or the block is left.
+/// </summary>
+/// <remarks>Not thread-safe; one per translating thread. Everything is reused from block to block.</remarks>
+public sealed unsafe partial class CodeGenerator
+{
+    private const int MaxExits = 160;
+
+    private readonly Assembler _asm = new();
+    private readonly sbyte[] _host = new sbyte[32];
+    private readonly byte[] _guestOfHost = new byte[16];
+    private readonly ExitPlan[] _exits = new ExitPlan[MaxExits];
+    private readonly FaultPoint[] _faults = new FaultPoint[IrBlock.MaxGuestInstructions * 4];
+    private readonly int[] _uses = new int[32];
+
+    private StubTable _stubs = null!;
+    private IrBlock _block = null!;
+    private int _exitCount, _faultCount;
+
+    // Bits per guest register: value is the sign extension of its low 32 bits; upper half in the host register not yet written.
+    private uint _known32, _pending;
+
+    // Bits per guest register: written somewhere in the block (a loop's exits store only those).
+    private uint _written;
+    private ushort _live;
+    private bool _ownMapping;
+    private Label _loopLabel;
+    private int _loopOffset;
+
+    /// <summary>An exit to be completed behind the block's code.</summary>
+    private struct ExitPlan
+    {
+        public Label Cold;      // where the hot path jumps when there is work to do before leaving
+        public Label Stub;
+        public ulong Target;
+        public uint Pending;
+        public int Field;       // offset of the patchable displacement, -1 for none
+        public int StubOffset;
+        public int RecordOffset; // offset of the 8 bytes that receive the record's address
+        public BlockExit Kind;
+        public bool Deferred;   // cold code still to be emitted
+        public bool Restore;    // cold code restores the static mapping
+        public bool Self;       // jumps back to the block's own loop entry
+    }
+
+    /// <summary>The assembler, for lowerings elsewhere.</summary>
+    internal Assembler Asm => _asm;
+
+    internal int ExitCount => _exitCount;
+    internal int FaultCount => _faultCount;
+    internal int LoopOffset => _loopOffset;
+
+    /// <summary>Bytes in front of the entry point: alignment and the guest address.</summary>
+    public const int EntryOffset = 16;
+
+    /// <summary>Emits the block at <paramref name="buffer"/> (16-byte aligned, its final place). False when it does not fit.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    internal bool Generate(IrBlock block, StubTable stubs, byte* buffer, int capacity)
+    {
+        _block = block;
+        _stubs = stubs;
+        _asm.Reset(buffer, capacity);
+        _exitCount = _faultCount = 0;
+        _pending = _known32 = 0;
+        _loopLabel = default;
+        ResetFloat();
+
+        _asm.Quad(0);
+        _asm.Quad(block.Start);
+        MapRegisters();
+        _loopOffset = _asm.Offset;
+        _asm.Bind(ref _loopLabel);
+        for (int i = 0; i < block.Count; i++) Lower(ref block.Ops[i]);
+        EmitFloatCold();
+        EmitCold();
+        return !_asm.Overflowed;
+    }
+
+    /// <summary>Fills the header's exit records, fault points and register map.</summary>
+    internal void Describe(BlockHeader* header, ExitRecord* exits, FaultPoint* faults)
+    {
+        byte* start = _asm.Start;
+        header->GuestPc = _block.Start;
+        header->Entry = (ulong)(start + EntryOffset);
+        header->LoopEntry = (ulong)(start + _loopOffset);
+        header->CodeEnd = (ulong)(start + _asm.Offset);
+        header->Exits = exits;
+        header->ExitCount = _exitCount;
+        header->Faults = faults;
+        header->FaultCount = _faultCount;
+        for (int h = 0; h < 16; h++) header->GuestOfHost[h] = _guestOfHost[h];
+        _faults.AsSpan(0, _faultCount).CopyTo(new Span<FaultPoint>(faults, _faultCount));
+        for (int i = 0; i < _exitCount; i++)
+        {
+            ref ExitPlan plan = ref _exits[i];
+            ExitRecord* record = exits + i;
+            *record = default;
+            record->Target = plan.Target;
+            record->Owner = header;
+            record->Field = plan.Field < 0 ? 0 : (ulong)(start + plan.Field);
+            record->Stub = (ulong)(start + plan.StubOffset);
+            record->Kind = plan.Self ? 1 : 0;
+            *(ExitRecord**)(start + plan.RecordOffset) = record;
+        }
+    }
+
+    /// <summary>Decides where guest registers live in this block and emits a loop's prologue.</summary>
+    private void MapRegisters()
+    {
+        RegisterMap.IntegerHost.CopyTo(_host, 0);
+        Array.Clear(_guestOfHost);
+        for (int g = 1; g < 32; g++)
+        {
+            if (_host[g] >= 0) _guestOfHost[_host[g]] = (byte)g;
+        }
+        _live = 0;
+        _ownMapping = false;
+        foreach (Gpr h in RegisterMap.AllocatableHosts) _live |= (ushort)(1 << (int)h);
+        if (_block.IsLoop) MapLoop();
+    }
+
+    /// <summary>Gives host registers whose guests the loop hardly uses to guests that it uses more.</summary>
+    private void MapLoop()
+    {
+        int[] uses = _uses;
+        Array.Clear(uses);
+        _written = 0;
+        for (int i = 0; i < _block.Count; i++)
+        {
+            ref readonly IrOp op = ref _block.Ops[i];
+            if (op.Dst < 32)
+            {
+                uses[op.Dst]++;
+                _written |= 1u << op.Dst;
+            }
+            if (op.A < 32) uses[op.A]++;
+            if (op.B < 32) uses[op.B]++;
+        }
+        uses[0] = 0;
+        while (true)
+        {
+            int best = 0, worst = 0;
+            for (int g = 1; g < 32; g++)
+            {
+                if (_host[g] < 0)
+                {
+                    if (uses[g] > 0 && (best == 0 || uses[g] > uses[best])) best = g;
+                }
+                else if (worst == 0 || uses[g] < uses[worst]) worst = g;
+            }
+            if (best == 0 || worst == 0 || uses[best] <= uses[worst]) return;
+            sbyte h = _host[worst];
+            _host[worst] = RegisterMap.InMemory;
+            _host[best] = h;
+            _guestOfHost[h] = (byte)best;
+            _ownMapping = true;
+            _asm.Mov(RegisterMap.Home(worst), (Gpr)h);
+            _asm.Mov((Gpr)h, RegisterMap.Home(best));
+        }
+    }
+
+    /// <summary>Goes from the loop's mapping back to the static one.</summary>
+    private void RestoreMapping()
+    {
+        if (!_ownMapping) return;
+        for (int g = 1; g < 32; g++)
+        {
+            int h = RegisterMap.IntegerHost[g];
+            if (h < 0 || _guestOfHost[h] == g) continue;
+            int held = _guestOfHost[h];
+            if ((_written >> held & 1) != 0) _asm.Mov(RegisterMap.Home(held), (Gpr)h);
+            _asm.Mov((Gpr)h, RegisterMap.Home(g));
+        }
+    }
+
+    // Register access for lowerings.
+
+    private bool InRegister(int g) => _host[g] >= 0;
+
+    private Gpr HostOf(int g) => (Gpr)_host[g];
+
+    /// <summary>Makes all 64 bits of a mapped register valid. Leaves the flags alone.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private void Canonical(int g)
+    {
+        if ((_pending >> g & 1) != 0) SignExtend(g);
+    }
+
+    private void SignExtend(int g)
+    {
+        _asm.Movsxd((Gpr)_host[g], (Gpr)_host[g]);
+        _pending &= ~(1u << g);
+    }
+
+    private void CanonicalAll(uint pending)
+    {
+        for (; pending != 0; pending &= pending - 1)
+        {
+            Gpr h = (Gpr)_host[System.Numerics.BitOperations.TrailingZeroCount(pending)];
+            _asm.Movsxd(h, h);
+        }
+    }
+
+    /// <summary>A host register with the 64-bit value of <paramref name="g"/>: its own, or the scratch register. Zero clobbers the flags.</summary>
+    private Gpr Read64(int g, Gpr scratch)
+    {
+        if (_host[g] >= 0)
+        {
+            Canonical(g);
+            return (Gpr)_host[g];
+        }
+        if (g == 0) _asm.Zero(scratch);
+        else _asm.Mov(scratch, RegisterMap.Home(g));
+        return scratch;
+    }
+
+    /// <summary>As <see cref="Read64"/>, only the low 32 bits are valid.</summary>
+    private Gpr Read32(int g, Gpr scratch)
+    {
+        if (_host[g] >= 0) return (Gpr)_host[g];
+        if (g == 0) _asm.Zero(scratch);
+        else _asm.Mov32(scratch, RegisterMap.Home(g));
+        return scratch;
+    }
+
+    /// <summary>Copies the 64-bit value of <paramref name="g"/> to <paramref name="d"/>.</summary>
+    private void Load64(Gpr d, int g)
+    {
+        if (_host[g] >= 0)
+        {
+            if ((_pending >> g & 1) != 0) _asm.Movsxd(d, (Gpr)_host[g]);
+            else if ((Gpr)_host[g] != d) _asm.Mov(d, (Gpr)_host[g]);
+        }
+        else if (g == 0) _asm.Zero(d);
+        else _asm.Mov(d, RegisterMap.Home(g));
+    }
+
+    private void Load32(Gpr d, int g)
+    {
+        if (_host[g] >= 0)
+        {
+            if ((Gpr)_host[g] != d) _asm.Mov32(d, (Gpr)_host[g]);
+        }
+        else if (g == 0) _asm.Zero(d);
+        else _asm.Mov32(d, RegisterMap.Home(g));
+    }
+
+    /// <summary>Where to compute the new value of <paramref name="dst"/>.</summary>
+    private Gpr Target(int dst) => _host[dst] >= 0 ? (Gpr)_host[dst] : RegisterMap.Scratch0;
+
+    /// <summary>The 64-bit value of <paramref name="dst"/> is now in <paramref name="d"/>.</summary>
+    private void Finish64(int dst, Gpr d, bool known32 = false)
+    {
+        uint bit = 1u << dst;
+        _pending &= ~bit;
+        if (known32) _known32 |= bit;
+        else _known32 &= ~bit;
+        if (_host[dst] >= 0)
+        {
+            if ((Gpr)_host[dst] != d) _asm.Mov((Gpr)_host[dst], d);
+        }
+        else if (dst != 0) _asm.Mov(RegisterMap.Home(dst), d);
+    }
+
+    /// <summary>The low 32 bits of <paramref name="dst"/>, whose value is their sign extension, are now in <paramref name="d"/>.</summary>
+    private void Finish32(int dst, Gpr d)
+    {
+        uint bit = 1u << dst;
+        if (dst == 0) return;
+        _known32 |= bit;
+        if (_host[dst] >= 0)
+        {
+            if ((Gpr)_host[dst] != d) _asm.Movsxd((Gpr)_host[dst], d);
+            else _pending |= bit;
+            if ((Gpr)_host[dst] != d) _pending &= ~bit;
+            return;
+        }
+        _asm.Movsxd(d, d);
+        _asm.Mov(RegisterMap.Home(dst), d);
+    }
+
+    /// <summary>d = d op the 64-bit value of <paramref name="g"/>.</summary>
+    private void Alu64(AluOp op, Gpr d, int g)
+    {
+        if (_host[g] >= 0)
+        {
+            Canonical(g);
+            _asm.Alu(op, Size.S64, d, (Gpr)_host[g]);
+        }
+        else if (g == 0) _asm.Alu(op, Size.S64, d, 0);
+        else _asm.Alu(op, Size.S64, d, RegisterMap.Home(g));
+    }
+
+    private void Alu32(AluOp op, Gpr d, int g)
+    {
+        if (_host[g] >= 0) _asm.Alu(op, Size.S32, d, (Gpr)_host[g]);
+        else if (g == 0) _asm.Alu(op, Size.S32, d, 0);
+        else _asm.Alu(op, Size.S32, d, RegisterMap.Home(g));
+    }
+
+    /// <summary>Frees rdx for an instruction that needs it: its guest register goes home until <see cref="RestoreRdx"/>.</summary>
+    private int FreeRdx()
+    {
+        int g = _guestOfHost[(int)Gpr.Rdx];
+        if (g == 0) return 0;
+        Canonical(g);
+        _asm.Mov(RegisterMap.Home(g), Gpr.Rdx);
+        _host[g] = RegisterMap.InMemory;
+        _live &= unchecked((ushort)~(1 << (int)Gpr.Rdx));
+        return g;
+    }
+
+    private void RestoreRdx(int g)
+    {
+        if (g == 0) return;
+        _asm.Mov(Gpr.Rdx, RegisterMap.Home(g));
+        _host[g] = (sbyte)Gpr.Rdx;
+        _live |= 1 << (int)Gpr.Rdx;
+    }
+
+    /// <summary>The next host instruction may fault on guest memory: remember how to recover the state.</summary>
+    private void MayFault(in IrOp op)
+    {
+        ref FaultPoint point = ref _faults[_faultCount++];
+        point.CodeOffset = (uint)(_asm.Offset - EntryOffset);
+        point.PcDelta = (int)(_block.GuestPc[op.Guest] - _block.Start);
+        point.Live = _live;
+        ushort pending = 0;
+        for (uint p = _pending; p != 0; p &= p - 1) pending |= (ushort)(1 << _host[System.Numerics.BitOperations.TrailingZeroCount(p)]);
+        point.Pending = pending;
+    }
+
+    // Exits.
+
+    /// <summary>Leaves the block for <paramref name="target"/> on the hot path.</summary>
+    private void ExitTo(ulong target)
+    {
+        CanonicalAll(_pending);
+        _pending = 0;
+        ref ExitPlan exit = ref NewExit(target, BlockExit.Direct);
+        if (_block.IsLoop && target == _block.Start)
+        {
+            exit.Self = true;
+            exit.Deferred = true;
+            exit.Restore = _ownMapping;
+            exit.Field = _asm.JmpPatchable(ref _loopLabel);
+            return;
+        }
+        RestoreMapping();
+        exit.Field = _asm.JmpPatchable(ref exit.Stub);
+    }
+
+    /// <summary>Leaves the block for <paramref name="target"/> when <paramref name="condition"/> holds.</summary>
+    private void ExitTo(Cond condition, ulong target)
+    {
+        ref ExitPlan exit = ref NewExit(target, BlockExit.Direct);
+        if (_block.IsLoop && target == _block.Start)
+        {
+            exit.Self = true;
+            exit.Deferred = true;
+            exit.Restore = _ownMapping;
+            exit.Field = _asm.JccPatchable(condition, ref _loopLabel);
+            return;
+        }
+        if (_pending == 0 && !_ownMapping)
+        {
+            exit.Field = _asm.JccPatchable(condition, ref exit.Stub);
+            return;
+        }
+        exit.Deferred = true;
+        exit.Restore = _ownMapping;
+        exit.Pending = _pending;
+        _asm.Jcc(condition, ref exit.Cold);
+    }
+
+    /// <summary>Leaves the block for good, at the guest instruction of <paramref name="op"/>.</summary>
+    private void ExitAt(BlockExit kind, in IrOp op)
+    {
+        CanonicalAll(_pending);
+        _pending = 0;
+        RestoreMapping();
+        ref ExitPlan exit = ref NewExit(_block.GuestPc[op.Guest], kind);
+        EmitStub(ref exit);
+    }
+
+    /// <summary>Leaves the block at the guest instruction of <paramref name="op"/>, which must not have had effects yet, when a condition holds.</summary>
+    private void ExitAt(Cond condition, BlockExit kind, in IrOp op)
+    {
+        ref ExitPlan exit = ref NewExit(_block.GuestPc[op.Guest], kind);
+        exit.Deferred = true;
+        exit.Restore = _ownMapping;
+        exit.Pending = _pending;
+        _asm.Jcc(condition, ref exit.Cold);
+    }
+
+    private ref ExitPlan NewExit(ulong target, BlockExit kind)
+    {
+        ref ExitPlan exit = ref _exits[_exitCount++];
+        exit = default;
+        exit.Target = target;
+        exit.Kind = kind;
+        exit.Field = -1;
+        return ref exit;
+    }
+
+    private void EmitStub(ref ExitPlan exit)
+    {
+        exit.StubOffset = _asm.Offset;
+        _asm.CallTo((long)(_stubs.Exit(exit.Kind) - (ulong)_asm.Start));
+        exit.RecordOffset = _asm.Offset;
+        _asm.Quad(0);
+    }
+
+    /// <summary>What runs rarely: the work that exits have to do, and the stubs to the dispatcher.</summary>
+    private void EmitCold()
+    {
+        for (int i = 0; i < _exitCount; i++)
+        {
+            ref ExitPlan exit = ref _exits[i];
+            if (exit.RecordOffset != 0) continue;
+            if (exit.Self)
+            {
+                // Reached only while the back edge is unlinked.
+                int stub = _asm.Offset;
+                if (exit.Restore) RestoreMapping();
+                EmitStub(ref exit);
+                exit.StubOffset = stub;
+                continue;
+            }
+            if (exit.Deferred)
+            {
+                _asm.Bind(ref exit.Cold);
+                CanonicalAll(exit.Pending);
+                if (exit.Restore) RestoreMapping();
+                if (exit.Kind == BlockExit.Direct) exit.Field = _asm.JmpPatchable(ref exit.Stub);
+            }
+            if (exit.Kind == BlockExit.Direct) _asm.Bind(ref exit.Stub);
+            EmitStub(ref exit);
+        }
+    }
+}

@@ -1,0 +1,26 @@
+namespace Vivarium.Translation.Dispatch;
+
+/// <summary>Why emitted code returned to the dispatcher; also the value that it returns.</summary>
+internal enum BlockExit
+{
+    /// <summary>A direct jump that is not chained; ExitInfo is its record.</summary>
+    Direct,
+
+    /// <summary>An indirect jump whose target is not in the jump table; ExitInfo is the guest target.</summary>
+    Indirect,
+
+    /// <summary>ecall; ExitInfo is the record.</summary>
+    Ecall,
+
+    /// <summary>fence.i; ExitInfo is the record.</summary>
+    FenceI,
+
+    /// <summary>The interpreter must execute the instruction; ExitInfo is the record.</summary>
+    Interpret,
+
+    /// <summary>A host fault; the raw registers are in the dump.</summary>
+    Fault,
+
+    /// <summary>The entry stub saw an exit request; nothing ran.</summary>
+    Aborted,
+}

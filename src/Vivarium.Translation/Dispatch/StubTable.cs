@@ -1,0 +1,190 @@
+using Vivarium.Host;
+using Vivarium.RiscV.Execution;
+using Vivarium.Translation.Cache;
+using Vivarium.Translation.CodeGen;
+using Vivarium.Translation.X86;
+
+namespace Vivarium.Translation.Dispatch;
+
+/// <summary>
+/// The hand-written ends of emitted code, at the start of every code cache: how the dispatcher enters blocks, how blocks come back, and
+/// where faults and kicks go.
+/// </summary>
+internal sealed unsafe class StubTable
+{
+    /// <summary>Bytes at the start of the code cache for stubs.</summary>
+    public const int Size = 16 << 10;
+
+    private const int Frame = 72; // keeps rsp 16-byte aligned after six pushes, and leaves scratch room
+
+    private readonly ulong[] _exits = new ulong[(int)BlockExit.Aborted + 1];
+    private readonly Assembler _asm = new();
+    private readonly byte* _start;
+    private Label _leave, _restore;
+
+    public StubTable(CodeMemory memory)
+    {
+        memory.Commit(0, Size);
+        _start = (byte*)memory.Base;
+        _asm.Reset(_start, Size);
+
+        // The dummy entry that empty jump table slots lead to: no guest address is odd.
+        _asm.Quad(1);
+        _asm.Quad(1);
+        DummyEntry = Here;
+        Label indirect = default;
+        _asm.Jmp(ref indirect);
+
+        EmitEntry(memory);
+        foreach (BlockExit kind in (ReadOnlySpan<BlockExit>)[BlockExit.Direct, BlockExit.Ecall, BlockExit.FenceI, BlockExit.Interpret])
+        {
+            // Called; behind the call stands the address of the exit's record.
+            _exits[(int)kind] = Here;
+            _asm.Pop(Gpr.Rcx);
+            _asm.Mov(Gpr.Rcx, Mem.At(Gpr.Rcx));
+            _asm.Mov(EngineSlots.At(EngineSlots.ExitInfo), Gpr.Rcx);
+            _asm.MovImmediate(Gpr.Rax, (int)kind);
+            _asm.Jmp(ref _leave);
+        }
+        _asm.Bind(ref indirect);
+        _exits[(int)BlockExit.Indirect] = Here;
+        _asm.Mov(EngineSlots.At(EngineSlots.ExitInfo), Gpr.Rax);
+        _asm.MovImmediate(Gpr.Rax, (int)BlockExit.Indirect);
+        _asm.Jmp(ref _leave);
+        EmitFaultStub();
+        EmitKickStub();
+        if (_asm.Overflowed) throw new InvalidOperationException("the dispatch stubs do not fit their space");
+    }
+
+    /// <summary>What jump table offsets are relative to, and where offset 0 leads.</summary>
+    public ulong DummyEntry { get; }
+
+    /// <summary>C-callable: int enter(state, block entry); returns a <see cref="BlockExit"/>.</summary>
+    public ulong Enter { get; private set; }
+
+    /// <summary>Below this no guest state is in host registers: faults and kicks there are not the translator's.</summary>
+    public ulong RegionStart { get; private set; }
+
+    /// <summary>From here to <see cref="EnterEnd"/> a kick must abort the entry, because the request has been tested already.</summary>
+    public ulong EnterTested { get; private set; }
+    public ulong EnterEnd { get; private set; }
+    public ulong Abort { get; private set; }
+    public ulong FaultStub { get; private set; }
+    public ulong KickStub { get; private set; }
+
+    /// <summary>Address of the exit stub of a kind.</summary>
+    public ulong Exit(BlockExit kind) => _exits[(int)kind];
+
+    private ulong Here => (ulong)(_start + _asm.Offset);
+
+    private static Mem Field(int offset) => Mem.At(RegisterMap.Context, offset - RegisterMap.ContextBias);
+
+    private static Mem HostMxcsr => EngineSlots.At(EngineSlots.Mxcsr).Plus(4);
+
+    private void EmitEntry(CodeMemory memory)
+    {
+        // Back to C#: everything is stored already; eax is the result.
+        _asm.Bind(ref _restore);
+        _asm.Stmxcsr(EngineSlots.At(EngineSlots.Mxcsr));
+        _asm.Ldmxcsr(HostMxcsr);
+        _asm.Alu(AluOp.Add, X86.Size.S64, Gpr.Rsp, Frame);
+        foreach (Gpr r in (ReadOnlySpan<Gpr>)[Gpr.R15, Gpr.R14, Gpr.R13, Gpr.R12, Gpr.Rbp, Gpr.Rbx]) _asm.Pop(r);
+        _asm.Ret();
+
+        _asm.Align(16);
+        Enter = Here;
+        foreach (Gpr r in (ReadOnlySpan<Gpr>)[Gpr.Rbx, Gpr.Rbp, Gpr.R12, Gpr.R13, Gpr.R14, Gpr.R15]) _asm.Push(r);
+        _asm.Alu(AluOp.Sub, X86.Size.S64, Gpr.Rsp, Frame);
+        _asm.Lea(RegisterMap.Context, Mem.At(Gpr.Rdi, RegisterMap.ContextBias));
+        _asm.Mov(EngineSlots.At(EngineSlots.HostStack), Gpr.Rsp);
+        _asm.Stmxcsr(HostMxcsr);
+        RegionStart = Here;
+        _asm.Ldmxcsr(EngineSlots.At(EngineSlots.Mxcsr));
+        _asm.Mov(Gpr.Rax, Gpr.Rsi);
+        _asm.Mov(RegisterMap.MemoryBase, Field(HartStateLayout.MemoryBase));
+        MoveRegisters(load: true);
+        _asm.Cmp32(Field(HartStateLayout.ExitRequest), 0);
+        EnterTested = Here;
+        Label abort = default;
+        _asm.Jcc(Cond.Ne, ref abort);
+        _asm.Jmp(Gpr.Rax);
+        EnterEnd = Here;
+
+        _asm.Bind(ref abort);
+        Abort = Here;
+        _asm.MovImmediate(Gpr.Rax, (int)BlockExit.Aborted);
+        _asm.Bind(ref _leave);
+        MoveRegisters(load: false);
+        _asm.Jmp(ref _restore);
+    }
+
+    /// <summary>Between the hart's state and the static register mapping.</summary>
+    private void MoveRegisters(bool load)
+    {
+        for (int g = 1; g < 32; g++)
+        {
+            int h = RegisterMap.IntegerHost[g];
+            if (h < 0) continue;
+            if (load) _asm.Mov((Gpr)h, RegisterMap.Home(g));
+            else _asm.Mov(RegisterMap.Home(g), (Gpr)h);
+        }
+        MoveFloats(load);
+    }
+
+    private void MoveFloats(bool load)
+    {
+        for (int f = 0; f < 32; f++)
+        {
+            int x = RegisterMap.FloatHost[f];
+            if (x < 0) continue;
+            if (HostFeatures.HasAvx) _asm.Vex(load ? VecOp.Movsd : VecOp.MovsdStore, (Xmm)x, RegisterMap.Home(32 + f));
+            else _asm.Sse(load ? VecOp.Movsd : VecOp.MovsdStore, (Xmm)x, RegisterMap.Home(32 + f));
+        }
+    }
+
+    private void EmitFaultStub()
+    {
+        // Integer registers go raw to the dump: the dispatcher knows from the block what they mean.
+        FaultStub = Here;
+        for (int r = 0; r < 16; r++) _asm.Mov(EngineSlots.At(EngineSlots.RegisterDump + r), (Gpr)r);
+        MoveFloats(load: false);
+        _asm.Mov(Gpr.Rsp, EngineSlots.At(EngineSlots.HostStack));
+        _asm.MovImmediate(Gpr.Rax, (int)BlockExit.Fault);
+        _asm.Jmp(ref _restore);
+    }
+
+    private void EmitKickStub()
+    {
+        int vectors = HostFeatures.HasAvx512Vl ? 32 : 16;
+        KickStub = Here;
+        for (int r = 0; r < 16; r++) _asm.Mov(EngineSlots.At(EngineSlots.RegisterDump + r), (Gpr)r);
+        _asm.Lea(Gpr.Rsp, Mem.At(Gpr.Rsp, -128));
+        _asm.Raw([0x9C]); // pushfq
+        _asm.Pop(EngineSlots.At(EngineSlots.DumpedFlags));
+        _asm.Stmxcsr(EngineSlots.At(EngineSlots.DumpedMxcsr));
+        _asm.Ldmxcsr(HostMxcsr);
+        MoveVectors(vectors, VecOp.MovupsStore);
+        _asm.Alu(AluOp.And, X86.Size.S64, Gpr.Rsp, -16);
+        _asm.Lea(Gpr.Rdi, Mem.At(RegisterMap.Context, -RegisterMap.ContextBias));
+        _asm.Call(EngineSlots.At(EngineSlots.KickHelper));
+        MoveVectors(vectors, VecOp.Movups);
+        _asm.Ldmxcsr(EngineSlots.At(EngineSlots.DumpedMxcsr));
+        _asm.Push(EngineSlots.At(EngineSlots.DumpedFlags));
+        _asm.Raw([0x9D]); // popfq
+        for (int r = 0; r < 16; r++)
+        {
+            if ((Gpr)r != RegisterMap.Context) _asm.Mov((Gpr)r, EngineSlots.At(EngineSlots.RegisterDump + r));
+        }
+        _asm.Jmp(Field(HartStateLayout.KickHostPc));
+    }
+
+    private void MoveVectors(int count, VecOp move)
+    {
+        for (int x = 0; x < count; x++)
+        {
+            Mem m = EngineSlots.At(EngineSlots.VectorDump + x * 2);
+            if (HostFeatures.HasAvx) _asm.Vex(move, (Xmm)x, m);
+            else _asm.Sse(move, (Xmm)x, m);
+        }
+    }
+}

@@ -1,0 +1,54 @@
+using System.Buffers.Binary;
+using System.Runtime.CompilerServices;
+using Vivarium.Host;
+
+namespace Vivarium.Translation.FrontEnd;
+
+/// <summary>Fetches guest instructions through a small window of bytes read at once.</summary>
+internal sealed class GuestCodeReader
+{
+    private readonly byte[] _bytes = new byte[160];
+    private MemoryWindow _memory = null!;
+    private ulong _start;
+    private int _length;
+
+    /// <summary>Forgets what was read: the next fetch reads memory again.</summary>
+    public void Reset(MemoryWindow memory)
+    {
+        _memory = memory;
+        _length = 0;
+    }
+
+    /// <summary>The 2 or 4 bytes of the instruction at <paramref name="pc"/>; false where they cannot be read.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public bool TryFetch(ulong pc, out uint bits)
+    {
+        ulong offset = pc - _start;
+        if (offset + 4 > (ulong)_length || _length == 0)
+        {
+            if (!Fill(pc, out bits)) return false;
+            offset = 0;
+            if (_length < 4) return true;
+        }
+        bits = BinaryPrimitives.ReadUInt32LittleEndian(_bytes.AsSpan((int)offset));
+        if ((bits & 3) != 3) bits &= 0xFFFF;
+        return true;
+    }
+
+    private bool Fill(ulong pc, out uint bits)
+    {
+        _start = pc;
+        bits = 0;
+        if ((pc & 1) != 0 || pc >= _memory.Size)
+        {
+            _length = 0;
+            return false;
+        }
+        int want = (int)Math.Min(128, _memory.Size - pc);
+        _length = _memory.Read(pc, _bytes.AsSpan(0, want));
+        if (_length >= 4) return true;
+        if (_length < 2) return false;
+        bits = BinaryPrimitives.ReadUInt16LittleEndian(_bytes);
+        return (bits & 3) != 3; // a 4-byte instruction whose second half cannot be read
+    }
+}

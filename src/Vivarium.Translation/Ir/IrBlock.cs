@@ -1,0 +1,57 @@
+using System.Runtime.CompilerServices;
+using Vivarium.RiscV.Isa;
+
+namespace Vivarium.Translation.Ir;
+
+/// <summary>A superblock in IR: one entry, side exits, no joins but the jump back to its own head. Reused from block to block.</summary>
+public sealed class IrBlock
+{
+    /// <summary>Most guest instructions in one superblock; longer ones translate much that never runs.</summary>
+    public const int MaxGuestInstructions = 64;
+
+    /// <summary>Most runs of consecutive guest bytes.</summary>
+    public const int MaxRuns = 8;
+
+    public readonly IrOp[] Ops = new IrOp[MaxGuestInstructions * 2 + 8];
+    public int Count;
+
+    /// <summary>Address of each guest instruction.</summary>
+    public readonly ulong[] GuestPc = new ulong[MaxGuestInstructions + 1];
+    public readonly Instruction[] Guest = new Instruction[MaxGuestInstructions + 1];
+    public int GuestCount;
+
+    /// <summary>The consecutive guest byte ranges that the block was made from.</summary>
+    public readonly (ulong Start, int Length)[] Runs = new (ulong, int)[MaxRuns];
+    public int RunCount;
+
+    /// <summary>Guest address of the entry.</summary>
+    public ulong Start;
+
+    /// <summary>Some exit leads back to <see cref="Start"/>.</summary>
+    public bool IsLoop;
+
+    /// <summary>Some operation is <see cref="IrCode.Float"/>.</summary>
+    public bool HasFloat;
+
+    /// <summary>Starts a new block at <paramref name="pc"/>.</summary>
+    public void Reset(ulong pc)
+    {
+        Start = pc;
+        Count = GuestCount = RunCount = 0;
+        IsLoop = HasFloat = false;
+    }
+
+    /// <summary>Appends an operation of the current guest instruction.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public ref IrOp Add(IrCode code, int dst = 0, int a = 0, int b = 0)
+    {
+        ref IrOp op = ref Ops[Count++];
+        op = default;
+        op.Code = code;
+        op.Dst = (byte)dst;
+        op.A = (byte)a;
+        op.B = (byte)b;
+        op.Guest = (ushort)(GuestCount - 1);
+        return ref op;
+    }
+}

@@ -1,0 +1,91 @@
+namespace Vivarium.Translation.Ir;
+
+/// <summary>What one IR operation does. Integer operations work on guest registers; a W suffix means 32 bits, result sign-extended.</summary>
+public enum IrCode : byte
+{
+    Nop,
+
+    /// <summary>dst = imm.</summary>
+    Const,
+
+    /// <summary>dst = a.</summary>
+    Move,
+
+    // dst = a op b, or a op imm with IrFlags.ImmB.
+    Add, Sub, And, Or, Xor, Shl, Shr, Sar, SetLt, SetLtu, Rol, Ror, Mul,
+    AddW, SubW, ShlW, ShrW, SarW, RolW, RorW, MulW,
+    BitClear, BitExtract, BitInvert, BitSet,
+
+    // dst = a op b, registers only.
+    AndNot, OrNot, Xnor, Min, Max, MinU, MaxU,
+    MulH, MulHsu, MulHu, Div, DivU, Rem, RemU, DivW, DivUW, RemW, RemUW,
+    CzeroEqz, CzeroNez,
+
+    // dst = op a.
+    SextW, SextB, SextH, ZextB, ZextH, ZextW, Clz, ClzW, Ctz, CtzW, Cpop, CpopW, OrcB, Rev8,
+
+    /// <summary>dst = (a &lt;&lt; c) + b.</summary>
+    ShAdd,
+
+    /// <summary>dst = (zext32(a) &lt;&lt; c) + b; b may be x0.</summary>
+    ShAddUw,
+
+    /// <summary>dst = zext32(a) &lt;&lt; imm.</summary>
+    ShlUw,
+
+    /// <summary>dst = memory[a + imm], width bytes, sign- or (IrFlags.Unsigned) zero-extended. With IrFlags.Absolute a is not added.</summary>
+    Load,
+
+    /// <summary>memory[a + imm] = b, width bytes; with IrFlags.ImmB the value is Target (0 when b is x0).</summary>
+    Store,
+
+    /// <summary>Leaves for Target when a cond b (b or, with IrFlags.ImmB, imm).</summary>
+    Branch,
+
+    /// <summary>Leaves for Target.</summary>
+    Jump,
+
+    /// <summary>dst = Target (the link address); leaves for (a + imm) &amp; ~1.</summary>
+    JumpIndirect,
+
+    // Leave with the guest pc of this instruction.
+    Ecall, FenceI,
+
+    /// <summary>Leaves; the interpreter executes this instruction and execution goes on after it.</summary>
+    Interpret,
+
+    /// <summary>Earlier stores before later loads.</summary>
+    Fence,
+    Pause,
+
+    // Atomics: width 4 or 8, address in a, operand in b.
+    LoadReserved, StoreConditional, AmoSwap, AmoAdd, AmoXor, AmoAnd, AmoOr, AmoMin, AmoMax, AmoMinU, AmoMaxU,
+
+    /// <summary>dst = old value of memory[a]; memory[a] = b when it equals dst.</summary>
+    AmoCas,
+
+    /// <summary>A floating-point instruction, loads and stores included: Aux is its guest opcode. Registers are 32..63 where the opcode says so.</summary>
+    Float,
+
+    /// <summary>A CSR access of fflags, frm or fcsr: Aux is its guest opcode, imm the CSR number.</summary>
+    FloatCsr,
+}
+
+/// <summary>Conditions of <see cref="IrCode.Branch"/>; the low bit negates.</summary>
+public enum IrCondition : byte { Equal, NotEqual, Less, GreaterEqual, LessUnsigned, GreaterEqualUnsigned }
+
+/// <summary>Modifiers of an operation.</summary>
+[Flags]
+public enum IrFlags : byte
+{
+    None = 0,
+
+    /// <summary>The second operand is the immediate.</summary>
+    ImmB = 1,
+
+    /// <summary>A load zero-extends.</summary>
+    Unsigned = 2,
+
+    /// <summary>The address is the immediate alone.</summary>
+    Absolute = 4,
+}

@@ -1,0 +1,30 @@
+namespace Vivarium.Translation.Ir;
+
+/// <summary>Checks what every pass must keep true; tests switch it on.</summary>
+public static class IrValidator
+{
+    /// <exception cref="InvalidOperationException">The block is malformed; the message names the operation.</exception>
+    public static void Validate(IrBlock block)
+    {
+        if (block.Count == 0) throw new InvalidOperationException("empty block");
+        int guest = 0;
+        for (int i = 0; i < block.Count; i++)
+        {
+            ref readonly IrOp op = ref block.Ops[i];
+            bool last = i == block.Count - 1;
+            if (op.Guest < guest || op.Guest >= block.GuestCount) throw Bad(op, i, "guest index out of order");
+            guest = op.Guest;
+            bool ends = op.Code is IrCode.Jump or IrCode.JumpIndirect or IrCode.Ecall or IrCode.FenceI or IrCode.Interpret;
+            if (ends != last) throw Bad(op, i, last ? "the last operation must leave the block" : "the block goes on after an exit");
+            if (op.Dst >= 64 || op.A >= 64 || op.B >= 64) throw Bad(op, i, "no such register");
+            bool isFloat = op.Code is IrCode.Float;
+            if (!isFloat && (op.Dst >= 32 || op.A >= 32 || op.B >= 32)) throw Bad(op, i, "floating-point register in an integer operation");
+            if (op.HasImmB && op.Imm != (int)op.Imm) throw Bad(op, i, "immediate does not fit 32 bits");
+            if (op.Code is IrCode.Load or IrCode.Store && op.Width is not (1 or 2 or 4 or 8)) throw Bad(op, i, "bad width");
+            if (op.Code is IrCode.ShAdd or IrCode.ShAddUw && op.C > 3) throw Bad(op, i, "shift out of range");
+            if (op.Code == IrCode.Branch && op.C > 5) throw Bad(op, i, "bad condition");
+        }
+    }
+
+    private static InvalidOperationException Bad(in IrOp op, int index, string why) => new($"IR operation {index} ({IrDumper.Line(op)}): {why}");
+}

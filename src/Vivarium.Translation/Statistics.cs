@@ -1,0 +1,38 @@
+namespace Vivarium.Translation;
+
+/// <summary>What a translator did so far. Counters are kept without locks: momentarily inexact with several threads.</summary>
+public sealed class Statistics
+{
+    public long Blocks, GuestInstructions, HostBytes, TranslationTicks;
+
+    /// <summary>Exits chained directly, and unchained again by kicks and invalidations.</summary>
+    public long Links, Unlinks;
+
+    /// <summary>Returns to the dispatcher by cause.</summary>
+    public long DirectExits, IndirectExits, SystemCalls, Interpreted, Faults, Kicks, Aborts;
+    public long Invalidations, Evictions, Duplicates;
+
+    /// <summary>Time spent translating.</summary>
+    public TimeSpan TranslationTime => System.Diagnostics.Stopwatch.GetElapsedTime(0, TranslationTicks);
+
+    /// <summary>Name and value of every counter, for reports.</summary>
+    public IEnumerable<(string Name, long Value)> Rows()
+    {
+        yield return ("blocks translated", Blocks);
+        yield return ("guest instructions translated", GuestInstructions);
+        yield return ("host bytes emitted", HostBytes);
+        yield return ("translation microseconds", (long)TranslationTime.TotalMicroseconds);
+        yield return ("exits chained", Links);
+        yield return ("exits unchained", Unlinks);
+        yield return ("dispatcher: direct exits", DirectExits);
+        yield return ("dispatcher: indirect misses", IndirectExits);
+        yield return ("dispatcher: system calls", SystemCalls);
+        yield return ("dispatcher: interpreted instructions", Interpreted);
+        yield return ("dispatcher: faults", Faults);
+        yield return ("kicks inside code", Kicks);
+        yield return ("entries aborted", Aborts);
+        yield return ("blocks invalidated", Invalidations);
+        yield return ("arenas evicted", Evictions);
+        yield return ("duplicate translations", Duplicates);
+    }
+}

@@ -1,0 +1,201 @@
+using System.Runtime.InteropServices;
+using Vivarium.RiscV.Execution;
+using Vivarium.Translation.Cache;
+using Vivarium.Translation.Dispatch;
+
+namespace Vivarium.Translation;
+
+// Chaining, unchaining, kicks and invalidation. Everything that changes links, tables or lists holds _lock.
+public sealed unsafe partial class TranslationEngine
+{
+    /// <summary>Patches an exit to jump straight to <paramref name="target"/>.</summary>
+    private void Link(ExitRecord* exit, BlockHeader* target)
+    {
+        if (exit->Field == 0) return;
+        lock (_lock)
+        {
+            if (exit->LinkedTo != null || exit->Owner->Dead != 0 || target->Dead != 0) return;
+            AddIncoming(target, exit);
+            Patch(exit, exit->Kind == 1 && exit->Owner == target ? target->LoopEntry : target->Entry);
+            Statistics.Links++;
+        }
+    }
+
+    private static void AddIncoming(BlockHeader* target, ExitRecord* exit)
+    {
+        exit->LinkedTo = target;
+        exit->PreviousIncoming = null;
+        exit->NextIncoming = target->Incoming;
+        if (target->Incoming != null) target->Incoming->PreviousIncoming = exit;
+        target->Incoming = exit;
+    }
+
+    private void Unlink(ExitRecord* exit)
+    {
+        BlockHeader* target = exit->LinkedTo;
+        if (target == null) return;
+        Patch(exit, exit->Stub);
+        if (exit->PreviousIncoming != null) exit->PreviousIncoming->NextIncoming = exit->NextIncoming;
+        else target->Incoming = exit->NextIncoming;
+        if (exit->NextIncoming != null) exit->NextIncoming->PreviousIncoming = exit->PreviousIncoming;
+        exit->LinkedTo = null;
+        Statistics.Unlinks++;
+    }
+
+    private static void Patch(ExitRecord* exit, ulong destination)
+    {
+        // SAFETY: the field is the aligned displacement of a jump in committed code memory; other threads that execute the jump
+        // meanwhile see the old or the new displacement whole.
+        Volatile.Write(ref *(int*)exit->Field, (int)(destination - (exit->Field + 4)));
+    }
+
+    /// <summary>Makes the block findable by emitted indirect jumps.</summary>
+    private void Publish(BlockHeader* block)
+    {
+        lock (_lock)
+        {
+            if (block->Dead == 0) _jumpTable.Set(block->GuestPc, block->Entry);
+        }
+    }
+
+    /// <summary>
+    /// Called by the kick stub, on the kicked thread, in the middle of emitted code: makes every way out of the block lead to the
+    /// dispatcher, which sees the exit request. So loops need no poll.
+    /// </summary>
+    [UnmanagedCallersOnly]
+    private static void OnKick(HartState* state)
+    {
+        TranslationEngine? engine = t_running;
+        if (engine == null) return;
+        StubTable stubs = engine._cache.Stubs;
+        ulong pc = state->KickHostPc;
+        engine.Statistics.Kicks++;
+        state->Engine[EngineSlots.JumpTable] = engine._cache.EmptyTable;
+        if (pc >= stubs.EnterTested && pc < stubs.EnterEnd)
+        {
+            state->KickHostPc = stubs.Abort;
+            return;
+        }
+        BlockHeader* block = engine._cache.Find(pc);
+        if (block == null) return; // on its way to the dispatcher, or to the test of the request
+        lock (engine._lock)
+        {
+            for (int i = 0; i < block->ExitCount; i++) engine.Unlink(block->Exits + i);
+        }
+    }
+
+    private void AddToPage(BlockHeader* block, ulong page, bool first)
+    {
+        ref nint head = ref CollectionsMarshal.GetValueRefOrAddDefault(_pages, page, out _);
+        if (first) block->NextInPage0 = (BlockHeader*)head;
+        else block->NextInPage1 = (BlockHeader*)head;
+        head = (nint)block;
+    }
+
+    private static BlockHeader* Next(BlockHeader* block, ulong page) => block->Page0 == page ? block->NextInPage0 : block->NextInPage1;
+
+    /// <inheritdoc/>
+    public override void InvalidateCode(ulong start, ulong length)
+    {
+        _interpreter.InvalidateCode(start, length);
+        ForEachBlock(start, length, static (_, _) => true);
+    }
+
+    /// <inheritdoc/>
+    public override void SynchronizeCode(ulong start, ulong length)
+    {
+        _interpreter.SynchronizeCode(start, length);
+        ForEachBlock(start, length, static (engine, block) => engine.Changed((BlockHeader*)block));
+    }
+
+    /// <summary>Drops the blocks with bytes in the range for which <paramref name="drop"/> says so.</summary>
+    private void ForEachBlock(ulong start, ulong length, Func<TranslationEngine, nint, bool> drop)
+    {
+        if (length == 0) return;
+        ulong end = start + length < start ? ulong.MaxValue : start + length;
+        ulong firstPage = start >> 12, lastPage = (end - 1) >> 12;
+        lock (_lock)
+        {
+            _generation++;
+            if (lastPage - firstPage < (ulong)_pages.Count)
+            {
+                for (ulong page = firstPage; page <= lastPage; page++) DropInPage(page, start, end, drop);
+                return;
+            }
+            ulong[] pages = [.. _pages.Keys];
+            foreach (ulong page in pages)
+            {
+                if (page >= firstPage && page <= lastPage) DropInPage(page, start, end, drop);
+            }
+        }
+    }
+
+    private void DropInPage(ulong page, ulong start, ulong end, Func<TranslationEngine, nint, bool> drop)
+    {
+        if (!_pages.TryGetValue(page, out nint head)) return;
+        BlockHeader* previous = null;
+        for (var block = (BlockHeader*)head; block != null;)
+        {
+            BlockHeader* next = Next(block, page);
+            if (block->Dead == 0 && Touches(block, start, end) && drop(this, (nint)block)) Kill(block);
+            if (block->Dead != 0)
+            {
+                // Out of this page's list; the other page's list drops it when it is walked.
+                if (previous == null) head = (nint)next;
+                else if (previous->Page0 == page) previous->NextInPage0 = next;
+                else previous->NextInPage1 = next;
+            }
+            else previous = block;
+            block = next;
+        }
+        if (head == 0) _pages.Remove(page);
+        else _pages[page] = head;
+    }
+
+    private static bool Touches(BlockHeader* block, ulong start, ulong end)
+    {
+        for (int i = 0; i < block->RunCount; i++)
+        {
+            GuestRun run = block->Runs[i];
+            if (run.Start < end && run.Start + (ulong)Math.Max(run.Length, 4) > start) return true;
+        }
+        return false;
+    }
+
+    /// <summary>Takes a block out of service: nothing leads to it any more, and threads inside leave at its exits.</summary>
+    private void Kill(BlockHeader* block)
+    {
+        block->Dead = 1;
+        Statistics.Invalidations++;
+        _blocks.Remove(block);
+        _jumpTable.Remove(block->GuestPc, block->Entry);
+        while (block->Incoming != null) Unlink(block->Incoming);
+        for (int i = 0; i < block->ExitCount; i++) Unlink(block->Exits + i);
+    }
+
+    /// <summary>Whether the guest bytes are no longer what the block was made from.</summary>
+    private bool Changed(BlockHeader* block)
+    {
+        if (t_memory is not { } memory) return true;
+        ulong hash = GuestHash.Start;
+        Span<byte> bytes = stackalloc byte[256];
+        for (int i = 0; i < block->RunCount; i++)
+        {
+            GuestRun run = block->Runs[i];
+            if (run.Length > bytes.Length || memory.Read(run.Start, bytes[..run.Length]) != run.Length) return true;
+            for (int at = 0; at < run.Length;)
+            {
+                uint bits = (uint)(bytes[at] | bytes[at + 1] << 8);
+                if ((bits & 3) == 3)
+                {
+                    if (at + 4 > run.Length) return true;
+                    bits |= (uint)(bytes[at + 2] << 16 | bytes[at + 3] << 24);
+                    at += 4;
+                }
+                else at += 2;
+                hash = GuestHash.Add(hash, bits);
+            }
+        }
+        return hash != block->GuestHash;
+    }
+}

@@ -1,0 +1,221 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using Vivarium.RiscV.Execution;
+using Vivarium.RiscV.Interpreter;
+using Vivarium.Translation.Cache;
+using Vivarium.Translation.CodeGen;
+using Vivarium.Translation.Dispatch;
+
+namespace Vivarium.Translation;
+
+/// <summary>
+/// Runs harts of one address space on translated code. What has no lowering is executed by the reference interpreter, one instruction
+/// at a time, and so is every instruction that faults: its trap comes from there.
+/// </summary>
+/// <remarks>
+/// Thread-safe as <see cref="Executor"/> says. Lookups take no lock; publishing a block, chaining and invalidating take the engine's lock
+/// briefly; translation itself takes none.
+/// </remarks>
+public sealed unsafe partial class TranslationEngine : Executor
+{
+    private readonly CodeCache _cache;
+    private readonly bool _ownsCache;
+    private readonly TranslationOptions _options;
+    private readonly ReferenceInterpreter _interpreter = new();
+    private readonly JumpTable _jumpTable;
+    private readonly BlockTable _blocks = new();
+    private readonly Dictionary<ulong, nint> _pages = [];
+    private readonly Lock _lock = new();
+    private readonly PerfMap? _perfMap;
+    private long _generation; // counts invalidations: translations that began before one are not published
+
+    [ThreadStatic] private static TranslationEngine? t_running;
+    [ThreadStatic] private static BlockTranslator? t_translator;
+
+    /// <param name="cache">The code cache to share; null for one of its own.</param>
+    /// <param name="options">Null for the defaults.</param>
+    public TranslationEngine(CodeCache? cache = null, TranslationOptions? options = null)
+    {
+        _ownsCache = cache == null;
+        _cache = cache ?? new CodeCache();
+        _options = options ?? new TranslationOptions();
+        _jumpTable = new JumpTable(_cache.Stubs.DummyEntry);
+        _perfMap = _options.PerfMap ? new PerfMap() : null;
+    }
+
+    /// <summary>Counters since the engine was made.</summary>
+    public Statistics Statistics { get; } = new();
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public override ExecutionExit Run(Hart hart, ulong budget = ulong.MaxValue)
+    {
+        // Counting instructions exactly is what the interpreter is for.
+        if (budget != ulong.MaxValue) return _interpreter.Run(hart, budget);
+
+        ref HartState state = ref hart.State;
+        state.Engine[EngineSlots.CodeBase] = _cache.Stubs.DummyEntry;
+        state.Engine[EngineSlots.KickHelper] = (ulong)(delegate* unmanaged<HartState*, void>)&OnKick;
+        FloatControl.Load(ref state);
+        t_running = this;
+        ExecutionExit exit = Dispatch(hart, ref state);
+        FloatControl.Store(ref state);
+        return exit;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private ExecutionExit Dispatch(Hart hart, ref HartState state)
+    {
+        var enter = (delegate* unmanaged<nint, ulong, int>)_cache.Stubs.Enter;
+        nint context = hart.StateAddress;
+        ExitRecord* from = null;
+        bool indirect = false;
+        while (true)
+        {
+            if (Volatile.Read(ref state.ExitRequest) != 0) return new ExecutionExit(ExitKind.Interrupted);
+            ulong pc = state.Pc;
+            BlockHeader* block = _blocks.Find(pc);
+            if (block == null)
+            {
+                block = Translate(hart, pc);
+                if (block == null)
+                {
+                    // No room for code: the interpreter carries on.
+                    from = null;
+                    if (Interpret(hart, ref state) is { } trap) return trap;
+                    continue;
+                }
+            }
+            if (from != null)
+            {
+                Link(from, block);
+                from = null;
+            }
+            else if (indirect) Publish(block);
+            indirect = false;
+            state.Engine[EngineSlots.JumpTable] = _jumpTable.Address;
+            switch ((BlockExit)enter(context, block->Entry))
+            {
+                case BlockExit.Direct:
+                    Statistics.DirectExits++;
+                    from = (ExitRecord*)state.Engine[EngineSlots.ExitInfo];
+                    state.Pc = from->Target;
+                    break;
+                case BlockExit.Indirect:
+                    Statistics.IndirectExits++;
+                    state.Pc = state.Engine[EngineSlots.ExitInfo] & ~1UL;
+                    indirect = true;
+                    break;
+                case BlockExit.Ecall:
+                    Statistics.SystemCalls++;
+                    state.Pc = ((ExitRecord*)state.Engine[EngineSlots.ExitInfo])->Target;
+                    return new ExecutionExit(ExitKind.Trap, TrapCause.EnvironmentCall);
+                case BlockExit.FenceI:
+                    state.Pc = ((ExitRecord*)state.Engine[EngineSlots.ExitInfo])->Target + 4;
+                    SynchronizeCode(0, ulong.MaxValue);
+                    break;
+                case BlockExit.Interpret:
+                    state.Pc = ((ExitRecord*)state.Engine[EngineSlots.ExitInfo])->Target;
+                    if (Interpret(hart, ref state) is { } illegal) return illegal;
+                    break;
+                case BlockExit.Fault:
+                    Statistics.Faults++;
+                    RecoverState(ref state);
+                    if (Interpret(hart, ref state) is { } fault) return fault;
+                    break;
+                default:
+                    Statistics.Aborts++;
+                    break;
+            }
+        }
+    }
+
+    /// <summary>Executes one instruction in the interpreter; null when it completed.</summary>
+    private ExecutionExit? Interpret(Hart hart, ref HartState state)
+    {
+        Statistics.Interpreted++;
+        FloatControl.Store(ref state);
+        ExecutionExit? exit = _interpreter.Step(hart);
+        FloatControl.Load(ref state);
+        return exit;
+    }
+
+    /// <summary>After a host fault in a block: guest registers from the dumped host registers, pc at the instruction.</summary>
+    private void RecoverState(ref HartState state)
+    {
+        ulong hostPc = state.FaultHostPc;
+        BlockHeader* block = _cache.Find(hostPc);
+        if (block == null) throw new InvalidOperationException($"translated code faulted outside every block, at host address 0x{hostPc:x}");
+        uint offset = (uint)(hostPc - block->Entry);
+        int low = 0, high = block->FaultCount - 1;
+        while (low < high)
+        {
+            int middle = (low + high) >>> 1;
+            if (block->Faults[middle].CodeOffset < offset) low = middle + 1;
+            else high = middle;
+        }
+        ref FaultPoint point = ref block->Faults[low];
+        if (block->FaultCount == 0 || point.CodeOffset != offset)
+            throw new InvalidOperationException($"translated code faulted where it accesses no guest memory, at host address 0x{hostPc:x} (block of guest 0x{block->GuestPc:x})");
+        for (int h = 0; h < 16; h++)
+        {
+            int g = block->GuestOfHost[h];
+            if (g == 0 || (point.Live >> h & 1) == 0) continue;
+            ulong value = state.Engine[EngineSlots.RegisterDump + h];
+            state.X[g] = (point.Pending >> h & 1) != 0 ? (ulong)(int)value : value;
+        }
+        // Registers of the static mapping that the block gave away went home in its prologue.
+        state.Pc = block->GuestPc + (ulong)(long)point.PcDelta;
+    }
+
+    /// <summary>Translates and publishes the block at <paramref name="pc"/>; null when the cache is full.</summary>
+    private BlockHeader* Translate(Hart hart, ulong pc)
+    {
+        BlockTranslator translator = Translator();
+        while (true)
+        {
+            long generation = Volatile.Read(ref _generation);
+            BlockHeader* block = translator.Translate(hart.Memory, pc, _blocks, _options, Statistics);
+            if (block == null) return null;
+            lock (_lock)
+            {
+                BlockHeader* other = _blocks.Find(pc);
+                if (other == null && generation == _generation)
+                {
+                    translator.Keep(block);
+                    AddToPage(block, block->Page0, first: true);
+                    if (block->Page1 != ulong.MaxValue) AddToPage(block, block->Page1, first: false);
+                    for (int i = 0; i < block->ExitCount; i++)
+                    {
+                        ExitRecord* exit = block->Exits + i;
+                        if (exit->Kind == 1) AddIncoming(block, exit); // emitted linked
+                    }
+                    _blocks.Add(block);
+                    _perfMap?.Add(block->Entry, block->CodeEnd, pc);
+                    return block;
+                }
+                Statistics.Duplicates++;
+                translator.Discard();
+                if (other != null) return other;
+            }
+        }
+    }
+
+    private BlockTranslator Translator()
+    {
+        BlockTranslator? translator = t_translator;
+        if (translator != null && translator.Cache == _cache) return translator;
+        translator?.Cache.Return(translator);
+        return t_translator = _cache.Rent();
+    }
+
+    /// <inheritdoc/>
+    public override void Dispose()
+    {
+        _interpreter.Dispose();
+        _jumpTable.Dispose();
+        _perfMap?.Dispose();
+        if (_ownsCache) _cache.Dispose();
+        base.Dispose();
+    }
+}

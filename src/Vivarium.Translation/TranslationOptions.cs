@@ -1,0 +1,28 @@
+namespace Vivarium.Translation;
+
+/// <summary>How a translator works; the defaults are for production.</summary>
+public sealed record TranslationOptions
+{
+    /// <summary>Most guest instructions in one superblock (1..64).</summary>
+    public int BlockLimit { get; init; } = 32;
+
+    /// <summary>Check the IR after every pass (tests do).</summary>
+    public bool Validate { get; init; }
+
+    /// <summary>Where dumps of blocks whose entry lies in [DumpStart, DumpEnd) go; null for none.</summary>
+    public Action<string>? DumpSink { get; init; }
+    public ulong DumpStart { get; init; }
+    public ulong DumpEnd { get; init; } = ulong.MaxValue;
+
+    /// <summary>Include the IR in dumps.</summary>
+    public bool DumpIr { get; init; } = true;
+
+    /// <summary>Turns emitted bytes (at the host address) into text for dumps; null dumps no code.</summary>
+    public DisassembleCode? Disassemble { get; init; }
+
+    /// <summary>Write /tmp/perf-PID.map so that Linux perf names translated blocks.</summary>
+    public bool PerfMap { get; init; }
+}
+
+/// <summary>Prints host code.</summary>
+public delegate string DisassembleCode(ReadOnlySpan<byte> code, ulong hostAddress);
