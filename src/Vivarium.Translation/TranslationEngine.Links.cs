@@ -176,7 +176,7 @@ public sealed unsafe partial class TranslationEngine
     /// <summary>Whether the guest bytes are no longer what the block was made from.</summary>
     private bool Changed(BlockHeader* block)
     {
-        if (t_memory is not { } memory) return true;
+        if (_memory is not { } memory) return true;
         ulong hash = GuestHash.Start;
         Span<byte> bytes = stackalloc byte[256];
         for (int i = 0; i < block->RunCount; i++)

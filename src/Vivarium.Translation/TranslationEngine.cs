@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using Vivarium.Host;
 using Vivarium.RiscV.Execution;
 using Vivarium.RiscV.Interpreter;
 using Vivarium.Translation.Cache;
@@ -27,6 +28,7 @@ public sealed unsafe partial class TranslationEngine : Executor
     private readonly Dictionary<ulong, nint> _pages = [];
     private readonly Lock _lock = new();
     private readonly PerfMap? _perfMap;
+    private MemoryWindow? _memory; // the address space's, known from the first run on
     private long _generation; // counts invalidations: translations that began before one are not published
 
     [ThreadStatic] private static TranslationEngine? t_running;
@@ -58,6 +60,7 @@ public sealed unsafe partial class TranslationEngine : Executor
         state.Engine[EngineSlots.KickHelper] = (ulong)(delegate* unmanaged<HartState*, void>)&OnKick;
         FloatControl.Load(ref state);
         t_running = this;
+        _memory = hart.Memory;
         ExecutionExit exit = Dispatch(hart, ref state);
         FloatControl.Store(ref state);
         return exit;

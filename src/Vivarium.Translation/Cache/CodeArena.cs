@@ -3,21 +3,24 @@ using System.Runtime.InteropServices;
 namespace Vivarium.Translation.Cache;
 
 /// <summary>A piece of the code cache that one thread fills with blocks, with the blocks' metadata beside it.</summary>
-internal sealed unsafe class CodeArena(ulong start, ulong end) : IDisposable
+internal sealed unsafe class CodeArena : IDisposable
 {
     private const int ChunkSize = 32 << 10;
+
+    public CodeArena(ulong start, ulong end) => (Start, End, Cursor) = (start, end, start);
+
     private readonly List<nint> _chunks = [];
     private byte* _chunk, _chunkEnd;
     private nint[] _blocks = new nint[64];
     private int _blockCount;
 
-    public ulong Start => start;
-    public ulong End => end;
+    public ulong Start { get; }
+    public ulong End { get; }
 
     /// <summary>Where the next block's code goes, 16-byte aligned.</summary>
-    public ulong Cursor { get; set; } = start;
+    public ulong Cursor { get; set; }
 
-    public int Remaining => (int)(end - Cursor);
+    public int Remaining => (int)(End - Cursor);
 
     /// <summary>Blocks in order of their code.</summary>
     public ReadOnlySpan<nint> Blocks => new(_blocks, 0, Volatile.Read(ref _blockCount));
@@ -71,7 +74,7 @@ internal sealed unsafe class CodeArena(ulong start, ulong end) : IDisposable
     public void Clear()
     {
         Volatile.Write(ref _blockCount, 0);
-        Cursor = start;
+        Cursor = Start;
         Dispose();
     }
 

@@ -1,3 +1,4 @@
+using Vivarium.Translation.Cache;
 using Vivarium.Translation.Dispatch;
 using Vivarium.Translation.Ir;
 using Vivarium.Translation.X86;
