@@ -41,7 +41,9 @@ internal sealed class DifferentialGuest : IDisposable
         random.NextBytes(_data[0]);
         foreach (MemoryWindow window in _windows)
         {
+            Assert.Equal(0, window.Protect(Code, CodeSize, Protection.Read | Protection.Write));
             Assert.Equal(code.Length * 4, window.Write(Code, MemoryMarshal.AsBytes(code)));
+            Assert.Equal(0, window.Protect(Code, CodeSize, Protection.Read | Protection.Execute)); // a stray store must not change code
             Assert.Equal((int)DataSize, window.Write(Data, _data[0]));
         }
         Engine.InvalidateCode(Code, CodeSize);
