@@ -11,10 +11,10 @@ namespace Vivarium.Images;
 /// oci-layout, index.json, blobs/sha256/HEX   an OCI image layout: everything that counts
 /// trees/CHAIN/root                           unpacked layers, made again from blobs where missing
 /// trees/CHAIN.lock                           shared while a program runs in the tree, exclusive to remove it
-/// tmp/WORK                                   unfinished work; tmp/WORK/lock is held by its process
+/// tmp/WORK                                   unfinished work; tmp/WORK.lock is held by its process
 /// lock                                       shared to look names up, exclusive to change anything above
 /// </code>
-/// Lock order: <c>lock</c>, then <c>tmp/WORK/lock</c> or <c>trees/CHAIN.lock</c>; the latter two are waited for only in shared mode.
+/// Lock order: <c>lock</c>, then <c>tmp/WORK.lock</c> or <c>trees/CHAIN.lock</c>; the latter two are waited for only in shared mode.
 /// </summary>
 internal sealed class StoreLayout(string directory)
 {

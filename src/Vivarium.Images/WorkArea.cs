@@ -21,25 +21,32 @@ internal sealed class WorkArea : IDisposable
     public static WorkArea Begin(StoreLayout store)
     {
         using var held = FileLock.Acquire(store.LockFile, shared: false);
-        foreach (string left in System.IO.Directory.EnumerateDirectories(store.Work))
+        var left = System.IO.Directory.EnumerateDirectories(store.Work)
+            .Concat(System.IO.Directory.EnumerateFiles(store.Work, "*.lock").Select(file => file[..^".lock".Length])).Distinct().ToList();
+        foreach (string old in left)
         {
-            using var dead = FileLock.TryAcquire(Path.Combine(left, "lock"), shared: false);
-            if (dead is not null)
-                HostFiles.RemoveTree(left);
+            using var dead = FileLock.TryAcquire(old + ".lock", shared: false);
+            if (dead is null)
+                continue;
+            HostFiles.RemoveTree(old);
+            File.Delete(old + ".lock");
         }
 
         string directory = Path.Combine(store.Work, $"{Environment.ProcessId}-{Guid.NewGuid():N}");
+        var mine = FileLock.Acquire(directory + ".lock", shared: false);
         System.IO.Directory.CreateDirectory(directory);
-        return new WorkArea(directory, FileLock.Acquire(Path.Combine(directory, "lock"), shared: false));
+        return new WorkArea(directory, mine);
     }
 
     public void Dispose()
     {
         try
         {
+            // The lock's file goes last: a directory without one counts as left by the dead.
             HostFiles.RemoveTree(Directory);
+            File.Delete(Directory + ".lock");
         }
-        catch (ImageException)
+        catch (Exception e) when (e is ImageException or IOException or UnauthorizedAccessException)
         {
             // What stays is removed by the next work: the lock goes with this process.
         }

@@ -4,6 +4,7 @@ namespace Vivarium.Images.Archives;
 internal sealed class HeadStream(ReadOnlyMemory<byte> head, Stream rest) : Stream
 {
     private ReadOnlyMemory<byte> _head = head;
+    private long _position;
 
     public override bool CanRead => true;
 
@@ -13,17 +14,25 @@ internal sealed class HeadStream(ReadOnlyMemory<byte> head, Stream rest) : Strea
 
     public override long Length => throw new NotSupportedException();
 
+    /// <summary>Bytes read so far; the xz decoder finds its paddings by it.</summary>
     public override long Position
     {
-        get => throw new NotSupportedException();
+        get => _position;
         set => throw new NotSupportedException();
     }
 
     public override int Read(Span<byte> buffer)
     {
+        int count;
         if (_head.IsEmpty)
-            return rest.Read(buffer);
-        int count = Math.Min(buffer.Length, _head.Length);
+        {
+            count = rest.Read(buffer);
+            _position += count;
+            return count;
+        }
+
+        count = Math.Min(buffer.Length, _head.Length);
+        _position += count;
         _head.Span[..count].CopyTo(buffer);
         _head = _head[count..];
         return count;
