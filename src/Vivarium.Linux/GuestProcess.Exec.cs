@@ -38,8 +38,7 @@ public sealed partial class GuestProcess
         }
         thread.StartImage(memory, program);
         (Timers as ProcessTimers)?.DropPosix();
-        if (VforkParent != null || FilesAreShared) Files = Files.Clone();
-        FilesAreShared = false;
+        UnshareFiles();
         Files.CloseOnExec();
         SetImage(program, environment, program.Arguments.Count > 0 && program.ExecutablePath != path ? path : null);
         thread.Name = Name;
@@ -47,7 +46,4 @@ public sealed partial class GuestProcess
         old.Release();
         ReleaseVforkParent();
     }
-
-    /// <summary>CLONE_FILES: another process uses the same descriptor table.</summary>
-    internal bool FilesAreShared { get; set; }
 }

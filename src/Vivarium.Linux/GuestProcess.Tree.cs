@@ -1,5 +1,7 @@
+using System.Runtime.CompilerServices;
 using Vivarium.Linux.Loader;
 using Vivarium.Linux.Signals;
+using Vivarium.Linux.Threads;
 
 namespace Vivarium.Linux;
 
@@ -58,6 +60,46 @@ public sealed partial class GuestProcess
         {
             foreach (var thread in _waiters) thread.Unpark();
         }
+    }
+
+    /// <summary>A child process as clone makes it, not yet in the tree and without threads.</summary>
+    internal GuestProcess NewChild(int pid, Memory.AddressSpace memory, CloneFlags flags, int exitSignal)
+    {
+        SignalActions actions;
+        lock (Sync) actions = (flags & CloneFlags.Sighand) != 0 ? Actions : Actions.Clone();
+        if ((flags & CloneFlags.ClearSighand) != 0) actions.ResetHandlers();
+        bool shareFiles = (flags & CloneFlags.Files) != 0;
+        if (shareFiles) Interlocked.Increment(ref _filesUsers.Value);
+        return new GuestProcess
+        {
+            Realm = Realm, Pid = pid, Memory = memory, ExitSignal = exitSignal,
+            Parent = (flags & CloneFlags.Parent) != 0 ? Parent : this,
+            ProcessGroup = ProcessGroup, Session = Session,
+            Files = shareFiles ? Files : Files.Clone(), _filesUsers = shareFiles ? _filesUsers : new StrongBox<int>(1),
+            Fs = (flags & CloneFlags.Fs) != 0 ? Fs : Fs.Clone(),
+            Credentials = Credentials, Limits = Limits.Clone(), Actions = actions,
+            ExecutablePath = ExecutablePath, Name = Name, Arguments = Arguments, Environment = Environment, AuxiliaryVector = AuxiliaryVector,
+            NoNewPrivileges = NoNewPrivileges,
+        };
+    }
+
+    // How many processes use the descriptor table (CLONE_FILES).
+    private StrongBox<int> _filesUsers = new(1);
+
+    /// <summary>execve: a descriptor table of one's own.</summary>
+    internal void UnshareFiles()
+    {
+        if (Volatile.Read(ref _filesUsers.Value) == 1) return;
+        var shared = Files;
+        Files = shared.Clone();
+        if (Interlocked.Decrement(ref _filesUsers.Value) == 0) shared.CloseAll();
+        _filesUsers = new StrongBox<int>(1);
+    }
+
+    /// <summary>The end: closes all descriptors unless others use the table.</summary>
+    internal void ReleaseFiles()
+    {
+        if (Interlocked.Decrement(ref _filesUsers.Value) == 0) Files.CloseAll();
     }
 
     /// <summary>Takes over names and auxiliary vector of a new program.</summary>

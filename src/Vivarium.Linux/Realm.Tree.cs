@@ -10,22 +10,22 @@ public sealed partial class Realm
 
     internal void ProcessEnded(GuestProcess process)
     {
-        process.Files.CloseAll();
+        process.ReleaseFiles();
         process.Memory.Release();
         process.ReleaseVforkParent();
         bool reaped;
+        var zombiesMoved = new List<GuestProcess>();
         GuestProcess? parent;
         lock (Tree)
         {
-            var heir = Processes.Values.MinBy(candidate => candidate.Pid);
+            var heir = Heir(process);
             foreach (var child in process.Children)
             {
-                if (heir == process) child.Parent = null;
-                else
-                {
-                    child.Parent = heir;
-                    heir!.Children.Add(child);
-                }
+                if (child.ParentDeathSignal != 0) child.Queue(null, SigInfo.From(child.ParentDeathSignal, SigInfo.SI_USER, process.Pid, process.Credentials.Uid));
+                child.Parent = heir;
+                heir?.Children.Add(child);
+                if (heir != null && child.IsZombie) zombiesMoved.Add(heir);
+                if (heir == null && child.IsZombie) Processes.TryRemove(child.Pid, out _);
             }
             process.Children.Clear();
             parent = process.Parent;
@@ -37,11 +37,22 @@ public sealed partial class Realm
                 parent?.Children.Remove(process);
             }
         }
+        foreach (var other in zombiesMoved) other.WakeWaiters();
         if (parent == null) return;
         int status = process.WaitStatus, signal = status & 0x7f;
         int code = signal == 0 ? SigInfo.CLD_EXITED : (status & 0x80) != 0 ? SigInfo.CLD_DUMPED : SigInfo.CLD_KILLED;
         if (process.ExitSignal != 0) NotifyParent(parent, process, code, signal == 0 ? status >> 8 & 0xff : signal, process.ExitSignal);
         parent.WakeWaiters();
+    }
+
+    /// <summary>Who gets the orphans of a process: the nearest living ancestor that asked for them, else the realm's first process.</summary>
+    private GuestProcess? Heir(GuestProcess process)
+    {
+        for (var ancestor = process.Parent; ancestor != null; ancestor = ancestor.Parent)
+        {
+            if (!ancestor.IsZombie && (ancestor.IsSubreaper || ancestor.Parent == null)) return ancestor;
+        }
+        return null;
     }
 
     /// <summary>A child stopped or continued.</summary>

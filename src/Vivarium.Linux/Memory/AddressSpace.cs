@@ -143,7 +143,11 @@ public sealed partial class AddressSpace : IDisposable
         if (!before && !after) return;
         PublishExecutable();
         Executor.InvalidateCode(start, end - start);
-        if (!after) return;
+        if (after) AnnounceCode(start, end);
+    }
+
+    private void AnnounceCode(ulong start, ulong end)
+    {
         foreach (var vma in _table.Within(start, end))
         {
             if (vma.IsExecutable && vma.File is { IsRegular: true } file && (vma.Flags & (VmaFlags.Shared | VmaFlags.MayDiffer)) == 0)

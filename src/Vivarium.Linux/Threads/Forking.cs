@@ -1,7 +1,67 @@
+using Vivarium.Host;
+using Vivarium.Linux.Memory;
+using Vivarium.Linux.Signals;
+
 namespace Vivarium.Linux.Threads;
 
 /// <summary>New processes: fork and vfork.</summary>
 internal static class Forking
 {
-    public static long NewProcess(GuestThread parent, in CloneRequest request) => -Errno.ENOSYS;
+    public static long NewProcess(GuestThread parent, in CloneRequest request)
+    {
+        var flags = request.Flags;
+        if ((flags & CloneFlags.Pidfd) != 0 || (request.ExitSignal != 0 && !Signal.IsValid(request.ExitSignal))) return -Errno.EINVAL;
+        var process = parent.Process;
+        var realm = process.Realm;
+        AddressSpace memory;
+        if ((flags & CloneFlags.Vm) != 0)
+        {
+            memory = process.Memory;
+            memory.AddUser();
+        }
+        else
+        {
+            try
+            {
+                var window = MemoryWindow.Reserve(AddressSpace.WindowSize);
+                memory = process.Memory.Fork(window, ExecutorFactory.Create(realm.Options.Executor, window));
+            }
+            catch (OutOfMemoryException)
+            {
+                return -Errno.ENOMEM;
+            }
+        }
+        int pid = realm.AllocateTid();
+        var child = process.NewChild(pid, memory, flags, request.ExitSignal);
+        var thread = new GuestThread { Process = child, Hart = Cloning.CopyHart(parent.Hart, memory, request), Tid = pid, Name = parent.Name };
+        thread.InheritMask(parent);
+        if ((flags & (CloneFlags.Vm | CloneFlags.Vfork)) != CloneFlags.Vm) thread.AlternateStack = parent.AlternateStack;
+        if ((flags & CloneFlags.ParentSetTid) != 0) parent.Window.TryStore32(request.ParentTid, (uint)pid);
+        if ((flags & CloneFlags.ChildSetTid) != 0) thread.Window.TryStore32(request.ChildTid, (uint)pid);
+        if ((flags & CloneFlags.ChildClearTid) != 0) thread.ClearChildTid = request.ChildTid;
+        bool vfork = (flags & CloneFlags.Vfork) != 0;
+        if (vfork) child.VforkParent = parent;
+        child.AddThread(thread);
+        lock (realm.Tree)
+        {
+            realm.Processes[pid] = child;
+            child.Parent?.Children.Add(child);
+        }
+        realm.HostThreads.Start(thread.Run);
+        if (vfork) WaitForVfork(parent, child);
+        return pid;
+    }
+
+    /// <summary>vfork: the parent sleeps until the child executes a program or ends; only its own death ends the wait earlier.</summary>
+    private static void WaitForVfork(GuestThread parent, GuestProcess child)
+    {
+        while (child.VforkParent != null && !parent.IsEnding)
+        {
+            parent.HostThread!.ClearKick();
+            Interlocked.MemoryBarrier();
+            if (child.VforkParent == null || parent.IsEnding) break;
+            parent.Park();
+        }
+        parent.Hart.RequestExit();
+    }
 }
