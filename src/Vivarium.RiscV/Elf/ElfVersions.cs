@@ -3,13 +3,16 @@ namespace Vivarium.RiscV.Elf;
 /// <summary>GNU symbol versions: <c>.gnu.version</c>, <c>.gnu.version_d</c>, <c>.gnu.version_r</c> (LSB, "Symbol Versioning").</summary>
 internal sealed class ElfVersions
 {
-    public static readonly ElfVersions None = new(default, []);
+    public static readonly ElfVersions None = new(default, [], []);
 
     private readonly ReadOnlyMemory<byte> _indices;
     private readonly Dictionary<int, string> _names;
 
-    private ElfVersions(ReadOnlyMemory<byte> indices, Dictionary<int, string> names)
+    private readonly HashSet<int> _needed;
+
+    private ElfVersions(ReadOnlyMemory<byte> indices, Dictionary<int, string> names, HashSet<int> needed)
     {
+        _needed = needed;
         _indices = indices;
         _names = names;
     }
@@ -21,7 +24,7 @@ internal sealed class ElfVersions
         ReadOnlySpan<byte> indices = _indices.Span;
         if (symbol >= indices.Length / 2) return "";
         int index = ElfImage.U16(indices, symbol * 2);
-        isDefault = !undefined && (index & 0x8000) == 0;
+        isDefault = !undefined && (index & 0x8000) == 0 && !_needed.Contains(index);
         return _names.GetValueOrDefault(index & 0x7fff, "");
     }
 
@@ -35,10 +38,19 @@ internal sealed class ElfVersions
             else if (section.Type == SectionType.GnuVersionNeeds) needs ??= section;
         }
         if (table is not { } symbols) return None;
+        // Index 1 is the file itself, unless a definition takes it.
         var names = new Dictionary<int, string>();
         if (definitions is { } d) ReadDefinitions(image, d, names);
-        if (needs is { } n) ReadNeeds(image, n, names);
-        return new ElfVersions(image.SectionData(symbols), names);
+        // Defined symbols have needed versions too: copies of another object's data (R_RISCV_COPY).
+        var needed = new HashSet<int>();
+        if (needs is { } n)
+        {
+            int[] defined = [.. names.Keys];
+            ReadNeeds(image, n, names);
+            needed.UnionWith(names.Keys.Except(defined));
+        }
+        if (definitions != null || needs != null) names.TryAdd(1, "Base");
+        return new ElfVersions(image.SectionData(symbols), names, needed);
     }
 
     private static ReadOnlySpan<byte> Strings(ElfImage image, in ElfSection section)

@@ -47,6 +47,17 @@ public static class CsrNames
             (0x7a8, "mcontext"), (0x7aa, "mscontext"), (0x7b0, "dcsr"), (0x7b1, "dpc"), (0x7b2, "dscratch0"), (0x7b3, "dscratch1"),
             (0xb00, "mcycle"), (0xb02, "minstret"), (0xb80, "mcycleh"), (0xb82, "minstreth"),
             (0xf11, "mvendorid"), (0xf12, "marchid"), (0xf13, "mimpid"), (0xf14, "mhartid"), (0xf15, "mconfigptr"), (0xfb0, "mtopi"),
+            // Later standard extensions: Smaia and Ssaia, Smctr, Smcntrpmf, Smrnmi, Smcsrind, Zicfiss.
+            (0x011, "ssp"), (0x114, "sieh"), (0x14e, "sctrctl"), (0x14f, "sctrstatus"), (0x152, "sireg2"), (0x153, "sireg3"),
+            (0x154, "siph"), (0x155, "sireg4"), (0x156, "sireg5"), (0x157, "sireg6"), (0x15f, "sctrdepth"), (0x214, "vsieh"),
+            (0x24e, "vsctrctl"), (0x250, "vsiselect"), (0x251, "vsireg"), (0x252, "vsireg2"), (0x253, "vsireg3"), (0x254, "vsiph"),
+            (0x255, "vsireg4"), (0x256, "vsireg5"), (0x257, "vsireg6"), (0x25c, "vstopei"), (0x308, "mvien"), (0x309, "mvip"),
+            (0x313, "midelegh"), (0x314, "mieh"), (0x318, "mvienh"), (0x319, "mviph"), (0x321, "mcyclecfg"), (0x322, "minstretcfg"),
+            (0x34e, "mctrctl"), (0x352, "mireg2"), (0x353, "mireg3"), (0x354, "miph"), (0x355, "mireg4"), (0x356, "mireg5"),
+            (0x357, "mireg6"), (0x608, "hvien"), (0x609, "hvictl"), (0x613, "hidelegh"), (0x618, "hvienh"), (0x646, "hviprio1"),
+            (0x647, "hviprio2"), (0x655, "hviph"), (0x656, "hviprio1h"), (0x657, "hviprio2h"), (0x721, "mcyclecfgh"),
+            (0x722, "minstretcfgh"), (0x740, "mnscratch"), (0x741, "mnepc"), (0x742, "mncause"), (0x744, "mnstatus"),
+            (0xeb0, "vstopi"),
         };
         for (int i = 3; i < 32; i++)
         {

@@ -58,10 +58,15 @@ public readonly record struct ExtensionSet(ulong Bits)
             {
                 digits++;
             }
+            ReadOnlySpan<char> version = rest[..digits];
             rest = rest[digits..];
             switch (letter)
             {
-                case 'i' or 'e': set = set.With(Extension.I).With(Extension.Zihintpause); break;
+                case 'i' or 'e':
+                    set = set.With(Extension.I);
+                    // Version 2.0 still had in it what became Zicsr and Zifencei.
+                    if (version is "2p0") set = set.With(Extension.Zicsr).With(Extension.Zifencei);
+                    break;
                 case 'm': set = set.With(Extension.M); break;
                 case 'a': set = set.With(Extension.A); break;
                 case 'f': set = set.With(Extension.F).With(Extension.Zicsr); break;
@@ -70,7 +75,7 @@ public readonly record struct ExtensionSet(ulong Bits)
                 case 'c': c = true; break;
                 case 'g':
                     set = set.With(Extension.I).With(Extension.M).With(Extension.A).With(Extension.F).With(Extension.D)
-                        .With(Extension.Zicsr).With(Extension.Zifencei).With(Extension.Zicntr).With(Extension.Zihintpause);
+                        .With(Extension.Zicsr).With(Extension.Zifencei).With(Extension.Zicntr);
                     break;
             }
         }
@@ -102,7 +107,7 @@ public readonly record struct ExtensionSet(ulong Bits)
 
     private static readonly (string, Extension)[] Named =
     [
-        ("zca", Extension.Zca), ("zcd", Extension.Zcd), ("zicsr", Extension.Zicsr), ("zifencei", Extension.Zifencei),
+        ("zaamo", Extension.A), ("zalrsc", Extension.A), ("zca", Extension.Zca), ("zcd", Extension.Zcd), ("zicsr", Extension.Zicsr), ("zifencei", Extension.Zifencei),
         ("zicntr", Extension.Zicntr), ("zba", Extension.Zba), ("zbb", Extension.Zbb), ("zbc", Extension.Zbc), ("zbs", Extension.Zbs),
         ("zfa", Extension.Zfa), ("zicond", Extension.Zicond), ("zicbom", Extension.Zicbom), ("zicbop", Extension.Zicbop),
         ("zicboz", Extension.Zicboz), ("zihintpause", Extension.Zihintpause), ("zawrs", Extension.Zawrs), ("zacas", Extension.Zacas),
