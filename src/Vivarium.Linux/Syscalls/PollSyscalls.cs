@@ -51,8 +51,7 @@ public static class PollSyscalls
         if (mask == 0) return 0;
         if (size != 8) return -Errno.EINVAL;
         if (!thread.Window.TryLoad64(mask, out ulong bits)) return -Errno.EFAULT;
-        GuestAccess.TemporaryMask(thread, bits);
-        return 0;
+        return GuestAccess.TemporaryMask(thread, bits);
     }
 
     private static long PPoll(GuestThread thread, in SyscallArgs args)

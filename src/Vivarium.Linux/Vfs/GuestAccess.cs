@@ -26,10 +26,14 @@ internal static class GuestAccess
     public static long Put32(this GuestThread thread, ulong address, uint value) => thread.Window.TryStore32(address, value) ? 0 : -Errno.EFAULT;
 
     /// <summary>SIGPIPE for the calling thread.</summary>
-    public static void BrokenPipe(GuestThread thread) => _ = thread;
+    public static void BrokenPipe(GuestThread thread) => thread.RaiseSelf(Signals.Signal.SIGPIPE);
 
-    /// <summary>A signal mask for the time of the syscall.</summary>
-    public static void TemporaryMask(GuestThread thread, ulong mask) => _ = (thread, mask);
+    /// <summary>A signal mask for the time of the syscall: 0, or -ERESTARTNOHAND where it lets a signal through that waits already.</summary>
+    public static long TemporaryMask(GuestThread thread, ulong mask)
+    {
+        thread.SetTemporaryMask(mask);
+        return Volatile.Read(ref thread.Hart.State.ExitRequest) != 0 ? -Errno.ERESTARTNOHAND : 0;
+    }
 
     /// <summary>Copies to the guest: 0 or -EFAULT.</summary>
     public static long Put(this GuestThread thread, ulong address, ReadOnlySpan<byte> bytes) =>
