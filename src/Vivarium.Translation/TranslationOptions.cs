@@ -22,6 +22,17 @@ public sealed record TranslationOptions
 
     /// <summary>Write /tmp/perf-PID.map so that Linux perf names translated blocks.</summary>
     public bool PerfMap { get; init; }
+
+    /// <summary>The defaults, changed by VIV_PERF_MAP=1 and VIV_BLOCK_LIMIT=N: for whoever profiles the translator.</summary>
+    public static TranslationOptions FromEnvironment()
+    {
+        string? limit = Environment.GetEnvironmentVariable("VIV_BLOCK_LIMIT");
+        return new TranslationOptions
+        {
+            PerfMap = Environment.GetEnvironmentVariable("VIV_PERF_MAP") == "1",
+            BlockLimit = int.TryParse(limit, out int n) && n is >= 1 and <= 64 ? n : 32,
+        };
+    }
 }
 
 /// <summary>Prints host code.</summary>
