@@ -6,6 +6,7 @@ using Vivarium.RiscV.Interpreter;
 using Vivarium.Translation.Cache;
 using Vivarium.Translation.CodeGen;
 using Vivarium.Translation.Dispatch;
+using Vivarium.Translation.Float;
 
 namespace Vivarium.Translation;
 
@@ -58,11 +59,11 @@ public sealed unsafe partial class TranslationEngine : Executor
         ref HartState state = ref hart.State;
         state.Engine[EngineSlots.CodeBase] = _cache.Stubs.DummyEntry;
         state.Engine[EngineSlots.KickHelper] = (ulong)(delegate* unmanaged<HartState*, void>)&OnKick;
-        FloatControl.Load(ref state);
+        FloatSlots.Enter(ref state);
         t_running = this;
         _memory = hart.Memory;
         ExecutionExit exit = Dispatch(hart, ref state);
-        FloatControl.Store(ref state);
+        FloatSlots.Leave(ref state);
         return exit;
     }
 
@@ -76,6 +77,14 @@ public sealed unsafe partial class TranslationEngine : Executor
         while (true)
         {
             if (Volatile.Read(ref state.ExitRequest) != 0) return new ExecutionExit(ExitKind.Interrupted);
+            if (FloatSlots.IsForeignRounding(state.Frm))
+            {
+                // x86 has no such rounding mode: the interpreter carries on until there is another one.
+                from = null;
+                indirect = false;
+                if (Interpret(hart, ref state) is { } stopped) return stopped;
+                continue;
+            }
             ulong pc = state.Pc;
             BlockHeader* block = _blocks.Find(pc);
             if (block == null)
@@ -85,6 +94,7 @@ public sealed unsafe partial class TranslationEngine : Executor
                 {
                     // No room for code: the interpreter carries on.
                     from = null;
+                    indirect = false;
                     if (Interpret(hart, ref state) is { } trap) return trap;
                     continue;
                 }
@@ -137,9 +147,9 @@ public sealed unsafe partial class TranslationEngine : Executor
     private ExecutionExit? Interpret(Hart hart, ref HartState state)
     {
         Statistics.Interpreted++;
-        FloatControl.Store(ref state);
+        FloatSlots.Leave(ref state);
         ExecutionExit? exit = _interpreter.Step(hart);
-        FloatControl.Load(ref state);
+        FloatSlots.Enter(ref state);
         return exit;
     }
 
@@ -167,6 +177,7 @@ public sealed unsafe partial class TranslationEngine : Executor
             ulong value = state.Engine[EngineSlots.RegisterDump + h];
             state.X[g] = (point.Pending >> h & 1) != 0 ? (ulong)(int)value : value;
         }
+        FloatSlots.Canonicalise(ref state, point.Float);
         // Registers of the static mapping that the block gave away went home in its prologue.
         state.Pc = block->GuestPc + (ulong)(long)point.PcDelta;
     }

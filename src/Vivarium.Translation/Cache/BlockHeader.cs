@@ -73,6 +73,9 @@ internal struct FaultPoint
 
     /// <summary>Bit per host register: only the low 32 bits are valid, the value is their sign extension.</summary>
     public ushort Pending;
+
+    /// <summary>Floating-point registers whose NaNs have yet to be made canonical.</summary>
+    public Float.FloatState Float;
 }
 
 /// <summary>Consecutive guest bytes that a block was made from.</summary>

@@ -15,6 +15,7 @@ public sealed unsafe partial class CodeGenerator
             // The jump back enters where every register is whole; sign extensions leave the flags alone, but must not run twice.
             CanonicalAll(_pending);
             _pending = 0;
+            Floats.Flush();
         }
         ExitTo(Compare(op, op.Condition), op.Target);
     }
@@ -22,6 +23,7 @@ public sealed unsafe partial class CodeGenerator
     /// <summary>Looks the target up in the jump table: the code of a table slot is found by its guest address in front of the entry.</summary>
     private void JumpIndirect(in IrOp op)
     {
+        Floats.Flush();
         if (InRegister(op.A) && op.Imm != 0) _asm.Lea(Rax, Mem.At(Read64(op.A, Rax), (int)op.Imm));
         else
         {

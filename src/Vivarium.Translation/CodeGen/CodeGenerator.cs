@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using Vivarium.Translation.Cache;
 using Vivarium.Translation.Dispatch;
+using Vivarium.Translation.Float;
 using Vivarium.Translation.Ir;
 using Vivarium.Translation.X86;
 
@@ -14,7 +15,7 @@ namespace Vivarium.Translation.CodeGen;
 /// <remarks>Not thread-safe; one per translating thread. Everything is reused from block to block.</remarks>
 public sealed unsafe partial class CodeGenerator
 {
-    private const int MaxExits = 160;
+    private const int MaxExits = 384;
 
     private readonly Assembler _asm = new();
     private readonly sbyte[] _host = new sbyte[32];
@@ -44,6 +45,7 @@ public sealed unsafe partial class CodeGenerator
         public Label Stub;
         public ulong Target;
         public uint Pending;
+        public FloatState Float; // what the cold code has to make canonical
         public int Field;       // offset of the patchable displacement, -1 for none
         public int StubOffset;
         public int RecordOffset; // offset of the 8 bytes that receive the record's address
@@ -338,6 +340,7 @@ public sealed unsafe partial class CodeGenerator
         ushort pending = 0;
         for (uint p = _pending; p != 0; p &= p - 1) pending |= (ushort)(1 << _host[System.Numerics.BitOperations.TrailingZeroCount(p)]);
         point.Pending = pending;
+        point.Float = Floats.State;
     }
 
     // Exits.
@@ -345,6 +348,7 @@ public sealed unsafe partial class CodeGenerator
     /// <summary>Leaves the block for <paramref name="target"/> on the hot path.</summary>
     private void ExitTo(ulong target)
     {
+        Floats.Flush();
         CanonicalAll(_pending);
         _pending = 0;
         ref ExitPlan exit = ref NewExit(target, BlockExit.Direct);
@@ -372,7 +376,7 @@ public sealed unsafe partial class CodeGenerator
             exit.Field = _asm.JccPatchable(condition, ref _loopLabel);
             return;
         }
-        if (_pending == 0 && !_ownMapping)
+        if (_pending == 0 && !_ownMapping && Floats.State.IsClean)
         {
             exit.Field = _asm.JccPatchable(condition, ref exit.Stub);
             return;
@@ -380,12 +384,14 @@ public sealed unsafe partial class CodeGenerator
         exit.Deferred = true;
         exit.Restore = _ownMapping;
         exit.Pending = _pending;
+        exit.Float = Floats.State;
         _asm.Jcc(condition, ref exit.Cold);
     }
 
     /// <summary>Leaves the block for good, at the guest instruction of <paramref name="op"/>.</summary>
     private void ExitAt(BlockExit kind, in IrOp op)
     {
+        Floats.Flush();
         CanonicalAll(_pending);
         _pending = 0;
         RestoreMapping();
@@ -400,6 +406,7 @@ public sealed unsafe partial class CodeGenerator
         exit.Deferred = true;
         exit.Restore = _ownMapping;
         exit.Pending = _pending;
+        exit.Float = Floats.State;
         _asm.Jcc(condition, ref exit.Cold);
     }
 
@@ -441,6 +448,7 @@ public sealed unsafe partial class CodeGenerator
             {
                 _asm.Bind(ref exit.Cold);
                 CanonicalAll(exit.Pending);
+                Floats.FlushCold(exit.Float);
                 if (exit.Restore) RestoreMapping();
                 if (exit.Kind == BlockExit.Direct) exit.Field = _asm.JmpPatchable(ref exit.Stub);
             }

@@ -24,7 +24,7 @@ internal sealed class GuestCodeReader
     public bool TryFetch(ulong pc, out uint bits)
     {
         ulong offset = pc - _start;
-        if (offset + 4 > (ulong)_length || _length == 0)
+        if (offset >= (ulong)_length || offset + 4 > (ulong)_length)
         {
             if (!Fill(pc, out bits)) return false;
             offset = 0;
