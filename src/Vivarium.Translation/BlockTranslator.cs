@@ -22,6 +22,9 @@ internal sealed unsafe class BlockTranslator(CodeCache cache)
 
     public CodeCache Cache => cache;
 
+    /// <summary>See <see cref="Vivarium.RiscV.Execution.Executor.MayExecute"/>; the running engine's.</summary>
+    public Func<ulong, bool>? MayExecute { set => _builder.MayExecute = value; }
+
     /// <summary>Translates the superblock at <paramref name="pc"/>; it is not published yet. Null when the cache is full.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public BlockHeader* Translate(MemoryWindow memory, ulong pc, IKnownHeads heads, TranslationOptions options, Statistics statistics)

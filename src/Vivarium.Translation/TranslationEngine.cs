@@ -46,6 +46,13 @@ public sealed unsafe partial class TranslationEngine : Executor
         _perfMap = _options.PerfMap ? new PerfMap() : null;
     }
 
+    /// <inheritdoc/>
+    public override Func<ulong, bool>? MayExecute
+    {
+        get => _interpreter.MayExecute;
+        set => _interpreter.MayExecute = value;
+    }
+
     /// <summary>Counters since the engine was made.</summary>
     public Statistics Statistics { get; } = new();
 
@@ -189,6 +196,7 @@ public sealed unsafe partial class TranslationEngine : Executor
         while (true)
         {
             long generation = Volatile.Read(ref _generation);
+            translator.MayExecute = MayExecute;
             BlockHeader* block = translator.Translate(hart.Memory, pc, _blocks, _options, Statistics);
             if (block == null) return null;
             lock (_lock)

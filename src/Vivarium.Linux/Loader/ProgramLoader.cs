@@ -39,11 +39,11 @@ public static class ProgramLoader
 
     /// <summary>Finds and checks all files that the program needs.</summary>
     /// <exception cref="LoadException">With errno and reason.</exception>
-    public static PreparedProgram Prepare(FsContext fs, string path, IReadOnlyList<string> arguments)
+    public static PreparedProgram Prepare(FsContext fs, string path, IReadOnlyList<string> arguments, GuestProcess? caller = null)
     {
         for (int depth = 0; depth < MaximumScriptDepth; depth++)
         {
-            int descriptor = fs.OpenExecutable(Encoding.Latin1.GetBytes(path), out string resolved);
+            int descriptor = fs.OpenExecutable(caller, Encoding.Latin1.GetBytes(path), out string resolved);
             if (descriptor < 0) throw LoadException.Of(descriptor);
             try
             {

@@ -40,6 +40,7 @@ public sealed partial class AddressSpace : IDisposable
         Window = window;
         Executor = executor;
         _placement = placement;
+        executor.MayExecute = IsExecutable;
     }
 
     /// <summary>The memory itself.</summary>

@@ -44,7 +44,7 @@ internal static class Executing
         AddressSpace? memory = null;
         try
         {
-            using var prepared = ProgramLoader.Prepare(process.Fs, path, arguments);
+            using var prepared = ProgramLoader.Prepare(process.Fs, path, arguments, process);
             memory = process.Realm.CreateAddressSpace();
             var program = ProgramLoader.Load(prepared, memory, environment, path, process.Credentials, process.Limits);
             if (!process.EndOtherThreads(thread))

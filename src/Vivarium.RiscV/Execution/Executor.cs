@@ -50,6 +50,10 @@ public abstract class Executor : IDisposable
     /// <see cref="ulong.MaxValue"/> or honour it coarsely.</param>
     public abstract ExecutionExit Run(Hart hart, ulong budget = ulong.MaxValue);
 
+    /// <summary>Whether the guest may execute at an address; null lets it execute whatever is readable. Asked when code is fetched anew (decoded,
+    /// translated), from any thread; a change is announced by <see cref="InvalidateCode"/>. Set before the first <see cref="Run"/>.</summary>
+    public virtual Func<ulong, bool>? MayExecute { get; set; }
+
     /// <summary>The bytes of [start, start+length) are now backed by the file <paramref name="identity"/> from
     /// <paramref name="fileOffset"/>, privately and not writable: translations of it may be kept and shared under that name.</summary>
     public virtual void MapCode(ulong start, ulong length, CodeIdentity identity, ulong fileOffset) { }

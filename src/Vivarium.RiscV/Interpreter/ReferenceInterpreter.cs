@@ -100,6 +100,11 @@ public sealed class ReferenceInterpreter : Executor
     {
         var page = address / Core.PageSize;
         if (cache.AddPage(page)) _code.Add(page);
+        if (MayExecute is { } mayExecute && !mayExecute(address))
+        {
+            half = 0;
+            return core.Trap(TrapCause.InstructionPageFault, address, 11);
+        }
         var signal = core.Memory.Load16(address, out half);
         return signal == 0 || core.Trap(TrapCause.InstructionPageFault, address, signal);
     }

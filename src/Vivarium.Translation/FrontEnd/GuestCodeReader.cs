@@ -9,13 +9,15 @@ internal sealed class GuestCodeReader
 {
     private readonly byte[] _bytes = new byte[160];
     private MemoryWindow _memory = null!;
+    private Func<ulong, bool>? _mayExecute;
     private ulong _start;
     private int _length;
 
     /// <summary>Forgets what was read: the next fetch reads memory again.</summary>
-    public void Reset(MemoryWindow memory)
+    public void Reset(MemoryWindow memory, Func<ulong, bool>? mayExecute)
     {
         _memory = memory;
+        _mayExecute = mayExecute;
         _length = 0;
     }
 
@@ -45,6 +47,13 @@ internal sealed class GuestCodeReader
             return false;
         }
         int want = (int)Math.Min(128, _memory.Size - pc);
+        if (_mayExecute is { } mayExecute)
+        {
+            _length = 0;
+            if (!mayExecute(pc)) return false;
+            int inPage = 4096 - (int)(pc & 4095);
+            if (inPage < want && !mayExecute(pc + (ulong)inPage)) want = inPage;
+        }
         _length = _memory.Read(pc, _bytes.AsSpan(0, want));
         if (_length >= 4) return true;
         if (_length < 2) return false;

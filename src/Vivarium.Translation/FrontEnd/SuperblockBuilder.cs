@@ -27,12 +27,15 @@ internal sealed partial class SuperblockBuilder
     /// <summary>Most guest instructions in a block.</summary>
     public int Limit { get; set; } = 32;
 
+    /// <summary>See <see cref="Vivarium.RiscV.Execution.Executor.MayExecute"/>.</summary>
+    public Func<ulong, bool>? MayExecute { get; set; }
+
     /// <summary>Builds the superblock at <paramref name="pc"/>. Always succeeds: code that cannot be read becomes an exit to the interpreter.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public void Build(IrBlock block, MemoryWindow memory, ulong pc, IKnownHeads heads)
     {
         _block = block;
-        _reader.Reset(memory);
+        _reader.Reset(memory, MayExecute);
         _isConstant = 1;
         _constant[0] = 0;
         _page0 = pc >> 12;
