@@ -23,12 +23,19 @@ public sealed record TranslationOptions
     /// <summary>Write /tmp/perf-PID.map so that Linux perf names translated blocks.</summary>
     public bool PerfMap { get; init; }
 
-    /// <summary>The defaults, changed by VIV_PERF_MAP=1 and VIV_BLOCK_LIMIT=N: for whoever profiles the translator.</summary>
+    /// <summary>The defaults, changed by VIV_PERF_MAP=1, VIV_BLOCK_LIMIT=N and VIV_DUMP=START-END (hexadecimal guest addresses; IR and the
+    /// code's bytes go to standard error): for whoever profiles the translator.</summary>
     public static TranslationOptions FromEnvironment()
     {
         string? limit = Environment.GetEnvironmentVariable("VIV_BLOCK_LIMIT");
+        string[] range = Environment.GetEnvironmentVariable("VIV_DUMP")?.Split('-') ?? [];
+        bool dump = range.Length == 2;
         return new TranslationOptions
         {
+            DumpSink = dump ? Console.Error.WriteLine : null,
+            DumpStart = dump ? Convert.ToUInt64(range[0], 16) : 0,
+            DumpEnd = dump ? Convert.ToUInt64(range[1], 16) : 0,
+            Disassemble = (code, address) => $"code {address:x} {Convert.ToHexString(code)}\n",
             PerfMap = Environment.GetEnvironmentVariable("VIV_PERF_MAP") == "1",
             BlockLimit = int.TryParse(limit, out int n) && n is >= 1 and <= 64 ? n : 32,
         };

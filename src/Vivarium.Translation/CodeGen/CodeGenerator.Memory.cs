@@ -20,6 +20,17 @@ public sealed unsafe partial class CodeGenerator
         Mem m = AddressOf(op);
         Gpr r = Target(op.Dst);
         MayFault(op);
+        if ((op.Flags & IrFlags.Halves) != 0 && InRegister(op.A))
+        {
+            _asm.Mov32(Rcx, m);
+            MayFault(op);
+            _asm.Mov32(Rax, m.Plus(4));
+            _asm.Shl(Rax, 32);
+            if (r == Rax) _asm.Or(Rax, Rcx);
+            else _asm.Lea(r, Mem.At(Rax, Rcx, 0));
+            Finish64(op.Dst, r);
+            return;
+        }
         bool unsigned = (op.Flags & IrFlags.Unsigned) != 0;
         switch (op.Width)
         {

@@ -9,7 +9,7 @@ namespace Vivarium.Translation.CodeGen;
 
 /// <summary>
 /// Lowers one superblock of IR to x86-64 in one pass. Guest registers live where <see cref="RegisterMap"/> says; a loop maps its own
-/// most used registers between a prologue and its exits. Results of 32-bit operations keep their upper half undefined
+/// most used registers between a prologue and its exits, and so does a long block where it pays. Results of 32-bit operations keep their upper half undefined
 /// ("pending") until somebody needs 64 bits or the block is left.
 /// </summary>
 /// <remarks>Not thread-safe; one per translating thread. Everything is reused from block to block.</remarks>
@@ -128,11 +128,12 @@ public sealed unsafe partial class CodeGenerator
         _live = 0;
         _ownMapping = false;
         foreach (Gpr h in RegisterMap.AllocatableHosts) _live |= (ushort)(1 << (int)h);
-        if (_block.IsLoop) MapLoop();
+        if (_block.IsLoop || _block.Count >= 12) MapOwn(_block.IsLoop ? 1 : 4);
     }
 
-    /// <summary>Gives host registers whose guests the loop hardly uses to guests that it uses more.</summary>
-    private void MapLoop()
+    /// <summary>Gives host registers whose guests the block hardly uses to guests that it uses more, by at least
+    /// <paramref name="gain"/> accesses: what a change of owner costs outside a loop.</summary>
+    private void MapOwn(int gain)
     {
         int[] uses = _uses;
         Array.Clear(uses);
@@ -160,7 +161,7 @@ public sealed unsafe partial class CodeGenerator
                 }
                 else if (worst == 0 || uses[g] < uses[worst]) worst = g;
             }
-            if (best == 0 || worst == 0 || uses[best] <= uses[worst]) return;
+            if (best == 0 || worst == 0 || uses[best] < uses[worst] + gain) return;
             sbyte h = _host[worst];
             _host[worst] = RegisterMap.InMemory;
             _host[best] = h;

@@ -18,7 +18,7 @@ public static class RegisterMap
     public const sbyte InMemory = -1;
 
     /// <summary>Guest integer registers in the order of their host registers below.</summary>
-    private static ReadOnlySpan<byte> MappedGuests => [10, 11, 12, 13, 14, 15, 8, 9, 2, 16, 17];
+    private static ReadOnlySpan<byte> MappedGuests => [10, 11, 12, 13, 14, 15, 8, 9, 2, 1, 16];
 
     /// <summary>The host registers that hold guest registers.</summary>
     public static ReadOnlySpan<Gpr> AllocatableHosts =>

@@ -88,4 +88,8 @@ public enum IrFlags : byte
 
     /// <summary>The address is the immediate alone.</summary>
     Absolute = 4,
+
+    /// <summary>An 8-byte load from a stack slot that this block has written in part: two halves, so that the processor can forward the
+    /// store instead of waiting for it to reach the cache.</summary>
+    Halves = 8,
 }

@@ -10,6 +10,7 @@ internal static class Fusion
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Run(IrBlock block)
     {
+        SplitPartlyWrittenSlots(block);
         IrOp[] ops = block.Ops;
         for (int i = 1; i < block.Count; i++)
         {
@@ -68,6 +69,30 @@ internal static class Fusion
                 second.B = (byte)other;
                 first.Code = IrCode.Nop;
             }
+        }
+    }
+
+    /// <summary>Compilers spill 32-bit values with sw and fetch them with ld; the store buffer cannot forward a half to a whole.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void SplitPartlyWrittenSlots(IrBlock block)
+    {
+        const int StackPointer = 2;
+        IrOp[] ops = block.Ops;
+        ulong written = 0; // bit n: the 4 bytes at sp + 4n were stored alone
+        for (int i = 0; i < block.Count; i++)
+        {
+            ref IrOp op = ref ops[i];
+            if (op.A == StackPointer && op.Code is IrCode.Store or IrCode.Load && op.A == StackPointer && (ulong)op.Imm < 248 && (op.Imm & 3) == 0)
+            {
+                int slot = (int)op.Imm >> 2;
+                if (op.Code == IrCode.Store)
+                {
+                    if (op.Width == 4) written |= 1UL << slot;
+                    else if (op.Width == 8) written &= ~(3UL << slot);
+                }
+                else if (op.Width == 8 && (written >> slot & 3) != 0) op.Flags |= IrFlags.Halves;
+            }
+            if (op.Dst == StackPointer) written = 0;
         }
     }
 }
