@@ -31,7 +31,7 @@ public sealed record RunOptions
     /// <summary>Where the log of syscalls goes; null for none.</summary>
     public TextWriter? Strace { get; init; }
 
-    public ExecutorKind Executor { get; init; } = ExecutorKind.Interpreter;
+    public ExecutorKind Executor { get; init; } = ExecutorKind.Translator;
 
     /// <summary>Print statistics of the run on stderr at the end.</summary>
     public bool Stats { get; init; }

@@ -24,7 +24,8 @@ internal sealed partial class SuperblockBuilder
     private IrBlock _block = null!;
     private ulong _page0, _page1;
 
-    /// <summary>Most guest instructions in a block.</summary>
+    /// <summary>Most guest instructions in a block behind a conditional branch: what stands there may never run, or run as part of another
+    /// block too. Straight code may be as long as the IR holds.</summary>
     public int Limit { get; set; } = 32;
 
     /// <summary>See <see cref="Vivarium.RiscV.Execution.Executor.MayExecute"/>.</summary>
@@ -42,10 +43,11 @@ internal sealed partial class SuperblockBuilder
         _page1 = ulong.MaxValue;
         block.Reset(pc);
         ulong runStart = pc;
+        int limit = Limit < 32 ? Limit : IrBlock.MaxGuestInstructions;
 
         while (true)
         {
-            if (block.GuestCount != 0 && (block.GuestCount >= Limit || !InPages(pc)))
+            if (block.GuestCount != 0 && (block.GuestCount >= limit || !InPages(pc)))
             {
                 EndWithJump(pc);
                 break;
@@ -97,7 +99,7 @@ internal sealed partial class SuperblockBuilder
                     block.Add(IrCode.Jump).Target = target;
                     break;
                 }
-                if (block.GuestCount >= Limit || block.RunCount >= IrBlock.MaxRuns - 1 || !InPages(target) || heads.IsHead(target) || Contains(target))
+                if (block.GuestCount >= limit || block.RunCount >= IrBlock.MaxRuns - 1 || !InPages(target) || heads.IsHead(target) || Contains(target))
                 {
                     block.Add(IrCode.Jump).Target = target;
                     break;
@@ -111,6 +113,7 @@ internal sealed partial class SuperblockBuilder
                 continue;
             }
 
+            limit = Limit;
             // A conditional branch: its operation stands; go on behind it unless that is another block, or unlikely.
             pc = next;
             if (target == block.Start)
