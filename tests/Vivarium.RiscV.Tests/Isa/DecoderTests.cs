@@ -140,10 +140,16 @@ public class DecoderTests
     public void Decoding_allocates_nothing()
     {
         Decoder.Decode(0x1141);
-        long before = GC.GetAllocatedBytesForCurrentThread();
         uint sum = 0;
-        for (uint i = 0; i < 100_000; i++) sum += Decoder.Decode(i * 2654435761u).Row;
-        Assert.Equal(before, GC.GetAllocatedBytesForCurrentThread());
+        // The runtime itself may allocate on this thread once, when it recompiles the loop: the least of a few attempts counts.
+        long least = long.MaxValue;
+        for (int attempt = 0; attempt < 5 && least != 0; attempt++)
+        {
+            long before = GC.GetAllocatedBytesForCurrentThread();
+            for (uint i = 0; i < 100_000; i++) sum += Decoder.Decode(i * 2654435761u).Row;
+            least = Math.Min(least, GC.GetAllocatedBytesForCurrentThread() - before);
+        }
+        Assert.Equal(0, least);
         Assert.NotEqual(0u, sum);
     }
 
