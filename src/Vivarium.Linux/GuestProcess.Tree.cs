@@ -76,7 +76,7 @@ public sealed partial class GuestProcess
             Parent = (flags & CloneFlags.Parent) != 0 ? Parent : this,
             ProcessGroup = ProcessGroup, Session = Session,
             Files = shareFiles ? Files : Files.Clone(), _filesUsers = shareFiles ? _filesUsers : new StrongBox<int>(1),
-            Fs = (flags & CloneFlags.Fs) != 0 ? Fs : Fs.Clone(),
+            Fs = (flags & CloneFlags.Fs) != 0 ? Fs.Share() : Fs.Clone(),
             Credentials = Credentials, Limits = Limits.Clone(), Actions = actions,
             ExecutablePath = ExecutablePath, Name = Name, Arguments = Arguments, Environment = Environment, AuxiliaryVector = AuxiliaryVector,
             NoNewPrivileges = NoNewPrivileges,

@@ -11,6 +11,8 @@ public sealed partial class Realm
     internal void ProcessEnded(GuestProcess process)
     {
         process.ReleaseFiles();
+        process.Fs.Space.Locks.ReleaseAll(process);
+        process.Fs.Release();
         process.Memory.Release();
         process.ReleaseVforkParent();
         bool reaped;

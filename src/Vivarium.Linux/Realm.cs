@@ -91,6 +91,7 @@ public sealed partial class Realm : IDisposable
             process.WaitUntilEnded();
         }
         KillAll();
+        process.Fs.Space.Dispose();
         ReportUnimplemented();
         int status = process.WaitStatus;
         return (status & 0x7f) != 0 ? 128 + (status & 0x7f) : status >> 8 & 0xff;

@@ -34,7 +34,7 @@ internal static class DirectorySyscalls
     {
         var path = thread.Process.Fs.WorkingDirectory;
         if (path.EndsWith(" (deleted)", StringComparison.Ordinal)) return -Errno.ENOENT;
-        var bytes = Encoding.UTF8.GetBytes(path + "\0");
+        var bytes = Encoding.Latin1.GetBytes(path + "\0");
         if ((ulong)bytes.Length > args.A1) return -Errno.ERANGE;
         return thread.Put(args.A0, bytes) < 0 ? -Errno.EFAULT : bytes.Length;
     }
@@ -80,7 +80,7 @@ internal static class DirectorySyscalls
             {
                 var (name, inode, type) = entries[stream.Position];
                 record.Clear();
-                int length = Encoding.UTF8.GetBytes(name, record[19..]);
+                int length = Encoding.Latin1.GetBytes(name, record[19..]);
                 int total = (19 + length + 1 + 7) & ~7;
                 if (done + total > size) break;
                 BinaryPrimitives.WriteUInt64LittleEndian(record, inode);

@@ -126,8 +126,8 @@ internal static class FileAttributeSyscalls
         {
             using var link = HostScratch.Rent(32);
             HostPaths.WriteLinkName(resolved.Result.Descriptor, link.Span);
-            // A link has no attributes of the user's; nor has what is synthetic.
-            status = resolved.Result.Node != null || !follow && IsLink(resolved.Result.Descriptor)
+            // The name leads to the object itself, be it a link. What is synthetic has no attributes.
+            status = resolved.Result.Node != null
                 ? call == HostCall.ListXAttr ? 0 : call == HostCall.SetXAttr ? -Errno.EPERM : -Errno.ENODATA
                 : Call(thread, call, link.Address, name, value, size, flags);
         }

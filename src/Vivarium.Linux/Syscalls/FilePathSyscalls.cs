@@ -272,7 +272,7 @@ internal static class FilePathSyscalls
             if (at.Node != null)
             {
                 string? target = at.Node.IsLink ? at.Node.Target(thread.Process) : null;
-                status = target == null ? at.Node.IsLink ? -Errno.ENOENT : -Errno.EINVAL : Math.Min(System.Text.Encoding.UTF8.GetBytes(target, buffer.Span), (int)args.A3);
+                status = target == null ? at.Node.IsLink ? -Errno.ENOENT : -Errno.EINVAL : Math.Min(System.Text.Encoding.Latin1.GetBytes(target, buffer.Span), (int)args.A3);
             }
             else
             {

@@ -237,7 +237,11 @@ public static class FileSyscalls
         return thread.Install(HostSyscall.Invoke(HostCall.MemFdCreate, name.Address, (long)args.A1 | 1), (args.A1 & 1) != 0, thread.Process.Fs.Space);
     }
 
-    private static long Close(GuestThread thread, in SyscallArgs args) => thread.Process.Files.Close((int)args.A0);
+    private static long Close(GuestThread thread, in SyscallArgs args)
+    {
+        if (thread.Process.LockedFiles != 0) FileLockSyscalls.Closing(thread.Process, (int)args.A0);
+        return thread.Process.Files.Close((int)args.A0);
+    }
 
     private static long CloseRange(GuestThread thread, in SyscallArgs args)
     {
@@ -245,6 +249,10 @@ public static class FileSyscalls
         if ((uint)args.A0 > (uint)args.A1 || (args.A2 & ~(Unshare | OnlyMark)) != 0) return -Errno.EINVAL;
         // Threads of a process share its table; to have one of its own a thread would have to be made without CLONE_FILES.
         if ((args.A2 & Unshare) != 0) thread.Process.Files = thread.Process.Files.Clone();
+        if (thread.Process.LockedFiles != 0 && (args.A2 & OnlyMark) == 0)
+        {
+            foreach (int fd in thread.Process.Files.Numbers()) if ((uint)fd >= (uint)args.A0 && (uint)fd <= (uint)args.A1) FileLockSyscalls.Closing(thread.Process, fd);
+        }
         thread.Process.Files.CloseRange((uint)args.A0, (uint)args.A1, (args.A2 & OnlyMark) != 0);
         return 0;
     }
@@ -268,6 +276,7 @@ public static class FileSyscalls
         if ((uint)target >= Math.Min(thread.Process.Limits.Soft(ResourceLimits.OpenFiles), FileTable.Maximum)) return -Errno.EBADF;
         var file = thread.Process.Files.Acquire((int)args.A0);
         if (file == null) return -Errno.EBADF;
+        if (thread.Process.LockedFiles != 0) FileLockSyscalls.Closing(thread.Process, target);
         thread.Process.Files.Set(target, file, (args.A2 & OpenFlags.CloseOnExec) != 0);
         return target;
     }
@@ -323,6 +332,7 @@ public static class FileSyscalls
             case GetLk:
             case SetLk:
             case SetLkW:
+                return FileLockSyscalls.Control(thread, file, command, argument);
             case OfdGetLk:
             case OfdSetLk:
             case OfdSetLkW:

@@ -98,7 +98,7 @@ internal ref struct SocketAddress
     {
         if (_guestName == null) return;
         file.BoundName = _guestName;
-        thread.Process.Fs.Space.SocketNames[Encoding.UTF8.GetString(Path(_lease.Span, Length))] = _guestName;
+        thread.Process.Fs.Space.SocketNames[Encoding.Latin1.GetString(Path(_lease.Span, Length))] = _guestName;
     }
 
     private static ReadOnlySpan<byte> Path(ReadOnlySpan<byte> address, int length)
@@ -131,7 +131,7 @@ internal ref struct SocketAddress
     {
         length = Math.Clamp(length, 0, Maximum);
         if (length > PathAt + 14 && BinaryPrimitives.ReadUInt16LittleEndian(address) == FamilyUnix && address[PathAt..].StartsWith("/proc/self/fd/"u8)
-            && thread.Process.Fs.Space.SocketNames.TryGetValue(Encoding.UTF8.GetString(Path(address, length)), out var name)) return name;
+            && thread.Process.Fs.Space.SocketNames.TryGetValue(Encoding.Latin1.GetString(Path(address, length)), out var name)) return name;
         return address[..length];
     }
 

@@ -9,6 +9,7 @@ public sealed partial class FsContext
     private readonly Lock _lock = new();
     private OpenFile _cwd;
     private volatile int _umask;
+    private int _users = 1;
 
     private FsContext(NameSpace space, OpenFile cwd, int umask)
     {
@@ -166,8 +167,18 @@ public sealed partial class FsContext
     /// <summary>A copy for fork.</summary>
     public FsContext Clone() => new(Space, AcquireWorkingDirectory(), _umask);
 
-    /// <summary>The last process that used it is gone.</summary>
-    public void Release() => _cwd.Release();
+    /// <summary>One more process uses this context (CLONE_FS).</summary>
+    public FsContext Share()
+    {
+        Interlocked.Increment(ref _users);
+        return this;
+    }
+
+    /// <summary>A process that used it is gone.</summary>
+    public void Release()
+    {
+        if (Interlocked.Decrement(ref _users) == 0) _cwd.Release();
+    }
 }
 
 /// <summary>The host's umask, made the calling thread's own so that each guest's can be in force while it makes files.</summary>

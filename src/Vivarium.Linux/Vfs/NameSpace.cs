@@ -28,6 +28,9 @@ public sealed partial class NameSpace : IDisposable
     /// <summary>Pseudo-terminal numbers the guests opened: what <c>/dev/pts</c> shows of the host's.</summary>
     internal System.Collections.Concurrent.ConcurrentDictionary<int, byte> Terminals { get; } = new();
 
+    /// <summary>Record locks (F_SETLK), which belong to guest processes.</summary>
+    internal RecordLocks Locks { get; } = new();
+
     /// <summary>Guest addresses of UNIX sockets that are bound on the host under another name.</summary>
     internal System.Collections.Concurrent.ConcurrentDictionary<string, byte[]> SocketNames { get; } = new();
 
@@ -69,7 +72,7 @@ public sealed partial class NameSpace : IDisposable
     private static bool Below(string path, string directory) => path.StartsWith(directory, StringComparison.Ordinal)
         && (path.Length == directory.Length || path[directory.Length] == '/');
 
-    private void Add(string path, FileSystem fileSystem) => _mounts.Add(new Mount(Encoding.UTF8.GetBytes(path), fileSystem));
+    private void Add(string path, FileSystem fileSystem) => _mounts.Add(new Mount(Encoding.Latin1.GetBytes(path), fileSystem));
 
     internal static int OpenDirectory(string path)
     {

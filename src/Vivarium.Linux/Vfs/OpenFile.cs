@@ -72,7 +72,7 @@ internal static class HostPaths
         using var scratch = HostScratch.Rent(4096 + 32);
         int length = Read(hostDescriptor, scratch);
         if (length < 0) return "";
-        var text = System.Text.Encoding.UTF8.GetString(scratch.Span[32..(32 + length)]);
+        var text = System.Text.Encoding.Latin1.GetString(scratch.Span[32..(32 + length)]);
         return space == null ? text : space.FromHostPath(text);
     }
 

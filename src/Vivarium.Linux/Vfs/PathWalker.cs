@@ -68,14 +68,14 @@ public sealed partial class NameSpace
     {
         string name = directory.Path;
         if (!name.StartsWith('/') || name.Length >= PathBuffer.Maximum) return -1;
-        return System.Text.Encoding.UTF8.GetBytes(name.AsSpan(1), path.Canonical);
+        return System.Text.Encoding.Latin1.GetBytes(name.AsSpan(1), path.Canonical);
     }
 
     private bool IsAboveMount(OpenFile directory)
     {
         if (directory.MountHint == 0)
         {
-            var name = System.Text.Encoding.UTF8.GetBytes(directory.Path);
+            var name = System.Text.Encoding.Latin1.GetBytes(directory.Path);
             bool above = name.Length <= 1;
             foreach (var mount in _mounts)
             {

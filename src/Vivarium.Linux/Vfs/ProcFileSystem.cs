@@ -49,7 +49,7 @@ internal static partial class ProcFileSystem
     {
         string path = "/proc/" + name;
         if (name.Length == 0 || char.IsAsciiDigit(name[0])) return null;
-        using var buffer = PathBuffer.From(Encoding.UTF8.GetBytes(path));
+        using var buffer = PathBuffer.From(Encoding.Latin1.GetBytes(path));
         return FileStat.OfPath(At.FdCwd, buffer.Address, 0, out var stat) < 0 ? null : new HostNode(path, path, stat.Mode);
     }
 

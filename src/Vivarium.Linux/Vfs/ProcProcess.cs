@@ -115,7 +115,7 @@ internal static partial class ProcFileSystem
         return writer.ToString();
     }
 
-    private static byte[] Joined(IReadOnlyList<string> strings) => Encoding.UTF8.GetBytes(string.Concat(strings.Select(text => text + "\0")));
+    private static byte[] Joined(IReadOnlyList<string> strings) => Encoding.Latin1.GetBytes(string.Concat(strings.Select(text => text + "\0")));
 
     private static int ThreadCount(GuestProcess process) => Math.Max(1, process.Realm.Threads.Values.Count(thread => thread.Process == process));
 

@@ -58,7 +58,7 @@ public abstract class SyntheticNode(string path, uint mode)
             Uid = caller?.Credentials.EffectiveUid ?? 0,
             Gid = caller?.Credentials.EffectiveGid ?? 0,
             BlockSize = 1024,
-            Size = IsLink ? Encoding.UTF8.GetByteCount(Target(caller) ?? "") : 0,
+            Size = IsLink ? Encoding.Latin1.GetByteCount(Target(caller) ?? "") : 0,
             AccessSeconds = seconds,
             ModifySeconds = seconds,
             ChangeSeconds = seconds,
@@ -128,7 +128,7 @@ internal sealed class SyntheticFileSystem(SyntheticNode root) : FileSystem
     {
         if (request.Intent == PathIntent.At)
         {
-            using var handleName = PathBuffer.From(Encoding.UTF8.GetBytes(hostPath));
+            using var handleName = PathBuffer.From(Encoding.Latin1.GetBytes(hostPath));
             long handle = HostSyscall.Invoke(HostCall.OpenAt, At.FdCwd, handleName.Address, OpenFlags.Path | OpenFlags.CloseOnExec);
             if (handle < 0) return handle;
             result.Descriptor = (int)handle;
@@ -137,7 +137,7 @@ internal sealed class SyntheticFileSystem(SyntheticNode root) : FileSystem
             result.AtFlags = At.EmptyPath;
             return 0;
         }
-        using var name = PathBuffer.From(Encoding.UTF8.GetBytes(hostPath));
+        using var name = PathBuffer.From(Encoding.Latin1.GetBytes(hostPath));
         int flags = request.Intent == PathIntent.Handle ? OpenFlags.Path : request.Flags & ~OpenFlags.NoFollow;
         long fd = HostThread.Current.BlockingSyscall(HostCall.OpenAt, At.FdCwd, name.Address, flags | OpenFlags.CloseOnExec, request.Mode);
         if (fd < 0) return fd;
@@ -208,7 +208,7 @@ internal sealed class SyntheticFileSystem(SyntheticNode root) : FileSystem
             opened.Release();
             return 0;
         }
-        var text = Encoding.UTF8.GetBytes(node.Target(request.Caller) ?? "");
+        var text = Encoding.Latin1.GetBytes(node.Target(request.Caller) ?? "");
         if (text.Length == 0) return -Errno.ENOENT;
         if (text.Length >= target.Length) return -Errno.ENAMETOOLONG;
         text.CopyTo(target);
@@ -229,7 +229,7 @@ internal sealed class SyntheticFileSystem(SyntheticNode root) : FileSystem
             int end = path.IndexOf((byte)'/');
             var name = end < 0 ? path : path[..end];
             path = end < 0 ? default : path[end..];
-            node = node.Lookup(Encoding.UTF8.GetString(name), caller);
+            node = node.Lookup(Encoding.Latin1.GetString(name), caller);
         }
         return node;
     }

@@ -30,7 +30,7 @@ internal sealed class ContentFile : SyntheticNode
     private readonly Func<GuestProcess?, byte[]> _contents;
 
     public ContentFile(string path, Func<GuestProcess?, string> text, uint permissions = 0x124) : base(path, FileType.Regular | permissions) =>
-        _contents = caller => Encoding.UTF8.GetBytes(text(caller));
+        _contents = caller => Encoding.Latin1.GetBytes(text(caller));
 
     public ContentFile(string path, Func<GuestProcess?, byte[]> bytes, uint permissions = 0x124) : base(path, FileType.Regular | permissions) =>
         _contents = bytes;
