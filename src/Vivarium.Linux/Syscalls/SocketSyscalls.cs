@@ -151,14 +151,14 @@ public static class SocketSyscalls
 
     // ---- options ----
 
-    private const int SolSocket = 1, PeerCredentials = 17, AttachFilter = 26, AttachReusePortFilter = 51, SolIp = 0, SolIpV6 = 41, FirstNetfilter = 64,
+    private const int SolSocket = 1, PeerCredentials = 17, AttachFilter = 26, AttachReusePortFilter = 51, SolIp = 0, SolIpV6 = 41,
         SolTcp = 6, TcpZeroCopyReceive = 35, TcpMd5 = 14;
 
     private static long SetSockOpt(GuestThread thread, in SyscallArgs args)
     {
         int level = (int)args.A1, option = (int)args.A2;
         // Tables of netfilter hold pointers, and need a privilege guests do not have.
-        if (level is SolIp or SolIpV6 && option >= FirstNetfilter && option < 100 || (int)args.A4 < 0) return (int)args.A4 < 0 ? -Errno.EINVAL : -Errno.EPERM;
+        if (level is SolIp or SolIpV6 && option is 64 or 65 or 96 or 97 || (int)args.A4 < 0) return (int)args.A4 < 0 ? -Errno.EINVAL : -Errno.EPERM;
         var file = thread.Process.Files.Acquire((int)args.A0);
         if (file == null) return -Errno.EBADF;
         long status;
