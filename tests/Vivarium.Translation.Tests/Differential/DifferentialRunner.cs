@@ -44,6 +44,9 @@ internal sealed class DifferentialRunner : IDisposable
     /// <summary>Traps that both executors agreed on.</summary>
     public long Traps { get; private set; }
 
+    /// <summary>Programs that were given up because they did not end.</summary>
+    public int Endless { get; private set; }
+
     /// <summary>Runs the program of one seed; null when both agree, else what differs, with the smallest program found.</summary>
     public string? Run(int seed, ProgramMix? mix = null)
     {
@@ -53,7 +56,7 @@ internal sealed class DifferentialRunner : IDisposable
         if (_next > CodeStart + CodeSize - 0x4000) _next = CodeStart;
         string? difference = Compare(program);
         if (difference == null) return null;
-        program.Minimise(() => Compare(program) is { } text && !text.Contains("does not end", StringComparison.Ordinal));
+        program.Minimise(() => Compare(program) != null);
         return $"seed {seed}:\n{program.Listing()}{Compare(program) ?? "(the minimised program runs equally) " + difference}";
     }
 
@@ -66,7 +69,12 @@ internal sealed class DifferentialRunner : IDisposable
         for (int traps = 0; traps < 4096; traps++)
         {
             ExecutionExit expected = _reference.Run(_referenceHart, 1_000_000);
-            if (expected.Kind != ExitKind.Trap) return $"  the program does not end: {expected} at 0x{_referenceHart.Pc:x}\n";
+            if (expected.Kind != ExitKind.Trap)
+            {
+                // Some jump found a way around a loop's counter: nothing to compare.
+                Endless++;
+                return null;
+            }
             ExecutionExit actual = _tested.Run(_testedHart);
             if (expected != actual) difference = $"  exit: expected {expected}, got {actual}\n";
             difference = (difference + CompareStates()) is { Length: > 0 } text ? text : null;
