@@ -15,7 +15,7 @@ public sealed unsafe partial class CodeGenerator
             // The jump back enters where every register is whole; sign extensions leave the flags alone, but must not run twice.
             CanonicalAll(_pending);
             _pending = 0;
-            Floats.Flush();
+            Floats.FlushForLoop();
         }
         ExitTo(Compare(op, op.Condition), op.Target);
     }

@@ -80,6 +80,7 @@ public sealed unsafe partial class CodeGenerator
         _asm.Quad(0);
         _asm.Quad(block.Start);
         MapRegisters();
+        if (block.IsLoop && block.HasFloat) BeginFloatLoop();
         _loopOffset = _asm.Offset;
         _asm.Bind(ref _loopLabel);
         for (int i = 0; i < block.Count; i++) Lower(ref block.Ops[i]);
@@ -349,12 +350,15 @@ public sealed unsafe partial class CodeGenerator
     /// <summary>Leaves the block for <paramref name="target"/> on the hot path.</summary>
     private void ExitTo(ulong target)
     {
-        Floats.Flush();
+        bool back = _block.IsLoop && target == _block.Start;
+        if (back) Floats.FlushForLoop();
+        else Floats.Flush();
         CanonicalAll(_pending);
         _pending = 0;
         ref ExitPlan exit = ref NewExit(target, BlockExit.Direct);
-        if (_block.IsLoop && target == _block.Start)
+        if (back)
         {
+            exit.Float = Floats.State;
             exit.Self = true;
             exit.Deferred = true;
             exit.Restore = _ownMapping;
@@ -371,6 +375,7 @@ public sealed unsafe partial class CodeGenerator
         ref ExitPlan exit = ref NewExit(target, BlockExit.Direct);
         if (_block.IsLoop && target == _block.Start)
         {
+            exit.Float = Floats.State;
             exit.Self = true;
             exit.Deferred = true;
             exit.Restore = _ownMapping;
@@ -440,6 +445,7 @@ public sealed unsafe partial class CodeGenerator
             {
                 // Reached only while the back edge is unlinked.
                 int stub = _asm.Offset;
+                Floats.FlushCold(exit.Float);
                 if (exit.Restore) RestoreMapping();
                 EmitStub(ref exit);
                 exit.StubOffset = stub;

@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using Vivarium.RiscV.Isa;
 using Vivarium.Translation.CodeGen;
+using Vivarium.Translation.Ir;
 using Vivarium.Translation.X86;
 
 namespace Vivarium.Translation.Float;
@@ -52,13 +53,19 @@ internal sealed partial class FloatEmitter
     private readonly IFloatContext _context;
     private readonly sbyte[] _host;
     private readonly bool _avx, _avx512, _fma;
+    private readonly uint _mapped;
     private uint _dirtyD, _dirtyS, _boxed;
+    private FloatLoop _loop;
 
     public FloatEmitter(Assembler asm, IFloatContext context)
     {
         _asm = asm;
         _context = context;
         _host = RegisterMap.FloatHost;
+        for (int f = 0; f < 32; f++)
+        {
+            if (_host[f] >= 0) _mapped |= Bit(f);
+        }
         _avx = HostFeatures.HasAvx;
         _avx512 = HostFeatures.HasAvx512Vl;
         _fma = HostFeatures.HasFma;
@@ -69,6 +76,79 @@ internal sealed partial class FloatEmitter
     {
         _dirtyD = _dirtyS = _boxed = 0;
         _coldCount = 0;
+        _loop = default;
+    }
+
+    /// <summary>Emits a loop's prologue: checks what the body takes for granted; where it does not hold, the interpreter goes on.</summary>
+    public void BeginLoop(IrBlock block)
+    {
+        _loop = FloatLoop.Analyse(block, _mapped);
+        CheckBoxes(_loop.Boxed);
+        CheckCanonical(false, _loop.Dirty.DirtyD);
+        CheckCanonical(true, _loop.Dirty.DirtyS);
+        _boxed = _loop.Boxed;
+        _dirtyD = _loop.Dirty.DirtyD;
+        _dirtyS = _loop.Dirty.DirtyS;
+    }
+
+    /// <summary>Before a jump to the loop's head: makes canonical what the head expects so. Clobbers the flags.</summary>
+    public void FlushForLoop()
+    {
+        uint d = _dirtyD & ~_loop.Dirty.DirtyD, s = _dirtyS & ~_loop.Dirty.DirtyS;
+        FlushSet(false, d);
+        FlushSet(true, s);
+        _dirtyD &= ~d;
+        _dirtyS &= ~s;
+        if ((_loop.Boxed & ~_boxed) != 0) throw new InvalidOperationException("a loop loses the box that its head takes for granted");
+    }
+
+    /// <summary>Leaves for the interpreter unless all of these registers hold boxed singles.</summary>
+    private void CheckBoxes(uint set)
+    {
+        Xmm all = T0;
+        bool any = false;
+        for (; set != 0; set &= set - 1)
+        {
+            int f = System.Numerics.BitOperations.TrailingZeroCount(set);
+            if (_host[f] < 0)
+            {
+                _asm.Cmp32(Home(f).Plus(4), -1);
+                _context.InterpretWhen(Cond.Ne);
+                continue;
+            }
+            if (any)
+            {
+                Op(VecOp.Andps, T0, all, (Xmm)_host[f]);
+                all = T0;
+            }
+            else all = (Xmm)_host[f];
+            any = true;
+        }
+        if (!any) return;
+        MoveToGpr(Size.S64, Gpr.Rax, all);
+        _asm.Sar(Gpr.Rax, 32);
+        _asm.Cmp32(Gpr.Rax, -1);
+        _context.InterpretWhen(Cond.Ne);
+    }
+
+    /// <summary>Leaves for the interpreter if one of these registers holds a NaN with a payload worth keeping.</summary>
+    private void CheckCanonical(bool isSingle, uint set)
+    {
+        for (; set != 0; set &= set - 1)
+        {
+            Xmm x = (Xmm)_host[System.Numerics.BitOperations.TrailingZeroCount(set)];
+            Label good = default;
+            // Compare bits: a comparison of values would raise NV for a signaling NaN.
+            MoveToGpr(isSingle ? Size.S32 : Size.S64, Gpr.Rax, x);
+            _asm.Alu(AluOp.Add, isSingle ? Size.S32 : Size.S64, Gpr.Rax, Gpr.Rax);
+            if (isSingle) _asm.Cmp32(Gpr.Rax, FloatSlots.ClassBound(true, 2));
+            else _asm.Cmp(Gpr.Rax, FloatSlots.ClassBound(false, 2));
+            _asm.JccShort(Cond.Be, ref good);
+            MoveToGpr(Size.S64, Gpr.Rax, x);
+            _asm.Cmp(Gpr.Rax, isSingle ? FloatSlots.CanonicalS : FloatSlots.CanonicalD);
+            _context.InterpretWhen(Cond.Ne);
+            _asm.Bind(ref good);
+        }
     }
 
     /// <summary>What an exit emitted here has to put right.</summary>

@@ -26,6 +26,13 @@ public sealed unsafe partial class CodeGenerator : IFloatContext
     /// <summary>Before a block.</summary>
     private void ResetFloat() => Floats.Begin();
 
+    /// <summary>Between a loop's prologue and its head.</summary>
+    private void BeginFloatLoop()
+    {
+        _floatOp = _block.Ops[0];
+        Floats.BeginLoop(_block);
+    }
+
     /// <summary>Lowers a Float or FloatCsr operation.</summary>
     private void LowerFloat(ref IrOp op)
     {
