@@ -1,4 +1,6 @@
+using Microsoft.Win32.SafeHandles;
 using Vivarium.Linux.Memory;
+using Vivarium.RiscV.Elf;
 
 namespace Vivarium.Linux.Signals;
 
@@ -31,7 +33,31 @@ public static class CrashReport
         if (vma == null) return "";
         string name = vma.File?.Path ?? vma.Name ?? "";
         if (name.Length == 0) return "";
-        int slash = name.LastIndexOf('/');
-        return $" ({name[(slash + 1)..]}+0x{address - vma.Start + vma.FileOffset:x})";
+        ulong fileOffset = address - vma.Start + vma.FileOffset;
+        return vma.File is { IsRegular: true } file && Symbol(file.HostDescriptor, fileOffset) is { } symbol
+            ? $" <{symbol}>"
+            : $" ({name[(name.LastIndexOf('/') + 1)..]}+0x{fileOffset:x})";
+    }
+
+    /// <summary>The symbol at an offset in an ELF file, as <c>name+0x12</c>; null where there is none.</summary>
+    private static string? Symbol(int descriptor, ulong fileOffset)
+    {
+        try
+        {
+            using var stream = new FileStream(new SafeFileHandle(descriptor, ownsHandle: false), FileAccess.Read);
+            stream.Position = 0;
+            var image = ElfImage.Parse(stream);
+            foreach (var segment in image.Segments)
+            {
+                if (segment.Type != SegmentType.Load || fileOffset < segment.Offset || fileOffset - segment.Offset >= segment.FileSize) continue;
+                if (image.FindSymbol(fileOffset - segment.Offset + segment.VirtualAddress, out string name, out ulong offset))
+                    return offset == 0 ? name : $"{name}+0x{offset:x}";
+            }
+        }
+        catch (Exception error) when (error is IOException or ElfFormatException or NotSupportedException or UnauthorizedAccessException)
+        {
+            // A report without a symbol is still a report.
+        }
+        return null;
     }
 }
