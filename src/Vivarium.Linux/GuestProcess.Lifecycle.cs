@@ -172,6 +172,23 @@ public sealed partial class GuestProcess
         }
     }
 
+    /// <summary>The sets that /proc/self/status shows; the first thread's where they are a thread's.</summary>
+    public (ulong ThreadPending, ulong Pending, ulong Blocked, ulong Ignored, ulong Caught) SignalSets()
+    {
+        lock (Sync)
+        {
+            ulong ignored = 0, caught = 0;
+            for (int signal = 1; signal <= Signal.Count; signal++)
+            {
+                ulong handler = Actions[signal].Handler;
+                if (handler == SignalAction.Ignore) ignored |= Signal.Bit(signal);
+                else if (handler != SignalAction.Default) caught |= Signal.Bit(signal);
+            }
+            var first = _threads.Count > 0 ? _threads[0] : null;
+            return (first?.Pending.Bits ?? 0, Pending.Bits, first?.SignalMask ?? 0, ignored, caught);
+        }
+    }
+
     private void DiscardEverywhere(ulong set)
     {
         Pending.Discard(set);

@@ -17,10 +17,20 @@ internal sealed unsafe class BlockTranslator(CodeCache cache)
     private readonly SuperblockBuilder _builder = new();
     private readonly CodeGenerator _generator = new();
     private readonly IrBlock _block = new();
+    private ArenaSet? _arenas;
     private CodeArena? _arena;
     private ulong _cursorBefore;
 
     public CodeCache Cache => cache;
+
+    /// <summary>Fills arenas of this set from now on.</summary>
+    public void Use(ArenaSet arenas)
+    {
+        if (_arenas == arenas) return;
+        if (_arena != null) _arenas!.Return(_arena);
+        _arena = null;
+        _arenas = arenas;
+    }
 
     /// <summary>See <see cref="Vivarium.RiscV.Execution.Executor.MayExecute"/>; the running engine's.</summary>
     public Func<ulong, bool>? MayExecute { set => _builder.MayExecute = value; }
@@ -39,7 +49,7 @@ internal sealed unsafe class BlockTranslator(CodeCache cache)
 
         if (_arena == null || _arena.Remaining < ScratchSize)
         {
-            _arena = cache.TakeArena();
+            _arena = _arenas!.Take(ScratchSize);
             if (_arena == null) return null;
         }
         if (!_generator.Generate(_block, cache.Stubs, (byte*)_arena.Cursor, _arena.Remaining))

@@ -24,6 +24,7 @@ public sealed unsafe partial class TranslationEngine : Executor
     private readonly bool _ownsCache;
     private readonly TranslationOptions _options;
     private readonly ReferenceInterpreter _interpreter = new();
+    private readonly ArenaSet _arenas;
     private readonly JumpTable _jumpTable;
     private readonly BlockTable _blocks = new();
     private readonly Dictionary<ulong, nint> _pages = [];
@@ -42,6 +43,7 @@ public sealed unsafe partial class TranslationEngine : Executor
         _ownsCache = cache == null;
         _cache = cache ?? new CodeCache();
         _options = options ?? new TranslationOptions();
+        _arenas = new ArenaSet(_cache);
         _jumpTable = new JumpTable(_cache.Stubs.DummyEntry);
         _perfMap = _options.PerfMap ? new PerfMap() : null;
     }
@@ -226,9 +228,13 @@ public sealed unsafe partial class TranslationEngine : Executor
     private BlockTranslator Translator()
     {
         BlockTranslator? translator = t_translator;
-        if (translator != null && translator.Cache == _cache) return translator;
-        translator?.Cache.Return(translator);
-        return t_translator = _cache.Rent();
+        if (translator == null || translator.Cache != _cache)
+        {
+            translator?.Cache.Return(translator);
+            t_translator = translator = _cache.Rent();
+        }
+        translator.Use(_arenas);
+        return translator;
     }
 
     /// <inheritdoc/>
@@ -236,6 +242,7 @@ public sealed unsafe partial class TranslationEngine : Executor
     {
         _interpreter.Dispose();
         _jumpTable.Dispose();
+        _arenas.Dispose();
         _perfMap?.Dispose();
         if (_ownsCache) _cache.Dispose();
         base.Dispose();

@@ -133,14 +133,17 @@ internal static partial class ProcFileSystem
         return (size, Math.Min(size, 64 << 20));
     }
 
+    private static string StateName(GuestProcess process) => process.HasEnded ? "Z (zombie)" : process.IsStopped ? "T (stopped)" : "R (running)";
+
     private static string Status(GuestProcess process)
     {
         var who = process.Credentials;
         var (size, resident) = MemoryUse(process);
+        var signals = process.SignalSets();
         return string.Create(CultureInfo.InvariantCulture, $"""
             Name:	{process.Name}
             Umask:	{Convert.ToString(process.Fs.Umask, 8).PadLeft(4, '0')}
-            State:	R (running)
+            State:	{StateName(process)}
             Tgid:	{process.Pid}
             Ngid:	0
             Pid:	{process.Pid}
@@ -161,11 +164,11 @@ internal static partial class ProcFileSystem
             VmSwap:	       0 kB
             Threads:	{ThreadCount(process)}
             SigQ:	0/95000
-            SigPnd:	0000000000000000
-            ShdPnd:	0000000000000000
-            SigBlk:	0000000000000000
-            SigIgn:	0000000000000000
-            SigCgt:	0000000000000000
+            SigPnd:	{signals.ThreadPending:x16}
+            ShdPnd:	{signals.Pending:x16}
+            SigBlk:	{signals.Blocked:x16}
+            SigIgn:	{signals.Ignored:x16}
+            SigCgt:	{signals.Caught:x16}
             CapInh:	0000000000000000
             CapPrm:	{(who.EffectiveUid == 0 ? "000001ffffffffff" : "0000000000000000")}
             CapEff:	{(who.EffectiveUid == 0 ? "000001ffffffffff" : "0000000000000000")}
@@ -188,7 +191,7 @@ internal static partial class ProcFileSystem
     {
         var (size, resident) = MemoryUse(process);
         return string.Create(CultureInfo.InvariantCulture,
-            $"{process.Pid} ({process.Name}) R {process.Parent?.Pid ?? 0} {process.ProcessGroup} {process.Session} 0 -1 4194304 0 0 0 0 0 0 0 0 20 0 {ThreadCount(process)} 0 1 {size} {resident / 4096} 18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0\n");
+            $"{process.Pid} ({process.Name}) {StateName(process)[0]} {process.Parent?.Pid ?? 0} {process.ProcessGroup} {process.Session} 0 -1 4194304 0 0 0 0 0 0 0 0 20 0 {ThreadCount(process)} 0 1 {size} {resident / 4096} 18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0\n");
     }
 
     private static string StatM(GuestProcess process)

@@ -24,6 +24,7 @@ public sealed unsafe class CodeCache : IDisposable
     private readonly ConcurrentBag<BlockTranslator> _idle = [];
     private readonly uint* _emptyTable;
     private readonly ulong _arenasStart;
+    private readonly ConcurrentBag<CodeArena> _free = [];
     private int _arenaCount;
 
     /// <param name="size">Bytes to reserve, at most 1 GiB; 1 MiB at least.</param>
@@ -59,6 +60,7 @@ public sealed unsafe class CodeCache : IDisposable
     /// <summary>A fresh arena, or null when the cache is full.</summary>
     internal CodeArena? TakeArena()
     {
+        if (_free.TryTake(out CodeArena? free)) return free;
         int index = Interlocked.Increment(ref _arenaCount) - 1;
         if (index >= _arenas.Length)
         {
@@ -70,6 +72,13 @@ public sealed unsafe class CodeCache : IDisposable
         var arena = new CodeArena(_memory.Base + offset, _memory.Base + offset + ArenaSize);
         Volatile.Write(ref _arenas[index], arena);
         return arena;
+    }
+
+    /// <summary>Takes an arena back for the next <see cref="TakeArena"/>; no thread is inside any more.</summary>
+    internal void GiveBack(CodeArena arena)
+    {
+        arena.Clear();
+        _free.Add(arena);
     }
 
     /// <summary>The block whose code holds a host address, or null.</summary>
