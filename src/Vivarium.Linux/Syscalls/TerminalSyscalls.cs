@@ -134,7 +134,7 @@ internal static class TerminalSyscalls
         if (status < 0) return status;
         int group = BinaryPrimitives.ReadInt32LittleEndian(buffer.Span);
         if (command == GetSession) group = thread.Process.Session;
-        else if (group == HostSyscall.Invoke(121, 0)) group = thread.Process.Foreground ?? thread.Process.ProcessGroup;
+        else if (group == HostSyscall.Invoke(121, 0)) group = thread.Process.Realm.Foreground is not 0 and var foreground ? foreground : thread.Process.ProcessGroup;
         return thread.Put32(argument, (uint)group);
     }
 
@@ -142,8 +142,8 @@ internal static class TerminalSyscalls
     {
         if (!thread.Window.TryLoad32(argument, out uint group)) return -Errno.EFAULT;
         if (!IsTerminal(host)) return -Errno.ENOTTY;
-        if ((int)group < 0) return -Errno.EINVAL;
-        thread.Process.Foreground = (int)group;
+        if ((int)group <= 0) return -Errno.EINVAL;
+        thread.Process.Realm.Foreground = (int)group;
         return 0;
     }
 

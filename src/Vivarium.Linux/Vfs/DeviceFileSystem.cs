@@ -33,16 +33,22 @@ internal static class DeviceFileSystem
         SyntheticNode Node(string name) => new HostNode("/dev/pts/" + name, "/dev/pts/" + name, FileType.Character | 0x190);
         return new DynamicDirectory("/dev/pts", 0x1ED,
             (name, _) => name == "ptmx" || int.TryParse(name, out int number) && IsOurs(space, number) ? Node(name) : null,
-            _ => space.Terminals.Keys.Order().Select(number => Node(number.ToString())));
+            _ => space.Terminals.Keys.Union(OwnTerminals()).Order().Select(number => Node(number.ToString())));
     }
 
     // What a guest opened through ptmx, and the terminal viv itself was started on.
-    private static bool IsOurs(NameSpace space, int number)
+    private static bool IsOurs(NameSpace space, int number) => space.Terminals.ContainsKey(number) || OwnTerminals().Contains(number);
+
+    private static HashSet<int> OwnTerminals()
     {
-        if (space.Terminals.ContainsKey(number)) return true;
-        string name = "/dev/pts/" + number;
-        for (int fd = 0; fd < 3; fd++) if (HostPaths.Describe(fd, null) == name) return true;
-        return false;
+        const string prefix = "/dev/pts/";
+        var numbers = new HashSet<int>();
+        for (int fd = 0; fd < 3; fd++)
+        {
+            string name = HostPaths.Describe(fd, null);
+            if (name.StartsWith(prefix, StringComparison.Ordinal) && int.TryParse(name.AsSpan(prefix.Length), out int number)) numbers.Add(number);
+        }
+        return numbers;
     }
 }
 
