@@ -13,7 +13,7 @@ public class SyscallFuzzTests
     ];
 
     // These would sleep for ever on purpose, change viv's own limits, or write back the host's whole cache again and again.
-    private static readonly HashSet<string> Left = ["sync", "syncfs", "flock", "fcntl"];
+    private static readonly HashSet<string> Left = ["sync", "syncfs", "flock", "fcntl", "fallocate"];
 
     [Fact]
     public void Random_arguments()
