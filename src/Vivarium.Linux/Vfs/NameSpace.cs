@@ -23,7 +23,7 @@ public sealed partial class NameSpace : IDisposable
     public bool Confined => _root.Confined;
 
     /// <summary>A private host directory behind <c>/dev/shm</c>, removed by <see cref="Dispose"/>; null where the host's own is seen.</summary>
-    internal string? SharedMemoryDirectory { get; private set; }
+    internal string? SharedMemoryDirectory { get; set; }
 
     /// <summary>Pseudo-terminal numbers the guests opened: what <c>/dev/pts</c> shows of the host's.</summary>
     internal System.Collections.Concurrent.ConcurrentDictionary<int, byte> Terminals { get; } = new();
@@ -52,10 +52,7 @@ public sealed partial class NameSpace : IDisposable
         space.Add("proc", new SyntheticFileSystem(ProcFileSystem.Create(hostTree: false)));
         space.Add("dev", new SyntheticFileSystem(DeviceFileSystem.Create(space)));
         space.Add("sys", new SyntheticFileSystem(SysFileSystem.Create()));
-        string shm = Path.Combine(Directory.Exists("/dev/shm") ? "/dev/shm" : Path.GetTempPath(), $"viv-shm-{Environment.ProcessId}-{Guid.NewGuid():N}");
-        using (var name = PathBuffer.From(Encoding.UTF8.GetBytes(shm))) HostSyscall.Invoke(HostCall.MkDirAt, At.FdCwd, name.Address, 0x1C0);
-        space.SharedMemoryDirectory = shm;
-        space.Add("dev/shm", new HostFileSystem(OpenDirectory(shm), confined: true));
+        space.Add("dev/shm", new SharedMemoryFileSystem(space));
         return space;
     }
 
