@@ -67,6 +67,8 @@ internal static class RunCommand
             WorkingDirectory = workingDirectory,
             Strace = strace,
             Stats = request.Stats,
+            CodeCacheSize = (ulong?)request.CodeCacheSize,
+            Translation = TranslatorDump.Options(request),
             User = request.User ?? (image?.Config.User is { Length: > 0 } user ? user : null),
             Errors = Report.Errors,
         };

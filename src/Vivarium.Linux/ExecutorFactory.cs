@@ -6,17 +6,27 @@ using Vivarium.Translation.Cache;
 
 namespace Vivarium.Linux;
 
-/// <summary>The one place that knows which executors there are.</summary>
-public static class ExecutorFactory
+/// <summary>The one place that knows which executors there are. A realm has one; its translators share a code cache.</summary>
+public sealed class ExecutorFactory(RunOptions options) : IDisposable
 {
-    // One reservation for all address spaces of this host process, made when the first translator is: translated code is position-bound
-    // to it, and fork must not reserve another quarter of a gigabyte per child.
-    private static readonly Lazy<CodeCache> SharedCache = new(() => new CodeCache());
+    // Made with the first translator. One reservation serves every address space of the realm: a fork must not reserve another quarter
+    // of a gigabyte.
+    private readonly Lazy<CodeCache> _cache = new(() => new CodeCache(options.CodeCacheSize ?? CodeCache.DefaultSize));
+    private readonly TranslationOptions _translation = options.Translation ?? TranslationOptions.FromEnvironment();
 
     /// <summary>Makes an executor for one guest address space.</summary>
-    public static Executor Create(ExecutorKind kind, MemoryWindow window) => kind switch
+    public Executor Create() => options.Executor switch
     {
         ExecutorKind.Interpreter => new ReferenceInterpreter(),
-        _ => new TranslationEngine(SharedCache.Value, TranslationOptions.FromEnvironment()),
+        _ => new TranslationEngine(_cache.Value, _translation),
     };
+
+    /// <summary>What the realm's translators did; empty without any.</summary>
+    public IEnumerable<(string Name, long Value)> StatisticsRows() => _cache.IsValueCreated ? _cache.Value.Statistics.Rows() : [];
+
+    /// <summary>Frees the code cache. No guest thread may run any more.</summary>
+    public void Dispose()
+    {
+        if (_cache.IsValueCreated) _cache.Value.Dispose();
+    }
 }

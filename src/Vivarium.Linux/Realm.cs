@@ -22,6 +22,7 @@ public sealed partial class Realm : IDisposable
         Options = options;
         Errors = options.Errors ?? Console.Error;
         Syscalls = SyscallTable.Default;
+        Executors = new ExecutorFactory(options);
         if (options.Strace != null) Trace = new Strace(options.Strace, Syscalls);
     }
 
@@ -34,6 +35,9 @@ public sealed partial class Realm : IDisposable
 
     /// <summary>The log of syscalls, if one is kept.</summary>
     internal Strace? Trace { get; }
+
+    /// <summary>Makes the executors of address spaces.</summary>
+    internal ExecutorFactory Executors { get; }
 
     /// <summary>Load addresses of libraries.</summary>
     public LibraryPlacement Libraries { get; } = new();
@@ -67,7 +71,7 @@ public sealed partial class Realm : IDisposable
     public AddressSpace CreateAddressSpace()
     {
         var window = MemoryWindow.Reserve(AddressSpace.WindowSize);
-        return new AddressSpace(window, ExecutorFactory.Create(Options.Executor, window), Libraries);
+        return new AddressSpace(window, Executors.Create(), Libraries);
     }
 
     /// <summary>Starts the first process and runs it to its end; the shell's exit status.</summary>
@@ -93,6 +97,10 @@ public sealed partial class Realm : IDisposable
         KillAll();
         process.Fs.Space.Dispose();
         ReportUnimplemented();
+        if (options.Stats)
+        {
+            foreach ((string name, long value) in Executors.StatisticsRows()) Errors.WriteLine($"viv: {name}: {value}");
+        }
         int status = process.WaitStatus;
         return (status & 0x7f) != 0 ? 128 + (status & 0x7f) : status >> 8 & 0xff;
     }

@@ -33,6 +33,12 @@ public sealed record RunOptions
 
     public ExecutorKind Executor { get; init; } = ExecutorKind.Translator;
 
+    /// <summary>Bound of the translated code in bytes; null is the default.</summary>
+    public ulong? CodeCacheSize { get; init; }
+
+    /// <summary>How the translator works; null is the default, changed by environment variables.</summary>
+    public Translation.TranslationOptions? Translation { get; init; }
+
     /// <summary>Print statistics of the run on stderr at the end.</summary>
     public bool Stats { get; init; }
 

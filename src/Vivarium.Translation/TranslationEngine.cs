@@ -55,8 +55,8 @@ public sealed unsafe partial class TranslationEngine : Executor
         set => _interpreter.MayExecute = value;
     }
 
-    /// <summary>Counters since the engine was made.</summary>
-    public Statistics Statistics { get; } = new();
+    /// <summary>Counters of all engines on the same cache.</summary>
+    public Statistics Statistics => _cache.Statistics;
 
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]

@@ -24,7 +24,7 @@ internal static class Forking
             try
             {
                 var window = MemoryWindow.Reserve(AddressSpace.WindowSize);
-                memory = process.Memory.Fork(window, ExecutorFactory.Create(realm.Options.Executor, window));
+                memory = process.Memory.Fork(window, realm.Executors.Create());
             }
             catch (OutOfMemoryException)
             {

@@ -46,6 +46,9 @@ public sealed unsafe class CodeCache : IDisposable
 
     internal StubTable Stubs { get; }
 
+    /// <summary>What all engines on this cache did.</summary>
+    public Statistics Statistics { get; } = new();
+
     /// <summary>A jump table in which nothing is found: kicks switch harts to it.</summary>
     internal ulong EmptyTable => (ulong)_emptyTable;
 
