@@ -10,7 +10,8 @@ namespace Vivarium.RiscV.Interpreter;
 /// <remarks>Used only by the thread that runs the hart.</remarks>
 internal sealed class DecodeCache
 {
-    private const int EntryCount = 8192;
+    // Small at first: a hart that only steps now and then, under a translator, or a thread that waits should not cost 300 KiB.
+    private const int FirstEntryCount = 256, LastEntryCount = 8192;
     private const int PageCount = 64;
     private const ulong None = ulong.MaxValue; // odd: never a pc, never a page number
 
@@ -21,7 +22,8 @@ internal sealed class DecodeCache
         public Instruction Instruction;
     }
 
-    private readonly Entry[] _entries = new Entry[EntryCount];
+    private Entry[] _entries = new Entry[FirstEntryCount];
+    private int _misses;
     private readonly ulong[] _pages = new ulong[PageCount];
 
     public DecodeCache(ReferenceInterpreter owner, int generation)
@@ -38,7 +40,16 @@ internal sealed class DecodeCache
 
     /// <summary>The one entry in which the instruction at <paramref name="pc"/> can be; compare its <see cref="Entry.Pc"/>.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public ref Entry At(ulong pc) => ref _entries[(int)(pc >> 1) & (EntryCount - 1)];
+    public ref Entry At(ulong pc) => ref _entries[(int)(pc >> 1) & (_entries.Length - 1)];
+
+    /// <summary>An instruction was not there: the table grows, empty, when that happens often. References from <see cref="At"/> are void.</summary>
+    public void CountMiss()
+    {
+        if (++_misses < 2 * _entries.Length || _entries.Length == LastEntryCount) return;
+        _misses = 0;
+        _entries = new Entry[2 * _entries.Length];
+        Flush(Generation);
+    }
 
     /// <summary>Remembers that code comes from a page; false when it was remembered already, so that the shared table need not be asked.</summary>
     public bool AddPage(ulong page)

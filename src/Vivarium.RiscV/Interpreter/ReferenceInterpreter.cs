@@ -65,7 +65,11 @@ public sealed class ReferenceInterpreter : Executor
         ref var state = ref core.State;
         var pc = state.Pc;
         ref var entry = ref cache.At(pc);
-        if (entry.Pc != pc && !Fetch(ref core, cache, ref entry)) return false;
+        if (entry.Pc != pc)
+        {
+            if (!Fetch(ref core, cache)) return false;
+            entry = ref cache.At(pc);
+        }
 
         core.NextPc = pc + entry.Instruction.Length;
         if (!entry.Semantics.Execute(ref core, in entry.Instruction)) return false;
@@ -75,10 +79,10 @@ public sealed class ReferenceInterpreter : Executor
     }
 
     /// <summary>
-    /// Fetches and decodes the instruction at pc into its cache entry. The second half of a 32-bit instruction is fetched only when
+    /// Fetches and decodes the instruction at pc into the cache. The second half of a 32-bit instruction is fetched only when
     /// the first asks for it, so a 16-bit instruction at the end of a page needs nothing of the next.
     /// </summary>
-    private bool Fetch(ref Core core, DecodeCache cache, ref DecodeCache.Entry entry)
+    private bool Fetch(ref Core core, DecodeCache cache)
     {
         var pc = core.State.Pc;
         if ((pc & 1) != 0) return core.Trap(TrapCause.InstructionAddressMisaligned, pc);
@@ -90,6 +94,8 @@ public sealed class ReferenceInterpreter : Executor
             bits |= (uint)high << 16;
         }
         var instruction = Decoder.Decode(bits);
+        cache.CountMiss();
+        ref var entry = ref cache.At(pc);
         entry.Pc = pc;
         entry.Semantics = SemanticsTable.Instance.Of(instruction.Opcode);
         entry.Instruction = instruction;

@@ -19,7 +19,7 @@ public sealed class QemuProgramTests(ITestOutputHelper output)
         // What QEMU 7.2 does not know, and ctzw (Zbb), which it gets wrong, only for later ones.
         var options = new RandomProgramOptions
         {
-            CacheAndFences = false,
+            CacheAndFences = false, // QEMU lets no user program use cbo
             BitManipulation = newExtensions,
             CompareAndSwap = newExtensions,
             // QEMU 11.1 drops fround and froundnx, flags and all, where a later instruction of the block overwrites their result.
