@@ -55,7 +55,7 @@ internal sealed class StoreLayout(string directory)
         if (!File.Exists(marker))
         {
             System.IO.Directory.CreateDirectory(Directory);
-            if (System.IO.Directory.EnumerateFileSystemEntries(Directory).Any(entry => Path.GetFileName(entry) is not ("blobs" or "trees" or "tmp" or "lock" or "index.json")))
+            if (System.IO.Directory.EnumerateFileSystemEntries(Directory).Any(entry => Path.GetFileName(entry) is not ("blobs" or "trees" or "tmp" or "lock" or "index.json" or "oci-layout")))
                 throw new ImageException($"cannot use '{Directory}' as an image store: it holds other files");
             System.IO.Directory.CreateDirectory(Blobs);
             System.IO.Directory.CreateDirectory(Trees);
