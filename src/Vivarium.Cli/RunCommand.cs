@@ -30,6 +30,10 @@ internal static class RunCommand
         {
             return Report.Failure(ExitCodes.RunFailed, e.Message);
         }
+        catch (IOException e)
+        {
+            return Report.Failure(ExitCodes.RunFailed, e.Message);
+        }
         catch (CommandException e)
         {
             return Report.Failure(e.ExitCode, e.Message);

@@ -1,0 +1,115 @@
+namespace Vivarium.Cli.Tests;
+
+/// <summary>Debian's own riscv64 programs, unmodified.</summary>
+public sealed class DebianTests
+{
+    /// <summary>Commands whose output must be QEMU's, byte by byte.</summary>
+    public static TheoryData<string, string[]> Commands
+    {
+        get
+        {
+            var data = new TheoryData<string, string[]>();
+            foreach (string tier in Guests.Tiers)
+            {
+                foreach (string[] command in (string[][])
+                [
+                    ["/usr/bin/busybox", "echo", "hello"],
+                    ["/usr/bin/busybox", "sha256sum", "/usr/bin/busybox"],
+                    ["/usr/bin/busybox", "md5sum", "/usr/lib/riscv64-linux-gnu/libc.so.6"],
+                    ["/usr/bin/busybox", "expr", "123456789", "*", "987654321"],
+                    ["/usr/bin/busybox", "seq", "1", "0.25", "3"],
+                    ["/usr/bin/busybox", "printf", "%08.3f|%x|%-5s|\\n", "3.14159", "255", "ab"],
+                    ["/usr/bin/busybox", "awk", "BEGIN { for (i = 0; i < 10; i++) { s += sqrt(i) * exp(-i); } printf \"%.15g %s\\n\", s, substr(\"abcdef\", 2, 3) }"],
+                    ["/usr/bin/busybox", "sh", "-c", "i=0; while [ $i -lt 50 ]; do i=$((i+1)); done; echo $i; printf 'b\\na\\n' | sort"],
+                    ["/usr/bin/busybox", "find", "/usr/share/doc/bash", "-type", "f"],
+                    ["/usr/bin/busybox", "sed", "-n", "s/PRETTY_NAME=//p", "/usr/lib/os-release"],
+                    ["/usr/bin/busybox", "factor", "1234567890123456789"],
+                    ["/usr/bin/bash", "-c", "declare -A a; a[x]=1; a[y]=$((2**40)); echo ${a[x]} ${a[y]} ${#a[@]}; printf '%05.2f %q\\n' 3.14159 'a b'; [[ abc =~ ^a(.)c$ ]] && echo ${BASH_REMATCH[1]}"],
+                    ["/usr/bin/bash", "-c", "f() { local n=$1; ((n < 2)) && { echo $n; return; }; echo $(( $(f $((n-1))) + $(f $((n-2))) )); }; f 8"],
+                    ["/usr/bin/bash", "-c", "trap 'echo bye' EXIT; echo ${BASH_VERSION%%.*} {a..e} ${PATH:+set}; shopt -s extglob; x=aaabbb; echo ${x/+(a)/-}; read -r y <<< 'here string'; echo $y"],
+                    ["/usr/bin/env", "LC_ALL=C", "/usr/bin/sort", "-n", "/usr/share/base-passwd/passwd.master"],
+                    ["/usr/bin/numfmt", "--to=iec", "123456789"],
+                    ["/usr/bin/od", "-A", "d", "-t", "x4z", "-N", "64", "/usr/bin/true"],
+                    ["/usr/bin/python3", "-c", "import json; print(json.dumps(json.loads('{\"a\": [1, 2.5, null, \"\\u00e9\"], \"b\": {\"c\": true}}'), sort_keys=True, indent=1))"],
+                    ["/usr/bin/python3", "-c", "import hashlib; print([hashlib.new(n, b'abc' * 1000).hexdigest() for n in ('md5', 'sha1', 'sha256', 'sha512', 'sha3_256', 'blake2b', 'blake2s')])"],
+                    ["/usr/bin/python3", "-c", "print(repr(0.1 + 0.2), '%.17g' % 1e22, f'{2/3:.3e}', 1e308 * 10, float('nan'), -0.0, (2.5).hex(), round(2.675, 2), 5e-324)"],
+                    ["/usr/bin/python3", "-c", "import math, struct; print([math.sin(x) for x in (0.5, 1e10)], math.fsum([.1] * 10), math.gamma(5.5), struct.pack('<dfe', 1.1, 1.1, 1.1).hex(), 3 ** 200 % 10 ** 9, pow(7, -1, 101))"],
+                    ["/usr/bin/python3", "-c", "import re, collections, itertools, zlib, base64; print(re.findall(r'(\\w)(\\d+)', 'a1 b22 c333'), zlib.crc32(b'x' * 999), base64.b64encode(zlib.compress(b'ab' * 500)), collections.Counter('mississippi').most_common(2))"],
+                ])
+                {
+                    data.Add(tier, command);
+                }
+            }
+
+            return data;
+        }
+    }
+
+    [QemuTheory]
+    [MemberData(nameof(Commands))]
+    public void The_output_is_that_of_QEMU(string tier, string[] command)
+    {
+        string root = Guests.DebianTree!;
+        string[] environment = ["PATH=/usr/bin:/bin", "HOME=/root", "LC_ALL=C.UTF-8"];
+        var ours = Viv.Run(["run", "--tier", tier, "--root", root, "--env", "LC_ALL=C.UTF-8", .. command]);
+        // QEMU's user mode has no root of its own: a chroot where we may, else what -L redirects.
+        var theirs = Environment.UserName == "root"
+            ? Viv.RunProgram("/bin/sh", ["-c", "cp -n \"$1\" \"$2/tmp/qemu\" 2>/dev/null; shift; root=$1; shift; exec env -i \"$1\" \"$2\" \"$3\" chroot \"$root\" /tmp/qemu \"$@\"", "sh", Guests.Qemu!, root, .. environment, .. command])
+            : null;
+        if (theirs is not null)
+        {
+            Assert.Equal(theirs.Output, ours.Output);
+            Assert.Equal(theirs.ExitCode, ours.ExitCode);
+        }
+
+        Assert.Equal((0, ""), (ours.ExitCode, ours.Error));
+        Assert.NotEmpty(ours.Output);
+    }
+
+    public static TheoryData<string, string> Modules
+    {
+        get
+        {
+            var data = new TheoryData<string, string>();
+            // Under the interpreter test_math alone takes minutes.
+            foreach (string tier in Guests.Tiers)
+            {
+                foreach (string module in tier == "interp" ? (string[])["test_float"] : ["test_float", "test_math", "test_struct", "test_long", "test_cmath"])
+                    data.Add(tier, module);
+            }
+
+            return data;
+        }
+    }
+
+    [DebianTheory]
+    [MemberData(nameof(Modules))]
+    public void Pythons_own_tests_pass(string tier, string module)
+    {
+        var result = Viv.RunProgram(Viv.Binary, ["run", "--tier", tier, "--root", Guests.DebianTree!, "/usr/bin/python3", "-m", "test", module], seconds: 600);
+        Assert.True(result.ExitCode == 0 && result.Output.Contains("Result: SUCCESS", StringComparison.Ordinal), result.Output + result.Error);
+    }
+
+    [DebianFact]
+    public void Nothing_outside_the_root_is_reachable()
+    {
+        string root = Guests.DebianTree!;
+        string secret = Path.GetTempFileName();
+        try
+        {
+            File.WriteAllText(secret, "secret");
+            string up = string.Concat(Enumerable.Repeat("../", 30));
+            foreach (string path in (string[])[secret, up + secret[1..], "/proc/self/root" + secret, "/proc/self/cwd/" + up + secret[1..]])
+            {
+                var result = Viv.Run("run", "--root", root, "/usr/bin/busybox", "cat", path);
+                Assert.NotEqual(0, result.ExitCode);
+                Assert.DoesNotContain("secret\n", result.Output);
+                Assert.NotEqual("secret", result.Output);
+            }
+        }
+        finally
+        {
+            File.Delete(secret);
+        }
+    }
+}
