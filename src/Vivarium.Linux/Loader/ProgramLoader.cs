@@ -44,6 +44,7 @@ public static class ProgramLoader
         for (int depth = 0; depth < MaximumScriptDepth; depth++)
         {
             int descriptor = fs.OpenExecutable(caller, Encoding.Latin1.GetBytes(path), out string resolved);
+            if (descriptor == -Errno.EACCES && fs.IsDirectory(caller, Encoding.Latin1.GetBytes(path))) throw new LoadException(Errno.EACCES, "is a directory");
             if (descriptor < 0) throw LoadException.Of(descriptor);
             try
             {

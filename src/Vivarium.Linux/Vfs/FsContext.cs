@@ -70,6 +70,20 @@ public sealed partial class FsContext
         return (int)status;
     }
 
+    /// <summary>The path names a directory: says why a program cannot be executed.</summary>
+    internal bool IsDirectory(GuestProcess? caller, ReadOnlySpan<byte> guestPath)
+    {
+        if (guestPath.Length >= PathBuffer.Maximum) return false;
+        using var path = PathBuffer.From(guestPath);
+        var cwd = AcquireWorkingDirectory();
+        var result = default(PathResult);
+        long status = Space.Walk(cwd, path, new PathRequest(PathIntent.Handle) { Flags = OpenFlags.Directory, Caller = caller }, ref result);
+        bool directory = status >= 0 && (result.Node == null || (result.Node.Mode & FileType.Mask) == FileType.Directory);
+        result.Dispose();
+        cwd.Release();
+        return directory;
+    }
+
     private static long OpenHandleForExecution(int handle)
     {
         using var scratch = HostScratch.Rent(160);
