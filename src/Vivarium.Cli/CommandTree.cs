@@ -32,6 +32,7 @@ internal static class CommandTree
         {
             RunHelp(),
             ImageCommand.Build(),
+            DisasmCommand.Build(),
             CompletionCommand.Build(),
         };
         return root;
