@@ -15,7 +15,12 @@ public sealed unsafe partial class CodeGenerator
             // The jump back enters where every register is whole; sign extensions leave the flags alone, but must not run twice.
             CanonicalAll(_pending);
             _pending = 0;
-            Floats.FlushForLoop();
+            if (Floats.FlushForLoop()) _comparedFloat = 0;
+        }
+        if (IsOnFloatFlags(op, out Cond condition))
+        {
+            ExitTo(condition, op.Target);
+            return;
         }
         ExitTo(Compare(op, op.Condition), op.Target);
     }

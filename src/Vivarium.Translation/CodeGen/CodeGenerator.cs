@@ -26,7 +26,7 @@ public sealed unsafe partial class CodeGenerator
 
     private StubTable _stubs = null!;
     private IrBlock _block = null!;
-    private int _exitCount, _faultCount;
+    private int _exitCount, _faultCount, _opIndex;
 
     // Bits per guest register: value is the sign extension of its low 32 bits; upper half in the host register not yet written.
     private uint _known32, _pending;
@@ -83,7 +83,7 @@ public sealed unsafe partial class CodeGenerator
         if (block.IsLoop && block.HasFloat) BeginFloatLoop();
         _loopOffset = _asm.Offset;
         _asm.Bind(ref _loopLabel);
-        for (int i = 0; i < block.Count; i++) Lower(ref block.Ops[i]);
+        for (_opIndex = 0; _opIndex < block.Count; _opIndex++) Lower(ref block.Ops[_opIndex]);
         EmitFloatCold();
         EmitCold();
         return !_asm.Overflowed;

@@ -58,12 +58,24 @@ internal sealed partial class FloatEmitter
     {
         Xmm a = Use(isSingle, rs1, T1), b = rs2 == rs1 ? a : Use(isSingle, rs2, T2);
         Xmm c = rs3 == rs1 ? a : rs3 == rs2 ? b : Use(isSingle, rs3, T0);
-        Xmm d = Destination(rd);
-        // The multiplicands must survive until the NaN check, so the sum grows in place of the addend or in xmm0.
-        Xmm sum = d == a || d == b ? T0 : d;
+        Xmm d = Destination(rd), sum = d;
         BeginRounding(rm);
-        Copy(sum, c);
-        _asm.Vex(op, sum, a, b);
+        if (d == c || (d != a && d != b))
+        {
+            // In place of the addend; but the multiplicands must survive until the NaN check.
+            if (d == a || d == b) sum = T0;
+            Copy(sum, c);
+            _asm.Vex(op, sum, a, b);
+        }
+        else
+        {
+            // In place of a multiplicand, of which a copy is kept. The scratch register that it would have needed is free.
+            Xmm copy = d == a ? T1 : T2, other = d == a ? b : a;
+            Copy(copy, d);
+            _asm.Vex(op - Form231To213, d, other, c);
+            if (d == a) a = copy;
+            if (d == b) b = copy;
+        }
         EndRounding(rm);
         Compare(isSingle, false, sum, sum);
         ref ColdPart cold = ref AddCold(Cold.FusedNaN);
@@ -76,6 +88,9 @@ internal sealed partial class FloatEmitter
         Copy(d, sum);
         Define(isSingle, rd, dirty: false);
     }
+
+    /// <summary>Between the opcodes of the two operand orders.</summary>
+    private const uint Form231To213 = 0x10;
 
     private void EmitFusedNaN(ref ColdPart part)
     {
@@ -163,29 +178,42 @@ internal sealed partial class FloatEmitter
 
     private enum Comparison { Equal, Less, LessEqual }
 
+    /// <summary>The next comparison leaves the accrued exceptions as they are in Scratch(0) (between frflags and fsflags).</summary>
+    public bool RestoresFlags { get; set; }
+
+    /// <summary>The condition under which the last comparison, whose flags still stand, was true.</summary>
+    public Cond TrueCondition { get; private set; }
+
     /// <summary>rd = a cmp b; quiet comparisons raise NV for signaling NaNs only.</summary>
     private void CompareInto(bool isSingle, Comparison comparison, bool signaling, int rd, int rs1, int rs2)
     {
         Xmm a = Use(isSingle, rs1, T0), b = rs2 == rs1 ? a : Use(isSingle, rs2, T1);
-        if (rd == 0)
-        {
-            Compare(isSingle, signaling, a, b);
-            return;
-        }
-        Gpr d = _context.DefineInteger(rd, Gpr.Rax);
-        _asm.Zero(d);
+        bool restore = RestoresFlags;
+        RestoresFlags = false;
+        Gpr d = rd == 0 ? Gpr.Rax : _context.DefineInteger(rd, Gpr.Rax);
+        if (rd != 0) _asm.Zero(d);
         if (comparison == Comparison.Equal)
         {
             Compare(isSingle, false, a, b);
+            if (rd == 0) return;
             _asm.Setcc(Cond.Np, d);
             _asm.Setcc(Cond.E, Gpr.Rcx);
             _asm.And32(d, Gpr.Rcx);
+            TrueCondition = Cond.Ne;
         }
         else
         {
             // b above a: unordered sets the carry, so it counts as false.
-            Compare(isSingle, signaling, b, a);
-            _asm.Setcc(comparison == Comparison.Less ? Cond.A : Cond.Ae, d);
+            Compare(isSingle, signaling && !restore, b, a);
+            if (restore)
+            {
+                ref ColdPart cold = ref AddCold(Cold.RestoreFlags);
+                _asm.Jcc(Cond.P, ref cold.From);
+                _asm.Bind(ref cold.Back);
+            }
+            if (rd == 0) return;
+            TrueCondition = comparison == Comparison.Less ? Cond.A : Cond.Ae;
+            _asm.Setcc(TrueCondition, d);
         }
         _context.CommitInteger(rd, d, true);
     }

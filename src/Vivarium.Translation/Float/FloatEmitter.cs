@@ -77,6 +77,7 @@ internal sealed partial class FloatEmitter
         _dirtyD = _dirtyS = _boxed = 0;
         _coldCount = 0;
         _loop = default;
+        RestoresFlags = false;
     }
 
     /// <summary>Emits a loop's prologue: checks what the body takes for granted; where it does not hold, the interpreter goes on.</summary>
@@ -91,8 +92,8 @@ internal sealed partial class FloatEmitter
         _dirtyS = _loop.Dirty.DirtyS;
     }
 
-    /// <summary>Before a jump to the loop's head: makes canonical what the head expects so. Clobbers the flags.</summary>
-    public void FlushForLoop()
+    /// <summary>Before a jump to the loop's head: makes canonical what the head expects so. True when that clobbered the flags.</summary>
+    public bool FlushForLoop()
     {
         uint d = _dirtyD & ~_loop.Dirty.DirtyD, s = _dirtyS & ~_loop.Dirty.DirtyS;
         FlushSet(false, d);
@@ -100,6 +101,7 @@ internal sealed partial class FloatEmitter
         _dirtyD &= ~d;
         _dirtyS &= ~s;
         if ((_loop.Boxed & ~_boxed) != 0) throw new InvalidOperationException("a loop loses the box that its head takes for granted");
+        return (d | s) != 0;
     }
 
     /// <summary>Leaves for the interpreter unless all of these registers hold boxed singles.</summary>
@@ -390,7 +392,7 @@ internal sealed partial class FloatEmitter
 
     // Cold code.
 
-    private enum Cold : byte { CanonicalD, CanonicalS, FusedNaN, MinMaxNaN, SaturateSigned, SaturateUnsigned }
+    private enum Cold : byte { CanonicalD, CanonicalS, FusedNaN, MinMaxNaN, SaturateSigned, SaturateUnsigned, RestoreFlags }
 
     private struct ColdPart
     {
@@ -431,6 +433,10 @@ internal sealed partial class FloatEmitter
                 case Cold.MinMaxNaN: EmitMinMaxNaN(ref part); break;
                 case Cold.SaturateSigned: EmitSaturateSigned(ref part); break;
                 case Cold.SaturateUnsigned: EmitSaturateUnsigned(ref part); break;
+                case Cold.RestoreFlags:
+                    _asm.Ldmxcsr(FloatSlots.Scratch(0));
+                    _asm.Jmp(ref part.Back);
+                    break;
             }
         }
         _coldCount = 0;

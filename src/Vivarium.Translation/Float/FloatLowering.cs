@@ -12,6 +12,10 @@ public sealed unsafe partial class CodeGenerator : IFloatContext
     private FloatEmitter? _floatEmitter;
     private IrOp _floatOp;
 
+    // The operation behind a comparison, which may be a branch on its flags, and the comparison's result register; 0 for none.
+    private int _comparedFloat, _comparedRegister;
+    private int _skippedFloatOp;
+
     private FloatEmitter Floats => _floatEmitter ??= new FloatEmitter(_asm, this);
 
     /// <summary>Whether the back end has a lowering for this floating-point (or fcsr) instruction. While frm is a mode that x86 lacks the
@@ -24,7 +28,12 @@ public sealed unsafe partial class CodeGenerator : IFloatContext
     private static bool FloatOperandIsCsr(in Instruction instruction) => instruction.Opcode is >= Opcode.Csrrw and <= Opcode.Csrrci;
 
     /// <summary>Before a block.</summary>
-    private void ResetFloat() => Floats.Begin();
+    private void ResetFloat()
+    {
+        Floats.Begin();
+        _comparedFloat = 0;
+        _skippedFloatOp = -1;
+    }
 
     /// <summary>Between a loop's prologue and its head.</summary>
     private void BeginFloatLoop()
@@ -37,10 +46,12 @@ public sealed unsafe partial class CodeGenerator : IFloatContext
     private void LowerFloat(ref IrOp op)
     {
         _floatOp = op;
+        if (_skippedFloatOp == _opIndex) return;
         int rd = op.Dst & 31, rs1 = op.A & 31, rs2 = op.B & 31;
         if (op.Code == IrCode.FloatCsr)
         {
             Floats.AccessCsr(op.Aux, (int)op.Imm, rd, rs1);
+            FuseQuietComparison(op);
             return;
         }
         switch (op.Aux)
@@ -62,8 +73,53 @@ public sealed unsafe partial class CodeGenerator : IFloatContext
             }
             default:
                 Floats.Emit(op.Aux, rd, rs1, rs2, op.C & 31, op.Rm);
+                if (rd != 0 && IsComparison(op.Aux))
+                {
+                    _comparedFloat = NextOp(_opIndex);
+                    _comparedRegister = rd;
+                }
                 break;
         }
+    }
+
+    private static bool IsComparison(Opcode opcode) =>
+        opcode is Opcode.FeqS or Opcode.FltS or Opcode.FleS or Opcode.FltqS or Opcode.FleqS or Opcode.FeqD or Opcode.FltD or Opcode.FleD
+            or Opcode.FltqD or Opcode.FleqD;
+
+    /// <summary>The operation behind <paramref name="index"/> that emits something; never the block's last behind itself.</summary>
+    private int NextOp(int index)
+    {
+        do index++;
+        while (index < _block.Count && _block.Ops[index].Code == IrCode.Nop);
+        return index;
+    }
+
+    /// <summary>frflags t; flt or fle; fsflags t is how compilers write a comparison that raises nothing: the flags are restored only where
+    /// a NaN could have raised something.</summary>
+    private void FuseQuietComparison(in IrOp op)
+    {
+        if (op.Aux != Opcode.Csrrs || op.Imm != 1 || op.A != 0 || op.Dst == 0) return;
+        int second = NextOp(_opIndex);
+        if (second >= _block.Count) return;
+        ref readonly IrOp comparison = ref _block.Ops[second];
+        if (comparison.Code != IrCode.Float || comparison.Aux is not (Opcode.FltS or Opcode.FleS or Opcode.FltD or Opcode.FleD)
+            || comparison.Dst == op.Dst) return;
+        int third = NextOp(second);
+        if (third >= _block.Count) return;
+        ref readonly IrOp restore = ref _block.Ops[third];
+        if (restore.Code != IrCode.FloatCsr || restore.Aux != Opcode.Csrrw || restore.Imm != 1 || restore.Dst != 0 || restore.A != op.Dst) return;
+        Floats.RestoresFlags = true;
+        _skippedFloatOp = third;
+    }
+
+    /// <summary>Whether a branch on a comparison's result can use the flags that the comparison just left.</summary>
+    private bool IsOnFloatFlags(in IrOp op, out Cond condition)
+    {
+        condition = Floats.TrueCondition;
+        if (_comparedFloat == 0 || _comparedFloat != _opIndex || op.A != _comparedRegister) return false;
+        if (op.HasImmB ? op.Imm != 0 : op.B != 0) return false;
+        if (op.Condition == IrCondition.Equal) condition ^= (Cond)1;
+        return op.Condition is IrCondition.Equal or IrCondition.NotEqual;
     }
 
     /// <summary>Behind the block's hot code.</summary>

@@ -193,12 +193,32 @@ internal sealed class StressProgram
         }
     }
 
+    private int NotZero()
+    {
+        int r;
+        do r = Free();
+        while (r == 0);
+        return r;
+    }
+
     /// <summary>A forward branch or jump; sometimes through a register, directly or by way of memory.</summary>
     private void AddBranch()
     {
         int target = _items.Count + _random.Next(2, 12);
-        switch (_random.Next(8))
+        switch (_random.Next(10))
         {
+            case 8 or 9:
+            {
+                // A floating-point comparison and a branch on it, perhaps between frflags and fsflags.
+                int r = NotZero(), saved = NotZero();
+                bool quiet = _random.Next(2) == 0;
+                if (quiet) AddRaw(0x73u | 2u << 12 | (uint)saved << 7 | 1u << 20);
+                AddRaw(0x53u | (0x50u | (uint)_random.Next(2)) << 25 | (uint)_random.Next(3) << 12 | (uint)r << 7
+                    | (uint)_random.Next(32) << 15 | (uint)_random.Next(32) << 20);
+                if (quiet) AddRaw(0x73u | 1u << 12 | (uint)saved << 15 | 1u << 20);
+                _items.Add(new Item { Bits = 0x63u | (uint)_random.Next(2) << 12 | (uint)r << 15, Length = 4, Target = _items.Count + _random.Next(2, 12) });
+                break;
+            }
             case 0:
                 _items.Add(new Item { Bits = 0x6Fu | (uint)Free() << 7, Length = 4, Target = target });
                 break;
@@ -210,9 +230,7 @@ internal sealed class StressProgram
                 break;
             case 3:
             {
-                int r;
-                do r = Free();
-                while (r == 0);
+                int r = NotZero();
                 _items.Add(new Item { Bits = 0x17u | (uint)r << 7, Length = 4, Target = target + 4, PcPair = true });
                 AddRaw(0x13u | (uint)r << 7 | (uint)r << 15, interior: true);
                 if (_random.Next(2) == 0)

@@ -12,7 +12,7 @@ public sealed class TranslationStressTests
     private static readonly ProgramMix[] Mixes =
     [
         new(), new(FloatShare: 95, MemoryShare: 3), new(FloatShare: 0, MemoryShare: 30, BranchShare: 16), new(Items: 30, FloatShare: 60),
-        new(Items: 300, TrapShare: 30),
+        new(Items: 300, TrapShare: 30), new(Items: 40, FloatShare: 80, MemoryShare: 5, BranchShare: 25),
     ];
 
     [Fact]
@@ -20,11 +20,16 @@ public sealed class TranslationStressTests
     {
         ulong million = ulong.TryParse(Environment.GetEnvironmentVariable("VIV_DIFFERENTIAL"), out ulong n) ? n : 1;
         int seed = int.TryParse(Environment.GetEnvironmentVariable("VIV_DIFFERENTIAL_SEED"), out int s) ? s : 1;
-        using var runner = new DifferentialRunner(new ReferenceInterpreter(), new TranslationEngine(null, new TranslationOptions { Validate = true }));
+        var engine = new TranslationEngine(null, new TranslationOptions { Validate = true });
+        using var runner = new DifferentialRunner(new ReferenceInterpreter(), engine);
         for (; runner.Executed < million * 1_000_000; seed++)
         {
             if (runner.Run(seed, Mixes[seed % Mixes.Length]) is { } difference) Assert.Fail(difference);
         }
-        if (million > 1) Console.WriteLine($"differential: {runner.Executed} instructions, {runner.Traps} traps, seeds to {seed}");
+        // Most of it must have been translated code, or nothing was tested.
+        Assert.True((ulong)engine.Statistics.Interpreted < runner.Executed / 5, $"{engine.Statistics.Interpreted} of {runner.Executed} interpreted");
+        if (million > 1)
+            Console.WriteLine($"differential: {runner.Executed} instructions ({engine.Statistics.Interpreted} interpreted), {engine.Statistics.Blocks} blocks, "
+                + $"{runner.Traps} traps, {runner.Endless} endless programs, seeds to {seed}");
     }
 }
