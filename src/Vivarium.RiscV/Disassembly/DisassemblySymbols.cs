@@ -30,7 +30,14 @@ internal sealed class DisassemblySymbols
         var symbols = new List<Symbol>();
         foreach (ElfSymbol symbol in source)
         {
-            if (symbol.Section is ElfSymbol.Undefined or ElfSymbol.Common || symbol.Type is SymbolType.Section or SymbolType.File
+            if (symbol.Type == SymbolType.Section)
+            {
+                // Of the sections only those get a name that have no symbols of their own.
+                string name = symbol.Section < image.Sections.Count ? image.Sections[symbol.Section].Name : "";
+                if (name.StartsWith(".plt", StringComparison.Ordinal) || name == ".got") symbols.Add(Convert(symbol with { Name = name, Version = "" }));
+                continue;
+            }
+            if (symbol.Section is ElfSymbol.Undefined or ElfSymbol.Common || symbol.Type == SymbolType.File
                 || symbol.Name.Length == 0 || IsMapping(symbol.Name) || symbol.Name.StartsWith(".L0 ", StringComparison.Ordinal))
                 continue;
             symbols.Add(Convert(symbol));
@@ -192,11 +199,12 @@ internal sealed class DisassemblySymbols
             if (a.Section == _section) return -1;
             if (b.Section == _section) return 1;
         }
-        int order = b.IsFunction.CompareTo(a.IsFunction);
+        int order = (a.Type == SymbolType.Section).CompareTo(b.Type == SymbolType.Section);
+        if (order == 0) order = b.IsFunction.CompareTo(a.IsFunction);
         if (order == 0) order = (b.Type == SymbolType.Object).CompareTo(a.Type == SymbolType.Object);
-        if (order == 0 && !a.Synthetic && !b.Synthetic) order = b.Size.CompareTo(a.Size);
         if (order == 0) order = (b.Binding is SymbolBinding.Global).CompareTo(a.Binding is SymbolBinding.Global);
-        if (order == 0) order = (b.Binding is SymbolBinding.Local).CompareTo(a.Binding is SymbolBinding.Local);
+        if (order == 0) order = (a.Binding is SymbolBinding.Local).CompareTo(b.Binding is SymbolBinding.Local);
+        if (order == 0 && !a.Synthetic && !b.Synthetic) order = b.Size.CompareTo(a.Size);
         if (order == 0) order = (a.Name[0] == '.').CompareTo(b.Name[0] == '.');
         if (order == 0) order = string.CompareOrdinal(a.Name, b.Name);
         return order != 0 ? order : a.Order.CompareTo(b.Order);

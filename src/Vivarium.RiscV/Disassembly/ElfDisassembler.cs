@@ -33,6 +33,7 @@ public static class ElfDisassembler
             ulong first = Math.Max(start, section.Address);
             ulong last = Math.Min(end, section.Address + (ulong)data.Length);
             if (first >= last) continue;
+            disassembler.Extensions = extensions;
             new SectionWriter(image, section, data, symbols, disassembler, writer).Write((int)(first - section.Address), (int)(last - section.Address));
         }
     }
