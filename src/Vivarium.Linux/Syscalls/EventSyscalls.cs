@@ -3,7 +3,7 @@ using Vivarium.Linux.Vfs;
 
 namespace Vivarium.Linux.Syscalls;
 
-/// <summary>Descriptors that stand for events: eventfd, timerfd, inotify.</summary>
+/// <summary>Descriptors that stand for events: eventfd, signalfd, timerfd, inotify.</summary>
 internal static class EventSyscalls
 {
     public static readonly SyscallRow[] Rows =
@@ -12,6 +12,7 @@ internal static class EventSyscalls
         new(26, "inotify_init1", "flags:open", INotifyInit),
         new(27, "inotify_add_watch", "fd path hex", INotifyAdd),
         new(28, "inotify_rm_watch", "fd int", INotifyRemove),
+        new(74, "signalfd4", "fd ptr size flags:open", EventSignalFd.Create),
         new(85, "timerfd_create", "int flags:open", TimerCreate),
         new(86, "timerfd_settime", "fd hex ptr ptr", TimerSet),
         new(87, "timerfd_gettime", "fd ptr", TimerGet),

@@ -66,6 +66,7 @@ public static class FileSyscalls
         long result;
         if (file.Node is { IsDirectory: true }) result = writes ? -Errno.EBADF : -Errno.EISDIR;
         else if ((long)length < 0) result = -Errno.EINVAL;
+        else if (file.Signals != null) result = writes || call == HostCall.PRead64 ? -Errno.EINVAL : file.Signals.Read(thread, buffer, length);
         else
         {
             length = Math.Min(length, MaximumTransfer);

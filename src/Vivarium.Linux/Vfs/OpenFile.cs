@@ -40,6 +40,9 @@ public sealed class OpenFile
     /// <summary>F_SETOWN.</summary>
     internal int Owner;
 
+    /// <summary>Set for a signalfd.</summary>
+    internal Syscalls.EventSignalFd? Signals { get; init; }
+
     /// <summary>Where a synthetic directory is read.</summary>
     internal SyntheticDirectoryStream Stream => _stream ?? Interlocked.CompareExchange(ref _stream, new SyntheticDirectoryStream(), null) ?? _stream;
 
@@ -57,10 +60,15 @@ public sealed class OpenFile
     }
 
     /// <summary>Drops a reference; the last one closes the host descriptor. The result of that close, else 0.</summary>
-    public long Release() => Interlocked.Decrement(ref _references) == 0 ? HostSyscall.Invoke(HostCall.Close, HostDescriptor) : 0;
+    public long Release()
+    {
+        if (Interlocked.Decrement(ref _references) != 0) return 0;
+        Signals?.Closed();
+        return HostSyscall.Invoke(HostCall.Close, HostDescriptor);
+    }
 
     /// <summary>The guest path, as the kernel or the synthetic tree knows it now; <c>pipe:[N]</c> and the like for what has none.</summary>
-    public string Path => Node != null ? Node.Path : HostPaths.Describe(HostDescriptor, Space);
+    public string Path => Node != null ? Node.Path : Signals != null ? "anon_inode:[signalfd]" : HostPaths.Describe(HostDescriptor, Space);
 }
 
 /// <summary>Names of host descriptors.</summary>
