@@ -25,7 +25,7 @@ internal static partial class ProcFileSystem
         foreach (var name in (ReadOnlySpan<string>)["meminfo", "stat", "uptime", "loadavg", "vmstat"])
             Add(new HostNode("/proc/" + name, "/proc/" + name, FileType.Regular | 0x124));
         Add(System());
-        if (!hostTree) Add(new LinkNode("/proc/net", "self/net"));
+        Add(new LinkNode("/proc/net", "self/net"));
         return new DynamicDirectory("/proc", 0x16D, (name, caller) => top.GetValueOrDefault(name) ?? Process(name, caller) ?? (hostTree ? Host(name) : null),
             caller => top.Values.Concat(Processes(caller)));
     }
@@ -44,14 +44,8 @@ internal static partial class ProcFileSystem
         return process == null ? null : ProcessDirectory("/proc/" + name, process);
     }
 
-    // Things like /proc/net are the host's own where its tree is shown; a process directory never is.
-    private static SyntheticNode? Host(string name)
-    {
-        string path = "/proc/" + name;
-        if (name.Length == 0 || char.IsAsciiDigit(name[0])) return null;
-        using var buffer = PathBuffer.From(Encoding.Latin1.GetBytes(path));
-        return FileStat.OfPath(At.FdCwd, buffer.Address, 0, out var stat) < 0 ? null : new HostNode(path, path, stat.Mode);
-    }
+    // Things like /proc/pressure are the host's own where its tree is shown; a process directory never is.
+    private static HostNode? Host(string name) => name.Length == 0 || char.IsAsciiDigit(name[0]) || name is "self" or "thread-self" ? null : HostNode.At("/proc/" + name, "/proc/" + name);
 
     private static string CpuInfo()
     {

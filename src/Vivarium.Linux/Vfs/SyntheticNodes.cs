@@ -65,5 +65,36 @@ internal sealed class DescriptorLink(string path, GuestProcess process, int desc
 /// <summary>A name for an object of the host: devices, and files of the host's /proc that are the same for everybody.</summary>
 internal sealed class HostNode(string path, string hostPath, uint mode) : SyntheticNode(path, mode)
 {
-    internal override string? HostPath => hostPath;
+    /// <summary>The host's object as it is; null where there is none.</summary>
+    public static HostNode? At(string path, string hostPath)
+    {
+        using var buffer = PathBuffer.From(Encoding.Latin1.GetBytes(hostPath));
+        return FileStat.OfPath(Vfs.At.FdCwd, buffer.Address, Vfs.At.SymlinkNoFollow, out var stat) < 0 ? null : new HostNode(path, hostPath, stat.Mode);
+    }
+
+    // A directory is listed here and not handed to the host, so that what is in it is looked up here too.
+    internal override string? HostPath => IsDirectory || IsLink ? null : hostPath;
+
+    internal override SyntheticNode? Lookup(string name, GuestProcess? caller) => IsDirectory ? At($"{Path}/{name}", $"{hostPath}/{name}") : null;
+
+    internal override IEnumerable<SyntheticNode> List(GuestProcess? caller)
+    {
+        if (!IsDirectory) return [];
+        try
+        {
+            return Directory.GetFileSystemEntries(hostPath).Select(entry => At($"{Path}/{System.IO.Path.GetFileName(entry)}", entry)).OfType<SyntheticNode>();
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            return [];
+        }
+    }
+
+    internal override string? Target(GuestProcess? caller)
+    {
+        if (!IsLink) return null;
+        using var buffer = PathBuffer.From(Encoding.Latin1.GetBytes(hostPath));
+        long length = Host.HostSyscall.Invoke(HostCall.ReadLinkAt, Vfs.At.FdCwd, buffer.Address, buffer.LinkAddress, PathBuffer.Maximum);
+        return length <= 0 ? null : Encoding.Latin1.GetString(buffer.Link[..(int)length]);
+    }
 }

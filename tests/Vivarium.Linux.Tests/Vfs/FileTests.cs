@@ -252,6 +252,9 @@ public class FileTests : IDisposable
         Assert.Equal(0, guest.Call(49, "/"));
         Assert.Contains("rv64", guest.ReadAll("proc/cpuinfo", out _));
         Assert.Equal(-Errno.ENOENT, guest.Open($"/proc/{Environment.ProcessId}/maps"));
+        Assert.Contains("Inter-", guest.ReadAll("/proc/net/dev", out _));
+        Assert.Contains("TCP", guest.ReadAll("/proc/net/protocols", out _));
+        Assert.True(guest.Open("/proc/irq/..") >= 0);
         long fd = guest.Open("/dev/null");
         Assert.Equal("/dev/null", guest.ReadLink($"/dev/fd/{fd}", out _));
     }
