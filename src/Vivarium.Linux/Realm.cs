@@ -89,6 +89,11 @@ public sealed partial class Realm : IDisposable
             Errors.WriteLine($"viv: cannot run '{options.Program}': {error.Message}");
             return error.ShellStatus;
         }
+        catch (IOException error)
+        {
+            Errors.WriteLine($"viv: {error.Message}");
+            return 125;
+        }
         using (new HostSignalForwarder(process)) 
         {
             thread.Run();

@@ -34,17 +34,17 @@ public sealed partial class FsContext
     {
         var space = root == null ? NameSpace.HostTree() : NameSpace.RootDirectory(root);
         HostUmask.Detach();
-        var context = new FsContext(space, new OpenFile(NameSpace.OpenDirectory("/"), space), HostUmask.Initial);
-        string start = workingDirectory ?? (root == null ? Environment.CurrentDirectory : "/");
+        // Confined, "/" of the host is only a stand-in: the first step is an absolute path in the guest's own tree.
+        var context = new FsContext(space, new OpenFile(NameSpace.OpenDirectory(root == null ? "." : "/"), space), HostUmask.Initial);
+        string? start = workingDirectory ?? (root == null ? null : "/");
+        if (start == null) return context;
+        if (root != null && !start.StartsWith('/')) start = "/" + start;
         using var path = PathBuffer.From(System.Text.Encoding.UTF8.GetBytes(start));
-        // "/" of the host is only a stand-in until the first chdir, which walks an absolute path.
-        long status = path.Length > 0 && path.Path[0] == '/' ? context.ChangeDirectory(path, null) : -Errno.ENOENT;
-        if (status < 0)
-        {
-            space.Dispose();
-            throw new IOException($"cannot use '{start}' as the working directory: errno {-status}");
-        }
-        return context;
+        long status = context.ChangeDirectory(path, null);
+        if (status == 0) return context;
+        context.Release();
+        space.Dispose();
+        throw new IOException($"cannot use '{workingDirectory}' as the working directory: {NameSpace.Reason((int)-status)}");
     }
 
     /// <summary>For the loader: opens a regular file for execution (checks the x permission). A host descriptor (close-on-exec, the

@@ -82,7 +82,7 @@ public sealed partial class NameSpace : IDisposable
         throw new IOException($"cannot use '{path}' as a directory: {Reason((int)-fd)}");
     }
 
-    private static string Reason(int errno) => errno switch
+    internal static string Reason(int errno) => errno switch
     {
         Errno.ENOENT => "no such directory",
         Errno.ENOTDIR => "not a directory",

@@ -241,6 +241,15 @@ public class FileTests : IDisposable
     }
 
     [Fact]
+    public void Roots_and_working_directories_that_cannot_be()
+    {
+        Assert.Equal("cannot use '/none/such' as a directory: no such directory", Assert.Throws<IOException>(() => FsContext.Create("/none/such", null)).Message);
+        Assert.Equal("cannot use '/etc/passwd' as a directory: not a directory", Assert.Throws<IOException>(() => FsContext.Create("/etc/passwd", null)).Message);
+        Assert.Equal("cannot use '/none' as the working directory: no such directory", Assert.Throws<IOException>(() => FsContext.Create(_root.Path, "/none")).Message);
+        Assert.Equal("cannot use 'data' as the working directory: not a directory", Assert.Throws<IOException>(() => FsContext.Create(_root.Path, "data")).Message);
+    }
+
+    [Fact]
     public void The_hosts_tree_is_seen_as_it_is()
     {
         using var guest = new Guest(null, _root.Path);
