@@ -46,7 +46,7 @@ public sealed class LoaderTests : IDisposable
     public void NoSuchFile() => Refused(Path.Combine(_directory, "none"), 127, "no such file");
 
     [Fact]
-    public void ADirectory() => Refused(_directory, 126, "permission denied");
+    public void ADirectory() => Refused(_directory, 126, "is a directory");
 
     [Fact]
     public void NotExecutable() => Refused(Write("plain", Hello, executable: false), 126, "permission denied");
