@@ -1,0 +1,318 @@
+// Processes: fork, exec, wait. Where fork says ENOSYS the case says so and is skipped (status 77).
+#include "guest.h"
+#include <spawn.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+extern char **environ;
+
+static pid_t child(void)
+{
+    pid_t p = fork();
+    if (p < 0 && errno == ENOSYS) skip("fork: ENOSYS");
+    CHECK(p >= 0);
+    return p;
+}
+static int wait_for(pid_t p)
+{
+    int status = -1;
+    pid_t got;
+    while ((got = waitpid(p, &status, 0)) == -1 && errno == EINTR) { }
+    EQUAL(got, p);
+    return status;
+}
+
+CASE(process_fork_and_status, "fork")
+{
+    static int value = 1;
+    int status, p[2];
+    ZERO(pipe(p));
+    for (int i = 0; i < 10; i++)
+    {
+        pid_t parent = getpid(), c = child();
+        if (c == 0)
+        {
+            CHECK(getppid() == parent && getpid() != parent && syscall(SYS_gettid) == getpid());
+            value = 100;
+            EQUAL(write(p[1], &i, sizeof i), (long)sizeof i);
+            _exit(i);
+        }
+        status = wait_for(c);
+        CHECK(WIFEXITED(status));
+        EQUAL(WEXITSTATUS(status), i);
+        EQUAL(value, 1);                                  // the child's memory is its own
+        int got;
+        EQUAL(read(p[0], &got, sizeof got), (long)sizeof got);
+        EQUAL(got, i);
+    }
+    FAILS(wait(&status), ECHILD);
+    FAILS(waitpid(1, &status, 0), ECHILD);
+    pid_t c = child();
+    if (c == 0) { for (;;) pause(); }
+    EQUAL(waitpid(c, &status, WNOHANG), 0);
+    ZERO(kill(c, SIGTERM));
+    status = wait_for(c);
+    CHECK(WIFSIGNALED(status));
+    EQUAL(WTERMSIG(status), SIGTERM);
+    c = child();
+    if (c == 0) abort();
+    EQUAL(WTERMSIG(wait_for(c)), SIGABRT);
+    c = child();
+    if (c == 0) { *(volatile int *)16 = 1; }
+    EQUAL(WTERMSIG(wait_for(c)), SIGSEGV);
+    c = child();
+    if (c == 0) { for (;;) { __asm__ volatile("" ::: "memory"); } }
+    sleep_ms(5);
+    ZERO(kill(c, SIGKILL));
+    EQUAL(WTERMSIG(wait_for(c)), SIGKILL);
+}
+
+static volatile int children_gone, child_pid_seen;
+static void on_child(int sig, siginfo_t *info, void *uc)
+{
+    (void)sig; (void)uc;
+    EQUAL(info->si_code, CLD_EXITED);
+    EQUAL(info->si_status, 5);
+    child_pid_seen = info->si_pid;
+    children_gone++;
+}
+CASE(process_sigchld_and_waitid, "fork")
+{
+    handle(SIGCHLD, on_child, SA_RESTART);
+    pid_t c = child();
+    if (c == 0) _exit(5);
+    siginfo_t info;
+    ZERO(waitid(P_PID, (id_t)c, &info, WEXITED | WNOWAIT));
+    EQUAL(info.si_pid, c); EQUAL(info.si_status, 5);
+    ZERO(waitid(P_PID, (id_t)c, &info, WEXITED));
+    int64_t end = now() + 10000000000ll;
+    while (!children_gone) CHECK(now() < end);
+    EQUAL(child_pid_seen, c);
+    signal(SIGCHLD, SIG_IGN);                             // no zombies
+    c = child();
+    if (c == 0) _exit(1);
+    FAILS(waitpid(c, NULL, 0), ECHILD);
+}
+
+CASE(process_shared_memory_and_descriptors, "fork")
+{
+    volatile int *shared = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    volatile int *private = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    int fd = temporary();
+    *private = 3;
+    pid_t c = child();
+    if (c == 0)
+    {
+        EQUAL(*private, 3);
+        *private = 4;
+        shared[1] = 7;
+        EQUAL(write(fd, "child", 5), 5);
+        close(fd);
+        while (!shared[0]) sched_yield();
+        shared[2] = 9;
+        EQUAL(*private, 4);
+        _exit(0);
+    }
+    int64_t end = now() + 20000000000ll;
+    while (shared[1] != 7) { sched_yield(); CHECK(now() < end); }
+    *private = 5;
+    shared[0] = 1;
+    EQUAL(wait_for(c), 0);
+    EQUAL(shared[2], 9); EQUAL(*private, 5);
+    EQUAL(lseek(fd, 0, SEEK_CUR), 5);                     // one offset for both
+}
+
+CASE(process_copy_on_write_walk, "fork")
+{
+    // Generations that each change some pages: nobody sees another's writes.
+    enum { N = 200 };
+    unsigned char *p = mmap(NULL, N * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    for (int i = 0; i < N; i++) p[i * PAGE] = (unsigned char)i;
+    for (int g = 0; g < 8; g++)
+    {
+        pid_t c = child();
+        if (c == 0)
+        {
+            for (int i = g; i < N; i += 3) p[i * PAGE] = (unsigned char)(i + 50);
+            pid_t grandchild = child();
+            if (grandchild == 0)
+            {
+                for (int i = 0; i < N; i++) EQUAL(p[i * PAGE], (unsigned char)(i >= g && (i - g) % 3 == 0 ? i + 50 : i));
+                memset(p, 1, N * PAGE);
+                _exit(3);
+            }
+            EQUAL(WEXITSTATUS(wait_for(grandchild)), 3);
+            for (int i = 0; i < N; i++) EQUAL(p[i * PAGE], (unsigned char)(i >= g && (i - g) % 3 == 0 ? i + 50 : i));
+            _exit(0);
+        }
+        for (int i = 0; i < N; i++) EQUAL(p[i * PAGE], (unsigned char)i);
+        EQUAL(wait_for(c), 0);
+    }
+}
+
+// Run by process_exec in the new program: argv and environment as given, the CLOEXEC descriptor gone, the other there.
+CASE(exec_target, "internal")
+{
+    const char *v = getenv("GUEST_TESTS_VALUE");
+    if (!v) return;
+    CHECK(strcmp(v, "some value") == 0);
+    CHECK(fcntl(30, F_GETFD) == 0);
+    FAILS(fcntl(31, F_GETFD), EBADF);
+    sigset_t mask;
+    ZERO(sigprocmask(SIG_BLOCK, NULL, &mask));
+    CHECK(sigismember(&mask, SIGUSR2));                   // kept by exec
+    struct sigaction a;
+    ZERO(sigaction(SIGUSR1, NULL, &a));
+    CHECK(a.sa_handler == SIG_DFL);                       // handlers are reset
+    ZERO(sigaction(SIGHUP, NULL, &a));
+    CHECK(a.sa_handler == SIG_IGN);                       // ignored ones stay
+    _exit(11);
+}
+static void nothing(int sig, siginfo_t *info, void *uc) { (void)sig; (void)info; (void)uc; }
+CASE(process_exec, "fork noqemu: exec of a foreign program")
+{
+    char path[300];
+    long n = readlink("/proc/self/exe", path, sizeof path - 1);
+    CHECK(n > 0);
+    path[n] = 0;
+    EQUAL(dup2(1, 30), 30);
+    EQUAL(dup3(1, 31, O_CLOEXEC), 31);
+    char *const arguments[] = { "guest-tests", "exec_target", NULL }, *const environment[] = { "GUEST_TESTS_VALUE=some value", NULL };
+    handle(SIGUSR1, nothing, 0);
+    signal(SIGHUP, SIG_IGN);
+    pid_t c = child();
+    if (c == 0)
+    {
+        sigset_t s;
+        sigemptyset(&s);
+        sigaddset(&s, SIGUSR2);
+        sigprocmask(SIG_BLOCK, &s, NULL);
+        execve(path, arguments, environment);
+        _exit(99);
+    }
+    EQUAL(WEXITSTATUS(wait_for(c)), 11);
+    FAILS(execve("/nonexistent", arguments, environment), ENOENT);
+    FAILS(execve("/tmp", arguments, environment), EACCES);
+    FAILS(execve((char *)16, arguments, environment), EFAULT);
+    // posix_spawn is vfork and exec.
+    sigset_t s;
+    sigemptyset(&s);
+    sigaddset(&s, SIGUSR2);
+    sigprocmask(SIG_BLOCK, &s, NULL);
+    for (int i = 0; i < 3; i++)
+    {
+        ZERO(posix_spawn(&c, path, NULL, NULL, arguments, environment));
+        EQUAL(WEXITSTATUS(wait_for(c)), 11);
+    }
+    EQUAL(posix_spawn(&c, "/nonexistent", NULL, NULL, arguments, environment), ENOENT);
+}
+
+static volatile int stop;
+static void *spin(void *unused) { (void)unused; while (!stop) { } return NULL; }
+static void *fork_here(void *unused)
+{
+    (void)unused;
+    pid_t c = child();
+    if (c == 0) _exit(syscall(SYS_gettid) == getpid() ? 21 : 22);
+    EQUAL(WEXITSTATUS(wait_for(c)), 21);
+    return NULL;
+}
+CASE(process_fork_with_threads, "fork")
+{
+    pthread_t spinner = start(spin, NULL);
+    for (int i = 0; i < 10; i++)
+    {
+        join(start(fork_here, NULL));
+        pid_t c = child();
+        if (c == 0)
+        {
+            // The child has this thread only, and can make new ones.
+            stop = 1;
+            join(start(spin, NULL));
+            exit(23);
+        }
+        EQUAL(WEXITSTATUS(wait_for(c)), 23);
+    }
+    stop = 1;
+    join(spinner);
+}
+
+CASE(process_exec_from_thread, "fork noqemu: exec of a foreign program")
+{
+    char path[300];
+    long n = readlink("/proc/self/exe", path, sizeof path - 1);
+    CHECK(n > 0);
+    path[n] = 0;
+    pid_t c = child();
+    if (c == 0)
+    {
+        start(spin, NULL);
+        start(spin, NULL);
+        execl(path, "guest-tests", "--list", (char *)NULL);
+        _exit(99);
+    }
+    EQUAL(wait_for(c), 0);
+}
+
+CASE(process_stop_and_continue, "fork")
+{
+    pid_t c = child();
+    if (c == 0) { for (;;) pause(); }
+    int status;
+    ZERO(kill(c, SIGSTOP));
+    EQUAL(waitpid(c, &status, WUNTRACED), c);
+    CHECK(WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
+    ZERO(kill(c, SIGCONT));
+    EQUAL(waitpid(c, &status, WCONTINUED), c);
+    CHECK(WIFCONTINUED(status));
+    ZERO(kill(c, SIGKILL));
+    EQUAL(WTERMSIG(wait_for(c)), SIGKILL);
+}
+
+CASE(process_groups_and_orphans, "fork")
+{
+    int p[2], status;
+    ZERO(pipe(p));
+    pid_t c = child();
+    if (c == 0)
+    {
+        ZERO(setpgid(0, 0));
+        EQUAL(getpgrp(), getpid());
+        for (int i = 0; i < 2; i++) if (child() == 0) { EQUAL(write(p[1], "g", 1), 1); for (;;) pause(); }
+        EQUAL(write(p[1], "g", 1), 1);
+        for (;;) pause();
+    }
+    char byte;
+    for (int i = 0; i < 3; i++) EQUAL(read(p[0], &byte, 1), 1);
+    close(p[1]);
+    ZERO(kill(-c, SIGTERM));
+    EQUAL(waitpid(-c, &status, 0), c);
+    EQUAL(WTERMSIG(status), SIGTERM);
+    EQUAL(read(p[0], &byte, 1), 0);                       // all writers are gone
+    // The orphan lives on with another parent.
+    ZERO(pipe(p));
+    c = child();
+    if (c == 0)
+    {
+        pid_t me = getpid();
+        if (child() == 0) { while (getppid() == me) sched_yield(); EQUAL(write(p[1], "o", 1), 1); _exit(0); }
+        _exit(0);
+    }
+    EQUAL(wait_for(c), 0);
+    EQUAL(read(p[0], &byte, 1), 1);
+    EQUAL(byte, 'o');
+    c = child();
+    if (c == 0) { pid_t s = setsid(); CHECK(s == getpid() && getsid(0) == s); _exit(0); }
+    EQUAL(wait_for(c), 0);
+}
+
+CASE(process_many, "fork")
+{
+    // A tree of short-lived processes, some at once.
+    for (long i = 0, n = scaled(50); i < n; i++)
+    {
+        pid_t all[4];
+        for (int k = 0; k < 4; k++) if ((all[k] = child()) == 0) _exit(k + 1);
+        for (int k = 0; k < 4; k++) EQUAL(WEXITSTATUS(wait_for(all[k])), k + 1);
+    }
+}
