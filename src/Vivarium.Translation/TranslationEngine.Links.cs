@@ -15,6 +15,8 @@ public sealed unsafe partial class TranslationEngine
         lock (_lock)
         {
             if (exit->LinkedTo != null || exit->Owner->Dead != 0 || target->Dead != 0) return;
+            // A kicked thread has not come out yet: linking now might send it round its loop for ever.
+            if (Volatile.Read(ref _kicked) != 0) return;
             AddIncoming(target, exit);
             Patch(exit, exit->Kind == 1 && exit->Owner == target ? target->LoopEntry : target->Entry);
             Statistics.Links++;
@@ -71,6 +73,11 @@ public sealed unsafe partial class TranslationEngine
         ulong pc = state->KickHostPc;
         engine.Statistics.Kicks++;
         state->Engine[EngineSlots.JumpTable] = engine._cache.EmptyTable;
+        if (!t_kicked)
+        {
+            t_kicked = true;
+            Interlocked.Increment(ref engine._kicked);
+        }
         if (pc >= stubs.EnterTested && pc < stubs.EnterEnd)
         {
             state->KickHostPc = stubs.Abort;

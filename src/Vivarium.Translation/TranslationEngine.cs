@@ -33,7 +33,10 @@ public sealed unsafe partial class TranslationEngine : Executor
     private MemoryWindow? _memory; // the address space's, known from the first run on
     private long _generation; // counts invalidations: translations that began before one are not published
 
+    private int _kicked; // threads that were kicked in emitted code and have not come back to the dispatcher
+
     [ThreadStatic] private static TranslationEngine? t_running;
+    [ThreadStatic] private static bool t_kicked;
     [ThreadStatic] private static BlockTranslator? t_translator;
 
     /// <param name="cache">The code cache to share; null for one of its own.</param>
@@ -116,7 +119,13 @@ public sealed unsafe partial class TranslationEngine : Executor
             else if (indirect) Publish(block);
             indirect = false;
             state.Engine[EngineSlots.JumpTable] = _jumpTable.Address;
-            switch ((BlockExit)enter(context, block->Entry))
+            int exit = enter(context, block->Entry);
+            if (t_kicked)
+            {
+                t_kicked = false;
+                Interlocked.Decrement(ref _kicked);
+            }
+            switch ((BlockExit)exit)
             {
                 case BlockExit.Direct:
                     Statistics.DirectExits++;

@@ -51,8 +51,6 @@ internal sealed unsafe class StubTable
         _asm.Mov(EngineSlots.At(EngineSlots.ExitInfo), Gpr.Rax);
         _asm.MovImmediate(Gpr.Rax, (int)BlockExit.Indirect);
         _asm.Jmp(ref _leave);
-        EmitFaultStub();
-        EmitKickStub();
         if (_asm.Overflowed) throw new InvalidOperationException("the dispatch stubs do not fit their space");
     }
 
@@ -90,6 +88,10 @@ internal sealed unsafe class StubTable
         _asm.Alu(AluOp.Add, X86.Size.S64, Gpr.Rsp, Frame);
         foreach (Gpr r in (ReadOnlySpan<Gpr>)[Gpr.R15, Gpr.R14, Gpr.R13, Gpr.R12, Gpr.Rbp, Gpr.Rbx]) _asm.Pop(r);
         _asm.Ret();
+
+        // Before the region: a kick while these run must not redirect them, for they work on the one register dump.
+        EmitFaultStub();
+        EmitKickStub();
 
         _asm.Align(16);
         Enter = Here;

@@ -1,5 +1,7 @@
 // guest-tests NAME runs one case and exits 0, or says what was wrong and exits 1; --list prints the names with their notes.
+// --each SECONDS NAME... runs each in a child with a time limit and prints "= NAME STATUS", the status as a shell has it.
 #include "guest.h"
+#include <sys/wait.h>
 
 extern const struct guest_case *const __start_cases[], *const __stop_cases[];
 
@@ -105,11 +107,38 @@ void ignore_faults(void)
     for (unsigned i = 0; i < sizeof fault_signals / sizeof *fault_signals; i++) signal(fault_signals[i], SIG_DFL);
 }
 
+static void run_each(int seconds, char **names)
+{
+    for (; *names; names++)
+    {
+        pid_t child = fork();
+        if (child == 0)
+        {
+            for (const struct guest_case *const *c = __start_cases; c < __stop_cases; c++)
+                if (strcmp((*c)->name, *names) == 0) { (*c)->run(); exit(0); }
+            _exit(2);
+        }
+        CHECK(child > 0);
+        int status;
+        int64_t end = now() + seconds * 1000000000ll;
+        pid_t got;
+        while ((got = waitpid(child, &status, WNOHANG)) == 0 && now() < end) usleep(500);
+        if (got == 0) { kill(child, SIGKILL); waitpid(child, &status, 0); status = 124 << 8; }
+        printf("= %s %d\n", *names, WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+        fflush(stdout);
+    }
+}
+
 int main(int argc, char **argv)
 {
     if (argc >= 2 && strcmp(argv[1], "--list") == 0)
     {
         for (const struct guest_case *const *c = __start_cases; c < __stop_cases; c++) printf("%s %s\n", (*c)->name, (*c)->notes);
+        return 0;
+    }
+    if (argc >= 4 && strcmp(argv[1], "--each") == 0)
+    {
+        run_each(atoi(argv[2]), argv + 3);
         return 0;
     }
     for (const struct guest_case *const *c = __start_cases; argc >= 2 && c < __stop_cases; c++)
