@@ -1,3 +1,5 @@
+using Vivarium.Host;
+
 namespace Vivarium.Linux;
 
 /// <summary>Runs one guest program to its end: what <c>viv run</c> calls.</summary>
@@ -9,6 +11,14 @@ public static class ProcessRunner
     public static int Run(RunOptions options)
     {
         using var realm = new Realm(options);
-        return realm.RunInitial(options);
+        try
+        {
+            return realm.RunInitial(options);
+        }
+        finally
+        {
+            // The calling thread was the guest's: what kicked that must not end the caller's next blocking call.
+            HostThread.Current.ClearKick();
+        }
     }
 }
