@@ -49,6 +49,7 @@ internal sealed unsafe class BlockTranslator(CodeCache cache)
 
         if (_arena == null || _arena.Remaining < ScratchSize)
         {
+            if (_arena != null) _arena.IsFilling = false;
             _arena = _arenas!.Take(ScratchSize);
             if (_arena == null) return null;
         }

@@ -74,13 +74,15 @@ public sealed unsafe partial class TranslationEngine : Executor
         FloatSlots.Enter(ref state);
         t_running = this;
         _memory = hart.Memory;
-        ExecutionExit exit = Dispatch(hart, ref state);
+        RunSlot slot = EnterSlot();
+        ExecutionExit exit = Dispatch(hart, ref state, slot);
+        Volatile.Write(ref slot.Epoch, 0);
         FloatSlots.Leave(ref state);
         return exit;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private ExecutionExit Dispatch(Hart hart, ref HartState state)
+    private ExecutionExit Dispatch(Hart hart, ref HartState state, RunSlot slot)
     {
         var enter = (delegate* unmanaged<nint, ulong, int>)_cache.Stubs.Enter;
         nint context = hart.StateAddress;
@@ -88,6 +90,13 @@ public sealed unsafe partial class TranslationEngine : Executor
         bool indirect = false;
         while (true)
         {
+            long epoch = Volatile.Read(ref _epoch);
+            if (slot.Epoch != epoch)
+            {
+                // Code has been evicted: forget the exit that we came from, which may be part of it.
+                from = null;
+                Volatile.Write(ref slot.Epoch, epoch);
+            }
             if (Volatile.Read(ref state.ExitRequest) != 0) return new ExecutionExit(ExitKind.Interrupted);
             if (FloatSlots.IsForeignRounding(state.Frm))
             {
@@ -102,6 +111,7 @@ public sealed unsafe partial class TranslationEngine : Executor
             if (block == null)
             {
                 block = Translate(hart, pc);
+                if (slot.Epoch != epoch) from = null;
                 if (block == null)
                 {
                     // No room for code: the interpreter carries on.
@@ -209,7 +219,11 @@ public sealed unsafe partial class TranslationEngine : Executor
             long generation = Volatile.Read(ref _generation);
             translator.MayExecute = MayExecute;
             BlockHeader* block = translator.Translate(hart.Memory, pc, _blocks, _options, Statistics);
-            if (block == null) return null;
+            if (block == null)
+            {
+                if (Evict()) continue;
+                return null;
+            }
             lock (_lock)
             {
                 BlockHeader* other = _blocks.Find(pc);

@@ -15,12 +15,46 @@ internal sealed class ArenaSet(CodeCache cache) : IDisposable
     {
         while (_open.TryTake(out CodeArena? open))
         {
-            if (open.Remaining >= room) return open;
+            if (open.Remaining < room) continue;
+            open.IsFilling = true;
+            return open;
         }
         CodeArena? fresh = cache.TakeArena();
         if (fresh == null) return null;
+        fresh.IsFilling = true;
         lock (_all) _all.Add(fresh);
         return fresh;
+    }
+
+    /// <summary>Some arena waits to be filled.</summary>
+    public bool HasRoom => !_open.IsEmpty;
+
+    /// <summary>Takes the oldest eighth of the full arenas out of the set: nothing new goes into them.</summary>
+    public List<CodeArena> TakeOldest()
+    {
+        lock (_all)
+        {
+            List<CodeArena> oldest = [];
+            foreach (CodeArena arena in _all)
+            {
+                if (arena.IsFilling) continue;
+                oldest.Add(arena);
+                if (oldest.Count * 8 >= _all.Count) break;
+            }
+            return oldest;
+        }
+    }
+
+    /// <summary>An arena that <see cref="TakeOldest"/> gave out is empty again: it becomes the youngest.</summary>
+    public void Reopen(CodeArena arena)
+    {
+        lock (_all)
+        {
+            if (_disposed) return;
+            _all.Remove(arena);
+            _all.Add(arena);
+            _open.Add(arena);
+        }
     }
 
     /// <summary>The thread fills another engine's arena now.</summary>
@@ -28,6 +62,7 @@ internal sealed class ArenaSet(CodeCache cache) : IDisposable
     {
         lock (_all)
         {
+            arena.IsFilling = false;
             if (!_disposed) _open.Add(arena);
         }
     }

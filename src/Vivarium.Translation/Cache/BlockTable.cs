@@ -1,29 +1,38 @@
+using System.Numerics;
 using System.Runtime.CompilerServices;
 using Vivarium.Translation.FrontEnd;
 
 namespace Vivarium.Translation.Cache;
 
 /// <summary>All blocks of one address space by guest address. Lookups take no lock; writers hold the engine's.</summary>
+/// <remarks>A slot's key never changes once set: a block that goes leaves its key behind with no block, and the next block of that
+/// address takes the slot again. So a reader that finds the key may trust what it then reads beside it.</remarks>
 internal sealed unsafe class BlockTable : IKnownHeads
 {
-    private const nint Tombstone = 1;
-    private nint[] _slots = new nint[1 << 10];
-    private int _used; // slots that are not empty, tombstones included
-    private int _count;
+    private struct Slot
+    {
+        public ulong Key; // guest address + 1; 0 is empty
+        public nint Block;
+    }
 
-    public int Count => _count;
+    private Slot[] _slots = new Slot[1 << 10];
+    private int _used;
+
+    /// <summary>Live blocks.</summary>
+    public int Count { get; private set; }
 
     /// <summary>The live block at <paramref name="pc"/>, or null.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public BlockHeader* Find(ulong pc)
     {
-        nint[] slots = Volatile.Read(ref _slots);
+        Slot[] slots = Volatile.Read(ref _slots);
         int mask = slots.Length - 1;
         for (int i = Hash(pc) & mask; ; i = (i + 1) & mask)
         {
-            nint p = Volatile.Read(ref slots[i]);
-            if (p == 0) return null;
-            if (p != Tombstone && ((BlockHeader*)p)->GuestPc == pc) return (BlockHeader*)p;
+            ref Slot slot = ref slots[i];
+            ulong key = Volatile.Read(ref slot.Key);
+            if (key == pc + 1) return (BlockHeader*)Volatile.Read(ref slot.Block);
+            if (key == 0) return null;
         }
     }
 
@@ -33,49 +42,49 @@ internal sealed unsafe class BlockTable : IKnownHeads
     public void Add(BlockHeader* block)
     {
         if ((_used + 1) * 2 > _slots.Length) Grow();
-        int mask = _slots.Length - 1;
+        Count++;
+        if (Insert(_slots, block)) _used++;
+    }
+
+    /// <summary>Whether a new slot was taken.</summary>
+    private static bool Insert(Slot[] slots, BlockHeader* block)
+    {
+        int mask = slots.Length - 1;
+        ulong key = block->GuestPc + 1;
         int i = Hash(block->GuestPc) & mask;
-        while (_slots[i] != 0) i = (i + 1) & mask;
-        Volatile.Write(ref _slots[i], (nint)block);
-        _used++;
-        _count++;
+        while (slots[i].Key != 0 && slots[i].Key != key) i = (i + 1) & mask;
+        ref Slot slot = ref slots[i];
+        bool fresh = slot.Key == 0;
+        Volatile.Write(ref slot.Block, (nint)block);
+        Volatile.Write(ref slot.Key, key);
+        return fresh;
     }
 
     public void Remove(BlockHeader* block)
     {
         int mask = _slots.Length - 1;
-        for (int i = Hash(block->GuestPc) & mask; _slots[i] != 0; i = (i + 1) & mask)
+        for (int i = Hash(block->GuestPc) & mask; _slots[i].Key != 0; i = (i + 1) & mask)
         {
-            if (_slots[i] != (nint)block) continue;
-            Volatile.Write(ref _slots[i], Tombstone);
-            _count--;
+            if (_slots[i].Block != (nint)block) continue;
+            Volatile.Write(ref _slots[i].Block, 0);
+            Count--;
             return;
-        }
-    }
-
-    /// <summary>Calls for each block; the table must not change meanwhile.</summary>
-    public void ForEach(Action<nint> action)
-    {
-        foreach (nint p in _slots)
-        {
-            if (p is not (0 or Tombstone)) action(p);
         }
     }
 
     private void Grow()
     {
-        var bigger = new nint[Math.Max(_slots.Length, _count * 4 > _slots.Length ? _slots.Length * 2 : _slots.Length)];
-        int mask = bigger.Length - 1;
-        foreach (nint p in _slots)
+        var bigger = new Slot[Math.Max(1 << 10, (int)BitOperations.RoundUpToPowerOf2((uint)Count * 4 + 4))];
+        _used = 0;
+        foreach (Slot slot in _slots)
         {
-            if (p is 0 or Tombstone) continue;
-            int i = Hash(((BlockHeader*)p)->GuestPc) & mask;
-            while (bigger[i] != 0) i = (i + 1) & mask;
-            bigger[i] = p;
+            if (slot.Block == 0) continue;
+            Insert(bigger, (BlockHeader*)slot.Block);
+            _used++;
         }
-        _used = _count;
         Volatile.Write(ref _slots, bigger);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static int Hash(ulong pc) => (int)((pc >> 1) * 0x9E3779B97F4A7C15 >> 34);
 }

@@ -20,6 +20,9 @@ internal sealed unsafe class CodeArena : IDisposable
     /// <summary>Where the next block's code goes, 16-byte aligned.</summary>
     public ulong Cursor { get; set; }
 
+    /// <summary>A thread adds blocks to it.</summary>
+    public bool IsFilling { get; set; }
+
     public int Remaining => (int)(End - Cursor);
 
     /// <summary>Blocks in order of their code.</summary>

@@ -20,6 +20,13 @@ public sealed unsafe partial class CodeGenerator
     private readonly Assembler _asm = new();
     private readonly sbyte[] _host = new sbyte[32];
     private readonly byte[] _guestOfHost = new byte[16];
+
+    // The static mapping, and which guest and host registers take part in it.
+    private readonly sbyte[] _staticHost = RegisterMap.IntegerHost;
+    private readonly byte[] _staticGuest = new byte[16];
+    private readonly uint _mappedGuests;
+    private readonly ushort _allocatable;
+
     private readonly ExitPlan[] _exits = new ExitPlan[MaxExits];
     private readonly FaultPoint[] _faults = new FaultPoint[IrBlock.MaxGuestInstructions * 4];
     private readonly int[] _uses = new int[32];
@@ -53,6 +60,17 @@ public sealed unsafe partial class CodeGenerator
         public bool Deferred;   // cold code still to be emitted
         public bool Restore;    // cold code restores the static mapping
         public bool Self;       // jumps back to the block's own loop entry
+    }
+
+    public CodeGenerator()
+    {
+        for (int g = 1; g < 32; g++)
+        {
+            if (_staticHost[g] < 0) continue;
+            _staticGuest[_staticHost[g]] = (byte)g;
+            _mappedGuests |= 1u << g;
+        }
+        foreach (Gpr h in RegisterMap.AllocatableHosts) _allocatable |= (ushort)(1 << (int)h);
     }
 
     /// <summary>The assembler, for lowerings elsewhere.</summary>
@@ -120,49 +138,62 @@ public sealed unsafe partial class CodeGenerator
     /// <summary>Decides where guest registers live in this block and emits a loop's prologue.</summary>
     private void MapRegisters()
     {
-        RegisterMap.IntegerHost.CopyTo(_host, 0);
-        Array.Clear(_guestOfHost);
-        for (int g = 1; g < 32; g++)
-        {
-            if (_host[g] >= 0) _guestOfHost[_host[g]] = (byte)g;
-        }
-        _live = 0;
+        _staticHost.CopyTo(_host, 0);
+        _staticGuest.CopyTo(_guestOfHost, 0);
+        _live = _allocatable;
         _ownMapping = false;
-        foreach (Gpr h in RegisterMap.AllocatableHosts) _live |= (ushort)(1 << (int)h);
-        if (_block.IsLoop || _block.Count >= 12) MapOwn(_block.IsLoop ? 1 : 4);
+        if (_block.IsLoop) MapOwn(1);
+        else if (_block.Count >= 12) MapOwn(4);
     }
 
     /// <summary>Gives host registers whose guests the block hardly uses to guests that it uses more, by at least
     /// <paramref name="gain"/> accesses: what a change of owner costs outside a loop.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void MapOwn(int gain)
     {
         int[] uses = _uses;
         Array.Clear(uses);
-        _written = 0;
+        uint written = 0, seen = 0;
+        IrOp[] ops = _block.Ops;
         for (int i = 0; i < _block.Count; i++)
         {
-            ref readonly IrOp op = ref _block.Ops[i];
-            if (op.Dst < 32)
+            ref readonly IrOp op = ref ops[i];
+            uint dst = op.Dst, a = op.A, b = op.B;
+            if (dst < 32)
             {
-                uses[op.Dst]++;
-                _written |= 1u << op.Dst;
+                uses[dst]++;
+                written |= 1u << (int)dst;
             }
-            if (op.A < 32) uses[op.A]++;
-            if (op.B < 32) uses[op.B]++;
+            if (a < 32)
+            {
+                uses[a]++;
+                seen |= 1u << (int)a;
+            }
+            if (b < 32)
+            {
+                uses[b]++;
+                seen |= 1u << (int)b;
+            }
         }
-        uses[0] = 0;
-        while (true)
+        _written = written;
+        uint candidates = (seen | written) & ~_mappedGuests & ~1u;
+        while (candidates != 0)
         {
-            int best = 0, worst = 0;
-            for (int g = 1; g < 32; g++)
+            int best = 0;
+            for (uint c = candidates; c != 0; c &= c - 1)
             {
-                if (_host[g] < 0)
-                {
-                    if (uses[g] > 0 && (best == 0 || uses[g] > uses[best])) best = g;
-                }
-                else if (worst == 0 || uses[g] < uses[worst]) worst = g;
+                int g = System.Numerics.BitOperations.TrailingZeroCount(c);
+                if (best == 0 || uses[g] > uses[best]) best = g;
             }
-            if (best == 0 || worst == 0 || uses[best] < uses[worst] + gain) return;
+            if (uses[best] < gain) return;
+            int worst = 0;
+            for (uint c = _mappedGuests; c != 0; c &= c - 1)
+            {
+                int g = System.Numerics.BitOperations.TrailingZeroCount(c);
+                if (_host[g] >= 0 && (worst == 0 || uses[g] < uses[worst])) worst = g;
+            }
+            if (worst == 0 || uses[best] < uses[worst] + gain) return;
+            candidates &= ~(1u << best);
             sbyte h = _host[worst];
             _host[worst] = RegisterMap.InMemory;
             _host[best] = h;
@@ -179,7 +210,7 @@ public sealed unsafe partial class CodeGenerator
         if (!_ownMapping) return;
         for (int g = 1; g < 32; g++)
         {
-            int h = RegisterMap.IntegerHost[g];
+            int h = _staticHost[g];
             if (h < 0 || _guestOfHost[h] == g) continue;
             int held = _guestOfHost[h];
             if ((_written >> held & 1) != 0) _asm.Mov(RegisterMap.Home(held), (Gpr)h);
