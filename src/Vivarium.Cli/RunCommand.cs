@@ -71,6 +71,7 @@ internal static class RunCommand
             WorkingDirectory = workingDirectory,
             Strace = strace,
             Stats = request.Stats,
+            StatsAsJson = request.Json,
             CodeCacheSize = (ulong?)request.CodeCacheSize,
             Translation = TranslatorDump.Options(request),
             User = request.User ?? (image?.Config.User is { Length: > 0 } user ? user : null),

@@ -35,11 +35,9 @@ internal static class RunCommandLine
         },
         new("--tier", "interp|1", "Execute with the reference interpreter or with the tier-1 translator", SetTier) { Values = ["interp", "1"] },
         new("--stats", null, "Print statistics of the run to standard error at its end", (r, _) => Set(() => r.Stats = true)),
-        new("--json", null, "Print statistics as JSON", (r, _) => Set(() => (r.Stats, r.Json) = (true, true))),
+        new("--json", null, "Print the statistics as one line of JSON", (r, _) => Set(() => (r.Stats, r.Json) = (true, true))),
         new("--dump", "ir,asm", "Dump stages of the translator to standard error", SetDump) { Values = ["ir", "asm", "ir,asm"] },
         new("--dump-range", "START-END", "Guest addresses (hexadecimal) that --dump shows", SetDumpRange),
-        new("--cache", "DIR", "Directory of persistent translations", (r, v) => Set(() => r.Cache = v)),
-        new("--no-cache", null, "Keep no translations on disk and use none", (r, _) => Set(() => r.NoCache = true)),
         new("--code-cache", "SIZE", "Bound of the code cache, for instance 64M", SetCodeCacheSize),
         new("--perf-map", null, "Write /tmp/perf-PID.map, so that perf names guest functions", (r, _) => Set(() => r.PerfMap = true)),
     ];

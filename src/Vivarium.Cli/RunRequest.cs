@@ -39,12 +39,6 @@ internal sealed class RunRequest
     /// <summary>Guest addresses to dump, end exclusive; null is all.</summary>
     public (ulong Start, ulong End)? DumpRange { get; set; }
 
-    /// <summary>Directory of persistent translations; null is the default one.</summary>
-    public string? Cache { get; set; }
-
-    /// <summary>No persistent translations.</summary>
-    public bool NoCache { get; set; }
-
     /// <summary>Bound of the code cache in bytes; null is the translator's default.</summary>
     public long? CodeCacheSize { get; set; }
 

@@ -104,7 +104,9 @@ public sealed partial class Realm : IDisposable
         ReportUnimplemented();
         if (options.Stats)
         {
-            foreach ((string name, long value) in Executors.StatisticsRows()) Errors.WriteLine($"viv: {name}: {value}");
+            var rows = Executors.StatisticsRows();
+            if (options.StatsAsJson) Errors.WriteLine("{" + string.Join(", ", rows.Select(row => $"\"{row.Name}\": {row.Value}")) + "}");
+            else foreach ((string name, long value) in rows) Errors.WriteLine($"viv: {name}: {value}");
         }
         int status = process.WaitStatus;
         return (status & 0x7f) != 0 ? 128 + (status & 0x7f) : status >> 8 & 0xff;

@@ -42,6 +42,9 @@ public sealed record RunOptions
     /// <summary>Print statistics of the run on stderr at the end.</summary>
     public bool Stats { get; init; }
 
+    /// <summary>Print them as one line of JSON.</summary>
+    public bool StatsAsJson { get; init; }
+
     /// <summary>User (<c>uid[:gid]</c> or a name of the guest's /etc/passwd) that the guest believes to be; null is the host's user.</summary>
     public string? User { get; init; }
 
