@@ -16,8 +16,17 @@ internal sealed partial class FloatEmitter
     }
 
     /// <summary>The register that fsd or fsw stores, its bits made final. To be called before the address is computed; clobbers flags.</summary>
-    public Xmm PrepareStore(int rs2)
+    /// <param name="rs2">The register.</param>
+    /// <param name="soon">A register that is stored next, whose bits are made final in the same go; or -1.</param>
+    public Xmm PrepareStore(int rs2, int soon)
     {
+        uint both = Bit(rs2) | (soon < 0 ? 0 : Bit(soon));
+        if (soon >= 0 && soon != rs2 && ((_dirtyD & both) == both || (_dirtyS & both) == both))
+        {
+            FlushSet((_dirtyS & both) == both, both);
+            _dirtyD &= ~both;
+            _dirtyS &= ~both;
+        }
         Canonicalise(rs2);
         return UseD(rs2, T0);
     }

@@ -70,8 +70,10 @@ internal readonly record struct FloatLoop(uint Boxed, FloatState Dirty)
             if (op.Code != IrCode.Float) continue;
             FloatEffect effect = FloatEffects.Of(op);
             boxed |= effect.Singles;
+            dirtyD &= ~(effect.Observed | effect.Singles);
+            dirtyS &= ~effect.Observed;
             if (effect.Writes == 0) continue;
-            // A copy is as dirty as its source; observed registers may have become clean, which need not be followed.
+            // A copy is as dirty as its source.
             bool d = effect.DirtyD || effect.IsCopy && (dirtyD & effect.Sources) != 0;
             bool s = effect.DirtyS || effect.IsCopy && (dirtyS & effect.Sources) != 0;
             bool keepsBox = effect.IsCopy && op.Aux == Opcode.FsgnjD && (boxed & effect.Sources) != 0;
@@ -91,7 +93,9 @@ internal readonly record struct FloatLoop(uint Boxed, FloatState Dirty)
 /// <param name="DirtyD">The result may be a double NaN that is not canonical.</param>
 /// <param name="DirtyS">The same for single precision.</param>
 /// <param name="IsCopy">The result is the source, but for its sign perhaps.</param>
-internal readonly record struct FloatEffect(uint Singles, uint Sources, uint Writes, bool IsSingle, bool DirtyD, bool DirtyS, bool IsCopy);
+/// <param name="Observed">Registers whose bits are seen, so that they become canonical.</param>
+internal readonly record struct FloatEffect(
+    uint Singles, uint Sources, uint Writes, bool IsSingle, bool DirtyD, bool DirtyS, bool IsCopy, uint Observed);
 
 /// <summary>Effects by opcode.</summary>
 internal static class FloatEffects
@@ -116,7 +120,10 @@ internal static class FloatEffects
         uint writes = (kind & (Kind.WritesSingle | Kind.WritesDouble)) != 0 ? 1u << (op.Dst & 31) : 0;
         bool single = (kind & Kind.WritesSingle) != 0, dirty = (kind & Kind.Dirty) != 0;
         bool copy = (kind & Kind.SignInjection) != 0 && op.A == op.B;
-        return new FloatEffect((kind & Kind.ReadsSingle) != 0 ? sources : 0, sources, writes, single, dirty && !single, dirty && single, copy);
+        bool observes = (kind & Kind.SignInjection) != 0 ? !copy || op.Aux is Opcode.FsgnjnS or Opcode.FsgnjnD
+            : op.Aux is Opcode.FmvXW or Opcode.FmvXD;
+        uint observed = op.Aux is Opcode.Fsw or Opcode.Fsd ? Bit(op.B) : observes ? Bit(op.A) | sources : 0;
+        return new FloatEffect((kind & Kind.ReadsSingle) != 0 ? sources : 0, sources, writes, single, dirty && !single, dirty && single, copy, observed);
     }
 
     private static uint Bit(byte register) => register >= 32 ? 1u << (register & 31) : 0;

@@ -65,7 +65,7 @@ public sealed unsafe partial class CodeGenerator : IFloatContext
             }
             case Opcode.Fsw or Opcode.Fsd:
             {
-                Xmm source = Floats.PrepareStore(rs2);
+                Xmm source = Floats.PrepareStore(rs2, StoredSoon());
                 Mem m = AddressOf(op);
                 MayFault(op);
                 Floats.StoreTo(op.Aux == Opcode.Fsw, m, source);
@@ -80,6 +80,19 @@ public sealed unsafe partial class CodeGenerator : IFloatContext
                 }
                 break;
         }
+    }
+
+    /// <summary>The floating-point register that one of the next operations stores, as long as only stores and integer arithmetic come
+    /// before it; else -1.</summary>
+    private int StoredSoon()
+    {
+        for (int i = _opIndex + 1; i < _block.Count && i < _opIndex + 6; i++)
+        {
+            ref readonly IrOp op = ref _block.Ops[i];
+            if (op.Code == IrCode.Float && op.Aux is Opcode.Fsd or Opcode.Fsw) return op.B & 31;
+            if (op.Code is not (IrCode.Nop or IrCode.Store or (>= IrCode.Const and <= IrCode.ShlUw))) return -1;
+        }
+        return -1;
     }
 
     private static bool IsComparison(Opcode opcode) =>
