@@ -256,9 +256,12 @@ internal sealed class StressProgram
             case 1: AddRaw(_random.Next(2) == 0 ? 0x00100073u : 0x9002); break; // ebreak
             case 2: AddRaw(_random.Next(2) == 0 ? 0u : (uint)_random.Next() | 0x7F); break;
             case 3: AddRaw((uint)_random.NextInt64() << 2 | 3); break;
-            default: // a load or store through any register
+            default:
+                // A load or store at a wild address, within 2 GiB of the window: its guards reach no further than 4 GiB.
+                int r = NotZero();
+                AddRaw(0x37u | (uint)r << 7 | (uint)_random.NextInt64() & 0xFFFFF000);
                 AddRaw((_random.Next(4) switch { 0 => 0x03u, 1 => 0x23, 2 => 0x07, _ => 0x27 }) | (uint)_random.Next(2, 4) << 12
-                    | (uint)Free() << 7 | (uint)_random.Next(32) << 15 | (uint)_random.Next(32) << 20);
+                    | (uint)Free() << 7 | (uint)r << 15 | (uint)_random.Next(32) << 20, interior: true);
                 break;
         }
     }
@@ -289,6 +292,8 @@ internal sealed class StressProgram
             return;
         }
         AddRow(Kind.Float);
+        // Take the flags away often: they stick, and hide what later instructions raise.
+        if (_random.Next(4) == 0) AddRaw(0x73u | 1u << 12 | (uint)Free() << 7 | 1u << 20);
     }
 
     private void AddMemory()

@@ -22,6 +22,8 @@ internal static class StressValues
         0x4EFFFFFF, 0x4F000000, 0xCF000000, 0xCF000001, 0x4F7FFFFF, 0x4F800000, 0x5EFFFFFF, 0x5F000000, 0xDF000000, 0x5F7FFFFF, 0x5F800000,
     ];
 
+    private static readonly int[] ExtremeDoubles = [0, 1, 4, 5, 6, 7, 9], ExtremeSingles = [0, 1, 4, 5, 6, 7, 9];
+
     private static readonly ulong[] Integers =
     [
         0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0x100000000, 0x7FFFFFFFFFFFFFFF, 0x8000000000000000,
@@ -38,8 +40,11 @@ internal static class StressValues
     };
 
     /// <summary>The bits of a floating-point register: doubles, boxed singles, sometimes a single without its box.</summary>
-    public static ulong Float(Random random) => random.Next(8) switch
+    public static ulong Float(Random random) => random.Next(12) switch
     {
+        // What combines to invalid operations: zeros, infinities and NaNs of both kinds and precisions.
+        8 or 9 => Doubles[ExtremeDoubles[random.Next(ExtremeDoubles.Length)]],
+        10 or 11 => 0xFFFFFFFF_00000000 | Singles[ExtremeSingles[random.Next(ExtremeSingles.Length)]],
         < 3 => Double(random),
         < 7 => 0xFFFFFFFF_00000000 | Single(random),
         _ => (ulong)random.NextInt64(long.MinValue, long.MaxValue),
