@@ -78,8 +78,10 @@ static void *storm(void *which)
 CASE(thread_signal_storm)
 {
     handle(STORM_SIGNAL, on_storm, 0);
-    pthread_barrier_init(&both, NULL, 2);
+    pthread_barrier_init(&both, NULL, 3);
     for (long i = 0; i < 2; i++) peers[i] = start(storm, (void *)i);
+    pthread_barrier_wait(&both);             // both peers are known now
+    pthread_barrier_wait(&both);
     for (int i = 0; i < 2; i++) join(peers[i]);
 }
 
