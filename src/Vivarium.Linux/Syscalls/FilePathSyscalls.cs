@@ -127,7 +127,7 @@ internal static class FilePathSyscalls
         {
             var node = resolved.Result.Node;
             result = thread.Install(resolved.Result.Take(), (flags & OpenFlags.CloseOnExec) != 0, process.Fs.Space, node);
-            if (result >= 0 && node == null) TerminalSyscalls.Opened(thread, (int)result);
+            if (result >= 0 && resolved.Result.IsDevice) TerminalSyscalls.Opened(thread, (int)result);
         }
         resolved.Dispose();
         return GuestAccess.Restartable(result);
@@ -139,12 +139,18 @@ internal static class FilePathSyscalls
     {
         var file = thread.Process.Files.Acquire((int)args.A0);
         if (file == null) return -Errno.EBADF;
-        long status = 0;
-        FileStat stat;
-        if (file.Node != null) stat = file.Node.Stat(thread.Process);
-        else status = FileStat.OfDescriptor(file.HostDescriptor, out stat);
+        using var buffer = HostScratch.Rent(FileStat.HostSize);
+        long status = file.Node != null ? 0 : HostSyscall.Invoke(HostCall.FStat, file.HostDescriptor, buffer.Address);
+        if (status >= 0) status = file.Node != null ? PutStat(thread, args.A1, file.Node.Stat(thread.Process)) : PutHostStat(thread, args.A1, buffer.Span);
         file.Release();
-        return status < 0 ? status : PutStat(thread, args.A1, stat);
+        return status;
+    }
+
+    private static long PutHostStat(GuestThread thread, ulong address, ReadOnlySpan<byte> host)
+    {
+        Span<byte> bytes = stackalloc byte[FileStat.GuestSize];
+        FileStat.HostToGuest(host, bytes);
+        return thread.Put(address, bytes);
     }
 
     private static long PutStat(GuestThread thread, ulong address, in FileStat stat)
@@ -160,15 +166,16 @@ internal static class FilePathSyscalls
         if ((flags & ~(At.SymlinkNoFollow | At.NoAutomount | At.EmptyPath)) != 0) return -Errno.EINVAL;
         var resolved = ResolvedPath.Of(thread, args.A0, args.A1, Request(thread, PathIntent.At, flags), (flags & At.EmptyPath) != 0);
         long status = resolved.Status;
-        FileStat stat = default;
         if (status >= 0)
         {
             ref var at = ref resolved.Result;
-            if (at.Node != null) stat = at.Node.Stat(thread.Process);
-            else status = FileStat.OfPath(at.Descriptor, at.Leaf, at.AtFlags, out stat);
+            using var buffer = HostScratch.Rent(FileStat.HostSize);
+            if (at.Node != null) status = PutStat(thread, args.A2, at.Node.Stat(thread.Process));
+            else if ((status = HostSyscall.Invoke(HostCall.NewFStatAt, at.Descriptor, at.Leaf, buffer.Address, at.AtFlags)) == 0)
+                status = PutHostStat(thread, args.A2, buffer.Span);
         }
         resolved.Dispose();
-        return status < 0 ? status : PutStat(thread, args.A2, stat);
+        return status;
     }
 
     private static PathRequest Request(GuestThread thread, PathIntent intent, int atFlags) =>

@@ -56,6 +56,9 @@ internal ref struct PathResult
     /// <summary>The synthetic node the path names, or null.</summary>
     public SyntheticNode? Node;
 
+    /// <summary>A device of the host was opened under one of our names.</summary>
+    public bool IsDevice;
+
     /// <summary>Keeps <see cref="Descriptor"/> alive where another open file lends it.</summary>
     public OpenFile? Lender;
 

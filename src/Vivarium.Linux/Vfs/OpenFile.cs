@@ -34,7 +34,10 @@ public sealed class OpenFile
     /// <summary>The guest's socket address where the host's differs from it (a UNIX socket bound by a translated path).</summary>
     internal byte[]? BoundName { get; set; }
 
-    /// <summary>Directory: whether something is mounted below (2), nothing is (1), or nobody asked yet (0).</summary>
+    /// <summary>Values of <see cref="MountHint"/>.</summary>
+    internal const int NoMountsBelow = 1, MountsBelow = 2, IsRoot = 3;
+
+    /// <summary>Directory: what is known of mounts below it; 0 while nobody has asked.</summary>
     internal int MountHint;
 
     /// <summary>F_SETOWN.</summary>

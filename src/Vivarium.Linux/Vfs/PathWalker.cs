@@ -37,7 +37,7 @@ public sealed partial class NameSpace
         else
         {
             climbs = HasDotDot(text);
-            if (!climbs && !IsAboveMount(directory) || !Confined && !CrossesMount(path.Canonical, SetPrefix(path, directory), text))
+            if (!climbs && !IsAboveMount(directory) || !(climbs && Confined) && !CrossesMount(path.Canonical, SetPrefix(path, directory), text))
             {
                 // A beneath-walk must not be handed "..": it would stop at the directory instead of climbing.
                 long status = _root.Finish(request, directory.HostDescriptor, address, text, ref result);
@@ -66,6 +66,7 @@ public sealed partial class NameSpace
     // Writes the directory's path without its leading slash into the canonical buffer; its length, -1 when it is not in the tree.
     private static int SetPrefix(in PathBuffer path, OpenFile directory)
     {
+        if (directory.MountHint == OpenFile.IsRoot) return 0;
         string name = directory.Path;
         if (!name.StartsWith('/') || name.Length >= PathBuffer.Maximum) return -1;
         return System.Text.Encoding.Latin1.GetBytes(name.AsSpan(1), path.Canonical);
@@ -81,9 +82,9 @@ public sealed partial class NameSpace
             {
                 if (name.Length > 1 && mount.Path.Length >= name.Length - 1 && mount.Path.AsSpan().StartsWith(name.AsSpan(1))) above = true;
             }
-            directory.MountHint = above ? 2 : 1;
+            directory.MountHint = name.Length == 1 ? OpenFile.IsRoot : above ? OpenFile.MountsBelow : OpenFile.NoMountsBelow;
         }
-        return directory.MountHint == 2;
+        return directory.MountHint != OpenFile.NoMountsBelow;
     }
 
     // Whether the path, read without regard to links, passes a mount point. (Links are found by the walk itself.)

@@ -90,6 +90,7 @@ internal sealed class SyntheticFileSystem(SyntheticNode root) : FileSystem
             if (request.Follow && node.Opened(request.Caller) is { } opened) return FinishOpened(request, opened, address + path.Length, ref result);
             if (request.Intent == PathIntent.Open && (request.Flags & OpenFlags.Path) == 0) return -Errno.ELOOP;
         }
+        result.IsDevice = node.HostPath != null;
         if (node.HostPath is { } hostPath) return FinishHost(request, hostPath, address, path, ref result);
         result.Node = node;
         result.Descriptor = -1;

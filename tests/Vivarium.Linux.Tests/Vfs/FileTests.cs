@@ -51,6 +51,10 @@ public class FileTests : IDisposable
         Assert.Equal(new byte[8], guest.AsSpan(40, 8).ToArray());
         Assert.Equal(new byte[4], guest.AsSpan(60, 4).ToArray());
         Assert.Equal(new byte[8], guest.AsSpan(120, 8).ToArray());
+
+        var direct = new byte[FileStat.GuestSize];
+        FileStat.HostToGuest(host, direct);
+        Assert.Equal(guest, direct);
     }
 
     [Fact]
