@@ -1,5 +1,6 @@
 using Vivarium.Host;
 using Vivarium.Linux.Signals;
+using Vivarium.Linux.Threads;
 
 namespace Vivarium.Linux;
 
@@ -123,8 +124,28 @@ public sealed partial class GuestProcess
         }
         Timers?.Dispose();
         Realm.ProcessEnded(this);
-        _ended.Set();
+        lock (Sync)
+        {
+            _ended.Set();
+            foreach (int hostEvent in _endEvents) PidFds.Signal(hostEvent);
+            _endEvents.Clear();
+        }
     }
+
+    /// <summary>Makes a host eventfd readable when the process has ended, and closes it then.</summary>
+    internal void AddEndEvent(int hostEvent)
+    {
+        lock (Sync)
+        {
+            if (_ended.IsSet) PidFds.Signal(hostEvent);
+            else _endEvents.Add(hostEvent);
+        }
+    }
+
+    private readonly List<int> _endEvents = [];
+
+    /// <summary>Priority as nice knows it: -20..19. Kept and inherited, not acted upon.</summary>
+    internal int Nice { get; set; }
 
     /// <summary>The wait status where the last thread ends by exit and not exit_group.</summary>
     internal int LastThreadStatus { get; set; }

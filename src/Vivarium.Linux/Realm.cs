@@ -45,6 +45,8 @@ public sealed partial class Realm : IDisposable
     /// <summary>Host threads for guest threads.</summary>
     internal GuestThreadPool HostThreads { get; } = new();
 
+    internal PidFds PidFds { get; } = new();
+
     /// <summary>Call-backs in time.</summary>
     internal Time.TimerThread Timers { get; } = new();
 

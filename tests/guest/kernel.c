@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -551,6 +552,44 @@ static void fork_storm(void)
     }
 }
 
+static void pidfds(void)
+{
+    pid_t child = fork();
+    if (child == 0) for (;;) pause();
+    int fd = syscall(SYS_pidfd_open, child, 0);
+    CHECK(fd >= 0);
+    struct pollfd poller = {fd, POLLIN, 0};
+    CHECK(poll(&poller, 1, 10) == 0);
+    CHECK(syscall(SYS_pidfd_send_signal, fd, SIGTERM, NULL, 0) == 0);
+    CHECK(poll(&poller, 1, 10000) == 1 && (poller.revents & POLLIN));
+    siginfo_t info;
+    CHECK(waitid(P_PIDFD, fd, &info, WEXITED) == 0 && info.si_pid == child && info.si_status == SIGTERM);
+    CHECK(syscall(SYS_pidfd_send_signal, fd, 0, NULL, 0) == -1 && errno == ESRCH);
+    CHECK(syscall(SYS_pidfd_open, 4000000, 0) == -1 && errno == ESRCH);
+}
+
+static void priorities(void)
+{
+    CHECK(getpriority(PRIO_PROCESS, 0) == 0 && nice(3) == 3 && getpriority(PRIO_PROCESS, getpid()) == 3);
+    pid_t child = fork();
+    if (child == 0) _exit(getpriority(PRIO_PROCESS, 0));
+    int status;
+    CHECK(waitpid(child, &status, 0) == child && WEXITSTATUS(status) == 3);
+}
+
+static void sessions(void)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        CHECK(setsid() == getpid() && getsid(0) == getpid() && getpgrp() == getpid());
+        CHECK(setsid() == -1 && errno == EPERM);
+        CHECK(setpgid(0, 0) == -1 && errno == EPERM);
+        _exit(0);
+    }
+    int status;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+}
+
 static void broken_pipe(void)
 {
     int fds[2];
@@ -622,7 +661,8 @@ static const struct { const char *name; void (*run)(void); } tests[] = {
     {"sleep_remainder", sleep_remainder}, {"thread_signals", thread_signals}, {"robust", robust}, {"mutexes", mutexes},
     {"pi_mutexes", pi_mutexes}, {"many_threads", many_threads}, {"condition_timeout", condition_timeout}, {"fork_memory", fork_memory},
     {"child_signal", child_signal}, {"stop_and_continue", stop_and_continue}, {"groups", groups}, {"spawn", spawn},
-    {"exec_threads", exec_threads}, {"orphans", orphans}, {"fork_storm", fork_storm}, {"broken_pipe", broken_pipe}, {"remap", remap},
+    {"exec_threads", exec_threads}, {"orphans", orphans}, {"fork_storm", fork_storm}, {"broken_pipe", broken_pipe},
+    {"pidfds", pidfds}, {"priorities", priorities}, {"sessions", sessions}, {"remap", remap},
     {"holes", holes}, {"bad_pointers", bad_pointers}, {"auxv", auxv},
 };
 

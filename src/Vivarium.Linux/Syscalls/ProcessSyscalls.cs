@@ -21,8 +21,8 @@ public static class ProcessSyscalls
         new(97, "unshare", "flags:clone", (_, in args) => args.A0 == 0 ? 0 : -Errno.EPERM),
         new(116, "syslog", "int ptr int", (_, in _) => -Errno.EPERM),
         new(117, "ptrace", "int int ptr ptr", (_, in _) => -Errno.EPERM),
-        new(140, "setpriority", "int int int", (_, in _) => 0),
-        new(141, "getpriority", "int int", (_, in _) => 20),
+        new(140, "setpriority", "int int int", SetPriority),
+        new(141, "getpriority", "int int", GetPriority),
         new(154, "setpgid", "int int", SetProcessGroup),
         new(155, "getpgid", "int", (thread, in args) => Find(thread, args.A0)?.ProcessGroup ?? -Errno.ESRCH),
         new(156, "getsid", "int", (thread, in args) => Find(thread, args.A0)?.Session ?? -Errno.ESRCH),
@@ -50,10 +50,45 @@ public static class ProcessSyscalls
         // Honest absence: a guest's restartable sequences would need help from the executor.
         new(293, "rseq", "ptr uint hex hex", (_, in _) => -Errno.ENOSYS),
         .. CredentialSyscalls.Rows,
+        .. PidFds.Rows,
     ];
 
     private static GuestProcess? Find(GuestThread thread, ulong pid) =>
         (int)pid == 0 || (int)pid == thread.Process.Pid ? thread.Process : thread.Process.Realm.Processes.GetValueOrDefault((int)pid);
+
+    /// <summary>The processes that PRIO_PROCESS, PRIO_PGRP or PRIO_USER mean.</summary>
+    private static IEnumerable<GuestProcess> Selected(GuestThread thread, int kind, int id)
+    {
+        var self = thread.Process;
+        return kind switch
+        {
+            0 => self.Realm.Processes.Values.Where(other => other.Pid == (id == 0 ? self.Pid : id)),
+            1 => self.Realm.Processes.Values.Where(other => other.ProcessGroup == (id == 0 ? self.ProcessGroup : id)),
+            _ => self.Realm.Processes.Values.Where(other => other.Credentials.Uid == (id == 0 ? self.Credentials.Uid : (uint)id)),
+        };
+    }
+
+    private static long SetPriority(GuestThread thread, in SyscallArgs args)
+    {
+        if (args.A0 > 2) return -Errno.EINVAL;
+        int nice = Math.Clamp((int)args.A2, -20, 19);
+        long result = -Errno.ESRCH;
+        foreach (var target in Selected(thread, (int)args.A0, (int)args.A1))
+        {
+            if (nice < target.Nice && thread.Process.Credentials.EffectiveUid != 0) return -Errno.EACCES;
+            target.Nice = nice;
+            result = 0;
+        }
+        return result;
+    }
+
+    private static long GetPriority(GuestThread thread, in SyscallArgs args)
+    {
+        if (args.A0 > 2) return -Errno.EINVAL;
+        int lowest = int.MaxValue;
+        foreach (var target in Selected(thread, (int)args.A0, (int)args.A1)) lowest = Math.Min(lowest, target.Nice);
+        return lowest == int.MaxValue ? -Errno.ESRCH : 20 - lowest;
+    }
 
     private static long SetProcessGroup(GuestThread thread, in SyscallArgs args)
     {
@@ -77,7 +112,7 @@ public static class ProcessSyscalls
         var self = thread.Process;
         lock (self.Realm.Tree)
         {
-            if (self.ProcessGroup == self.Pid && self.Parent != null) return -Errno.EPERM;
+            if (self.ProcessGroup == self.Pid) return -Errno.EPERM;
             self.Session = self.ProcessGroup = self.Pid;
         }
         return self.Pid;

@@ -10,7 +10,7 @@ internal static class Forking
     public static long NewProcess(GuestThread parent, in CloneRequest request)
     {
         var flags = request.Flags;
-        if ((flags & CloneFlags.Pidfd) != 0 || (request.ExitSignal != 0 && !Signal.IsValid(request.ExitSignal))) return -Errno.EINVAL;
+        if (request.ExitSignal != 0 && !Signal.IsValid(request.ExitSignal)) return -Errno.EINVAL;
         var process = parent.Process;
         var realm = process.Realm;
         AddressSpace memory;
@@ -39,6 +39,11 @@ internal static class Forking
         if ((flags & CloneFlags.ParentSetTid) != 0) parent.Window.TryStore32(request.ParentTid, (uint)pid);
         if ((flags & CloneFlags.ChildSetTid) != 0) thread.Window.TryStore32(request.ChildTid, (uint)pid);
         if ((flags & CloneFlags.ChildClearTid) != 0) thread.ClearChildTid = request.ChildTid;
+        if ((flags & CloneFlags.Pidfd) != 0)
+        {
+            int fd = realm.PidFds.Create(parent, child, 0);
+            if (fd >= 0) parent.Window.TryStore32(request.Pidfd, (uint)fd);
+        }
         bool vfork = (flags & CloneFlags.Vfork) != 0;
         if (vfork) child.VforkParent = parent;
         child.AddThread(thread);

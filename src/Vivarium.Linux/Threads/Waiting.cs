@@ -33,8 +33,15 @@ internal static class Waiting
         if ((options & ~(WNOHANG | WUNTRACED | WEXITED | WCONTINUED | WNOWAIT | WNOTHREAD | WALL | WCLONE)) != 0 ||
             (options & (WEXITED | WUNTRACED | WCONTINUED)) == 0 || args.A0 > 3)
             return -Errno.EINVAL;
-        if (args.A0 == P_PIDFD) return -Errno.EBADF;
-        long result = Wait(thread, (int)args.A0, (int)args.A1, options, out var news);
+        var (kind, id) = ((int)args.A0, (int)args.A1);
+        if (kind == P_PIDFD)
+        {
+            var target = thread.Process.Realm.PidFds.Find(thread, id);
+            if (target == null) return -Errno.EBADF;
+            (kind, id) = (P_PID, target.Pid);
+        }
+        if (kind == P_PGID && id == 0) id = thread.Process.ProcessGroup;
+        long result = Wait(thread, kind, id, options, out var news);
         if (result < 0) return result;
         if (args.A2 != 0)
         {
