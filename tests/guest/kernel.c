@@ -522,11 +522,10 @@ static void orphans(void)
     CHECK(pipe(fds) == 0 && prctl(PR_SET_CHILD_SUBREAPER, 1) == 0);
     pid_t child = fork();
     if (child == 0) {
+        pid_t middle = getpid();
         if (fork() == 0) {
-            while (getppid() == child) sched_yield();
+            while (getppid() == middle) sched_yield();
             pid_t parent = getppid();
-            usleep(20000);
-            parent = getppid();
             CHECK(write(fds[1], &parent, sizeof parent) == sizeof parent);
             _exit(3);
         }
