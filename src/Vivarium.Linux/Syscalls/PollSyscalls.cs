@@ -186,7 +186,12 @@ public static class PollSyscalls
     private static long EPollCreate(GuestThread thread, in SyscallArgs args)
     {
         if (((int)args.A0 & ~OpenFlags.CloseOnExec) != 0) return -Errno.EINVAL;
-        return thread.Install(HostSyscall.Invoke(HostCall.EPollCreate1, OpenFlags.CloseOnExec), args.A0 != 0);
+        long host = HostSyscall.Invoke(HostCall.EPollCreate1, OpenFlags.CloseOnExec);
+        if (host < 0) return host;
+        var file = new OpenFile((int)host) { EPoll = new EPollSet() };
+        int fd = thread.Process.Files.Install(file, args.A0 != 0, thread.Process.Limits.Soft(ResourceLimits.OpenFiles));
+        if (fd < 0) file.Release();
+        return fd;
     }
 
     private static long EPollControl(GuestThread thread, in SyscallArgs args)
@@ -207,7 +212,9 @@ public static class PollSyscalls
         long status = target == null ? -Errno.EBADF
             : target.Node is { IsDirectory: true } ? -Errno.EPERM
             : ReferenceEquals(set, target) ? -Errno.EINVAL
-            : HostSyscall.Invoke(HostCall.EPollCtl, set.HostDescriptor, (int)args.A1, target.HostDescriptor, record.Address);
+            // One that came over a socket is only known to the host.
+            : set.EPoll == null ? HostSyscall.Invoke(HostCall.EPollCtl, set.HostDescriptor, (int)args.A1, target.HostDescriptor, record.Address)
+            : set.EPoll.Control(set.HostDescriptor, (int)args.A1, (int)args.A2, target, record.Address);
         set.Release();
         target?.Release();
         return status;

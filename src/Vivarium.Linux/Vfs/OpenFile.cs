@@ -46,6 +46,23 @@ public sealed class OpenFile
     /// <summary>Set for a signalfd.</summary>
     internal Syscalls.EventSignalFd? Signals { get; init; }
 
+    /// <summary>Set for an epoll descriptor.</summary>
+    internal EPollSet? EPoll { get; init; }
+
+    private readonly Lock _duplicatesLock = new();
+    private List<int>? _duplicates;
+
+    /// <summary>A further host descriptor for this file, closed with it.</summary>
+    internal void AddDuplicate(int host)
+    {
+        lock (_duplicatesLock) (_duplicates ??= []).Add(host);
+    }
+
+    internal void CloseDuplicate(int host)
+    {
+        lock (_duplicatesLock) if (_duplicates?.Remove(host) == true) HostSyscall.Invoke(HostCall.Close, host);
+    }
+
     /// <summary>Where a synthetic directory is read.</summary>
     internal SyntheticDirectoryStream Stream => _stream ?? Interlocked.CompareExchange(ref _stream, new SyntheticDirectoryStream(), null) ?? _stream;
 
@@ -67,6 +84,7 @@ public sealed class OpenFile
     {
         if (Interlocked.Decrement(ref _references) != 0) return 0;
         Signals?.Closed();
+        if (_duplicates != null) foreach (int host in _duplicates) HostSyscall.Invoke(HostCall.Close, host);
         return HostSyscall.Invoke(HostCall.Close, HostDescriptor);
     }
 

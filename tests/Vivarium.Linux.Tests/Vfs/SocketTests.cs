@@ -138,6 +138,38 @@ public class SocketTests : IDisposable
     }
 
     [Fact]
+    public void Epoll_tells_duplicates_apart()
+    {
+        var (a, b) = Pair();
+        long copy = _guest.Call(23, b);
+        long set = _guest.Call(20, 0);
+        var record = new byte[16];
+        record[0] = 1;
+        record[8] = 11;
+        Assert.Equal(0, _guest.Call(21, set, 1, b, record));
+        record[8] = 22;
+        Assert.Equal(-Errno.ENOENT, _guest.Call(21, set, 2, copy, 0));
+        Assert.Equal(0, _guest.Call(21, set, 1, copy, record));
+        Assert.Equal(-Errno.EEXIST, _guest.Call(21, set, 1, copy, record));
+        Assert.Equal(1, _guest.Call(64, a, "x"u8.ToArray(), 1));
+        Assert.Equal(2, _guest.Call(22, set, Low, 8, 0, 0, 8));
+        Assert.Equal([11ul, 22ul], new[] { _guest.Get64(Low + 8), _guest.Get64(Low + 24) }.Order());
+        Assert.Equal(0, _guest.Call(21, set, 2, copy, 0));
+        Assert.Equal(1, _guest.Call(22, set, Low, 8, 0, 0, 8));
+        Assert.Equal(0, _guest.Call(21, set, 1, copy, record));
+        Assert.Equal(0, _guest.Close(b));
+        Assert.Equal(2, _guest.Call(22, set, Low, 8, 0, 0, 8));
+        Assert.Equal(0, _guest.Close(copy));
+        Assert.Equal(0, _guest.Call(22, set, Low, 8, 0, 0, 8));
+        // The number means another file now.
+        var (_, d) = Pair();
+        Assert.Equal(b, d == b ? d : _guest.Call(24, d, b, 0));
+        Assert.Equal(-Errno.ENOENT, _guest.Call(21, set, 3, b, record));
+        Assert.Equal(0, _guest.Call(21, set, 1, b, record));
+        Assert.Equal(-Errno.EINVAL, _guest.Call(21, a, 1, b, record));
+    }
+
+    [Fact]
     public void Poll_and_select_know_the_guests_numbers()
     {
         var (a, b) = Pair();
