@@ -98,7 +98,7 @@ public sealed unsafe partial class CodeGenerator
         _asm.Quad(0);
         _asm.Quad(block.Start);
         MapRegisters();
-        if (block.IsLoop && block.HasFloat) BeginFloatLoop();
+        if (block.HasFloat) BeginFloat();
         _loopOffset = _asm.Offset;
         _asm.Bind(ref _loopLabel);
         for (_opIndex = 0; _opIndex < block.Count; _opIndex++) Lower(ref block.Ops[_opIndex]);

@@ -80,6 +80,15 @@ internal sealed partial class FloatEmitter
         RestoresFlags = false;
     }
 
+    /// <summary>At the start of a block that is no loop: checks the boxes that it will need for sure, together.</summary>
+    public void BeginStraight(IrBlock block)
+    {
+        uint singles = FloatLoop.LiveInSingles(block, toExit: true);
+        if ((singles & singles - 1) == 0) return;
+        CheckBoxes(singles);
+        _boxed = singles;
+    }
+
     /// <summary>Emits a loop's prologue: checks what the body takes for granted; where it does not hold, the interpreter goes on.</summary>
     public void BeginLoop(IrBlock block)
     {

@@ -16,7 +16,7 @@ internal readonly record struct FloatLoop(uint Boxed, FloatState Dirty)
     /// <param name="mapped">Registers that live in host registers; the others are always canonical.</param>
     public static FloatLoop Analyse(IrBlock block, uint mapped)
     {
-        uint boxed = LiveInSingles(block), excluded = ~mapped;
+        uint boxed = LiveInSingles(block, toExit: false), excluded = ~mapped;
         var dirty = default(FloatState);
         for (int round = 0; round < 8; round++)
         {
@@ -33,13 +33,14 @@ internal readonly record struct FloatLoop(uint Boxed, FloatState Dirty)
         return default;
     }
 
-    /// <summary>Registers that are read as singles before the block writes them.</summary>
-    private static uint LiveInSingles(IrBlock block)
+    /// <summary>Registers that are read as singles before the block writes them; toExit: and before it can be left.</summary>
+    public static uint LiveInSingles(IrBlock block, bool toExit)
     {
         uint read = 0, written = 0;
         for (int i = 0; i < block.Count; i++)
         {
             ref readonly IrOp op = ref block.Ops[i];
+            if (toExit && op.Code is IrCode.Branch) break;
             if (op.Code != IrCode.Float) continue;
             FloatEffect effect = FloatEffects.Of(op);
             read |= effect.Singles & ~written;

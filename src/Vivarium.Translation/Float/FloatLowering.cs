@@ -35,11 +35,12 @@ public sealed unsafe partial class CodeGenerator : IFloatContext
         _skippedFloatOp = -1;
     }
 
-    /// <summary>Between a loop's prologue and its head.</summary>
-    private void BeginFloatLoop()
+    /// <summary>At the block's entry, before a loop's head: what is checked for all of it.</summary>
+    private void BeginFloat()
     {
         _floatOp = _block.Ops[0];
-        Floats.BeginLoop(_block);
+        if (_block.IsLoop) Floats.BeginLoop(_block);
+        else Floats.BeginStraight(_block);
     }
 
     /// <summary>Lowers a Float or FloatCsr operation.</summary>

@@ -9,7 +9,11 @@ namespace Vivarium.Translation.Tests.Differential;
 /// <param name="MemoryShare">Percent of loads, stores and atomics.</param>
 /// <param name="BranchShare">Percent of branches and jumps, besides the loops.</param>
 /// <param name="TrapShare">Per mille of instructions that probably trap: illegal ones, ecall, ebreak, wild or misaligned addresses.</param>
-internal sealed record ProgramMix(int Items = 120, int FloatShare = 40, int MemoryShare = 20, int BranchShare = 8, int TrapShare = 3);
+/// <param name="Precision">Which floating-point instructions: of both precisions on the same registers, or of one.</param>
+internal sealed record ProgramMix(
+    int Items = 120, int FloatShare = 40, int MemoryShare = 20, int BranchShare = 8, int TrapShare = 3, Precision Precision = Precision.Mixed);
+
+internal enum Precision { Mixed, Single, Double }
 
 /// <summary>
 /// A random program that terminates: instructions drawn from the instruction table, with operands such that addresses mostly fall into a
@@ -88,7 +92,11 @@ internal sealed class StressProgram
     {
         var random = new Random(Seed ^ 0x5EED);
         for (int i = 1; i < 32; i++) x[i] = StressValues.Integer(random);
-        for (int i = 0; i < 32; i++) f[i] = StressValues.Float(random);
+        for (int i = 0; i < 32; i++)
+        {
+            do f[i] = StressValues.Float(random);
+            while (_mix.Precision == Precision.Single && f[i] >> 32 != uint.MaxValue);
+        }
         x[0] = 0;
         x[2] = DataStart + DataMiddle + 16 * (ulong)random.Next(16);
         x[_base] = DataStart + DataMiddle + 16 * (ulong)random.Next(16);
@@ -288,7 +296,8 @@ internal sealed class StressProgram
         {
             // Fresh operands: without them everything becomes NaN or infinite.
             int f = _random.Next(32), offset = _random.Next(-256, 256) * 8;
-            AddRaw(0x07u | (uint)_random.Next(2, 4) << 12 | 2u << 15 | (uint)f << 7 | (uint)offset << 20);
+            uint width = _mix.Precision switch { Precision.Single => 2, Precision.Double => 3, _ => (uint)_random.Next(2, 4) };
+            AddRaw(0x07u | width << 12 | 2u << 15 | (uint)f << 7 | (uint)offset << 20);
             return;
         }
         AddRow(Kind.Float);
@@ -331,6 +340,8 @@ internal sealed class StressProgram
             if (kind == Kind.Float && _random.Next(2) == 0 && row.Format is OperandFormat.RRm or OperandFormat.R4 or OperandFormat.RUnaryRm)
                 bits |= 7u << 12 & ~row.Mask; // dynamic rounding is the usual case
             Instruction i = Decoder.Decode(bits);
+            if (_mix.Precision == Precision.Single && (row.Mnemonic.Contains(".d", StringComparison.Ordinal) && kind == Kind.Float || i.Opcode == Opcode.Fld)) continue;
+            if (_mix.Precision == Precision.Double && (row.Mnemonic.Contains(".s", StringComparison.Ordinal) && kind == Kind.Float || i.Opcode == Opcode.Flw)) continue;
             if (i.Opcode == Opcode.Illegal || i.Opcode != row.Opcode) continue;
             if (i.Rm is 5 or 6 && _random.Next(8) != 0) continue;
             if (i.Opcode is Opcode.Ecall or Opcode.Ebreak or Opcode.Auipc or Opcode.FenceI or Opcode.WrsNto or Opcode.WrsSto or Opcode.CboInval) continue;
