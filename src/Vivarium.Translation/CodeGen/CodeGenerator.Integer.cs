@@ -456,11 +456,16 @@ public sealed unsafe partial class CodeGenerator
     {
         int saved = FreeRdx();
         Load64(Rax, op.A);
-        Load64(Rcx, op.B);
-        if (op.Code == IrCode.MulH) _asm.Imul(Rcx);
-        else _asm.Mul(Rcx);
-        if (op.Code == IrCode.MulHsu)
+        if (op.Code != IrCode.MulHsu)
         {
+            Gpr b = Read64(op.B, Rcx);
+            if (op.Code == IrCode.MulH) _asm.Imul(b);
+            else _asm.Mul(b);
+        }
+        else
+        {
+            Load64(Rcx, op.B);
+            _asm.Mul(Rcx);
             // Signed times unsigned: a negative a was taken 2^64 too large.
             Load64(Rax, op.A);
             _asm.Sar(Rax, 63);

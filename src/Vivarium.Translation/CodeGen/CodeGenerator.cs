@@ -142,7 +142,7 @@ public sealed unsafe partial class CodeGenerator
         _staticGuest.CopyTo(_guestOfHost, 0);
         _live = _allocatable;
         _ownMapping = false;
-        if (_block.IsLoop) MapOwn(1);
+        if (_block.IsLoop) MapOwn(2);
         else if (_block.Count >= 12) MapOwn(4);
     }
 
@@ -154,11 +154,13 @@ public sealed unsafe partial class CodeGenerator
         int[] uses = _uses;
         Array.Clear(uses);
         uint written = 0, seen = 0;
+        int wantsRdx = 0;
         IrOp[] ops = _block.Ops;
         for (int i = 0; i < _block.Count; i++)
         {
             ref readonly IrOp op = ref ops[i];
             uint dst = op.Dst, a = op.A, b = op.B;
+            if (op.Code is >= IrCode.MulH and <= IrCode.RemUW) wantsRdx++;
             if (dst < 32)
             {
                 uses[dst]++;
@@ -176,6 +178,15 @@ public sealed unsafe partial class CodeGenerator
             }
         }
         _written = written;
+        if (wantsRdx != 0 && _block.IsLoop && _staticGuest[(int)Gpr.Rdx] is var displaced && displaced != 0)
+        {
+            // Multiplications and divisions would move the register's guest out of the way in every round: once is enough.
+            _asm.Mov(RegisterMap.Home(displaced), Gpr.Rdx);
+            _host[displaced] = RegisterMap.InMemory;
+            _guestOfHost[(int)Gpr.Rdx] = 0;
+            _live &= unchecked((ushort)~(1 << (int)Gpr.Rdx));
+            _ownMapping = true;
+        }
         uint candidates = (seen | written) & ~_mappedGuests & ~1u;
         while (candidates != 0)
         {
@@ -213,7 +224,7 @@ public sealed unsafe partial class CodeGenerator
             int h = _staticHost[g];
             if (h < 0 || _guestOfHost[h] == g) continue;
             int held = _guestOfHost[h];
-            if ((_written >> held & 1) != 0) _asm.Mov(RegisterMap.Home(held), (Gpr)h);
+            if (held != 0 && (_written >> held & 1) != 0) _asm.Mov(RegisterMap.Home(held), (Gpr)h);
             _asm.Mov((Gpr)h, RegisterMap.Home(g));
         }
     }
