@@ -26,7 +26,7 @@ internal static class Peers
 
         void Add(string path, params string[] options)
         {
-            var version = TimedProcess.Run([path, "--version"], null, null, scratch).Output.Split('\n')[0].Split(' ') is [_, _, var v, ..] ? v : "?";
+            var version = TimedProcess.Run([path, "--version"], null, scratch).Output.Split('\n')[0].Split(' ') is [_, _, var v, ..] ? v : "?";
             runners.Add(new Runner($"qemu {version}{(options.Length > 0 ? " " + string.Join(' ', options) : "")}", false,
                 (root, guest) => [path, .. options, .. root is null ? (string[])[] : ["-L", root], .. Inside(root, guest)]));
         }

@@ -4,6 +4,7 @@ using Vivarium.Bench;
 // Times viv, the QEMUs and native code on the same jobs, interleaved: one round runs every column once, so that a drift of the machine's
 // speed hits all of them. bench/run prepares the binaries and the trees and calls this.
 var options = Options.Parse(args);
+TimedProcess.Measure = options.Measure;
 var scratch = Directory.CreateTempSubdirectory("viv-bench").FullName;
 try
 {
@@ -49,7 +50,7 @@ static Result Measure(Row row, List<Runner> runners, int runs, string scratch)
         foreach (var (name, command, native) in columns)
         {
             if (failures.Any(f => f.StartsWith($"{row.Name}: {name}:", StringComparison.Ordinal))) continue;
-            var s = TimedProcess.Run(command, null, native ? row.Environment : null, scratch);
+            var s = TimedProcess.Run(command, native ? row.Environment : null, scratch);
             if (s.ExitCode != 0)
             {
                 var error = TimedProcess.StandardError(scratch).Split('\n')[0];
@@ -78,6 +79,7 @@ static double Median(IEnumerable<double> values)
 /// <summary>Command-line options; bench/run passes them all.</summary>
 internal sealed record Options
 {
+    public string Measure { get; init; } = "bench/out/bin/measure";
     public string Viv { get; init; } = "viv";
     public List<string> VivOptions { get; } = [];
     public string? Qemu { get; init; }
@@ -98,6 +100,7 @@ internal sealed record Options
             string Value() => i + 1 < args.Length ? args[++i] : throw new ArgumentException($"{args[i]} needs a value");
             switch (args[i])
             {
+                case "--measure": o = o with { Measure = Value() }; break;
                 case "--viv": o = o with { Viv = Value() }; break;
                 case "--viv-option": o.VivOptions.Add(Value()); break;
                 case "--qemu": o = o with { Qemu = Value() }; break;

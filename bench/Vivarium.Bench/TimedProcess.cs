@@ -1,5 +1,5 @@
 using System.Diagnostics;
-using System.Runtime.InteropServices;
+using System.Globalization;
 
 namespace Vivarium.Bench;
 
@@ -11,61 +11,28 @@ namespace Vivarium.Bench;
 /// <param name="Output">Standard output.</param>
 internal sealed record Sample(double WallSeconds, double CpuSeconds, long PeakKiB, int ExitCode, string Output);
 
-/// <summary>Runs a command as a whole process and reads the kernel's own account of it (wait4's rusage).</summary>
-internal static unsafe partial class TimedProcess
+/// <summary>Runs a command as a whole process through bench/measure.c, which reads the kernel's own account of it (wait4's rusage).</summary>
+internal static class TimedProcess
 {
-    public static Sample Run(IReadOnlyList<string> command, string? workingDirectory, IReadOnlyDictionary<string, string>? environment, string scratch)
-    {
-        // Output goes to a file: a pipe would need a reader that competes for the cores.
-        var stdout = Path.Combine(scratch, "stdout");
-        File.WriteAllText(stdout, "");
-        var env = new List<string>();
-        foreach (System.Collections.DictionaryEntry e in Environment.GetEnvironmentVariables())
-            if (environment is null || !environment.ContainsKey((string)e.Key)) env.Add($"{e.Key}={e.Value}");
-        if (environment is not null) foreach (var (k, v) in environment) env.Add($"{k}={v}");
+    /// <summary>The built bench/measure.c.</summary>
+    public static string Measure { get; set; } = "measure";
 
-        var actions = stackalloc byte[256];
-        posix_spawn_file_actions_init(actions);
-        posix_spawn_file_actions_addopen(actions, 0, "/dev/null", 0, 0);
-        posix_spawn_file_actions_addopen(actions, 1, stdout, 0x201, 0x180); // O_WRONLY|O_TRUNC
-        posix_spawn_file_actions_addopen(actions, 2, Path.Combine(scratch, "stderr"), 0x241, 0x180);
-        if (workingDirectory is not null) posix_spawn_file_actions_addchdir_np(actions, workingDirectory);
-        var argv = Strings(command);
-        var envp = Strings(env);
-        var start = Stopwatch.GetTimestamp();
-        var error = posix_spawnp(out var pid, command[0], actions, null, argv, envp);
-        if (error != 0) throw new InvalidOperationException($"cannot run '{command[0]}': {Marshal.GetPInvokeErrorMessage(error)}");
-        var usage = stackalloc long[18];
-        int status;
-        while (wait4(pid, &status, 0, usage) < 0) { }
-        var wall = Stopwatch.GetElapsedTime(start).TotalSeconds;
-        posix_spawn_file_actions_destroy(actions);
-        Free(argv);
-        Free(envp);
-        var code = (status & 0x7f) == 0 ? (status >> 8) & 0xff : 128 + (status & 0x7f);
-        var cpu = usage[0] + usage[1] / 1e6 + usage[2] + usage[3] / 1e6;
-        return new Sample(wall, cpu, usage[4], code, File.ReadAllText(stdout));
+    public static Sample Run(IReadOnlyList<string> command, IReadOnlyDictionary<string, string>? environment, string scratch)
+    {
+        // Output goes to files: a pipe would need a reader that competes for the cores.
+        var result = Path.Combine(scratch, "result");
+        var output = Path.Combine(scratch, "stdout");
+        File.Delete(result);
+        var start = new ProcessStartInfo("/bin/sh") { UseShellExecute = false };
+        foreach (var a in (string[])["-c", "exec \"$@\" </dev/null >\"$VIV_BENCH_SCRATCH/stdout\" 2>\"$VIV_BENCH_SCRATCH/stderr\"", "sh", Measure, result, .. command]) start.ArgumentList.Add(a);
+        start.Environment["VIV_BENCH_SCRATCH"] = scratch;
+        if (environment is not null) foreach (var (k, v) in environment) start.Environment[k] = v;
+        using (var process = Process.Start(start)!) process.WaitForExit();
+        if (!File.Exists(result)) throw new InvalidOperationException($"cannot run '{command[0]}': {StandardError(scratch)}");
+        var fields = File.ReadAllText(result).Split(' ');
+        double Number(int i) => double.Parse(fields[i], CultureInfo.InvariantCulture);
+        return new Sample(Number(0), Number(1), (long)Number(2), (int)Number(3), File.ReadAllText(output));
     }
 
     public static string StandardError(string scratch) => File.ReadAllText(Path.Combine(scratch, "stderr"));
-
-    private static byte** Strings(IReadOnlyList<string> values)
-    {
-        var p = (byte**)NativeMemory.AllocZeroed((nuint)(values.Count + 1), (nuint)sizeof(byte*));
-        for (var i = 0; i < values.Count; i++) p[i] = (byte*)Marshal.StringToCoTaskMemUTF8(values[i]);
-        return p;
-    }
-
-    private static void Free(byte** strings)
-    {
-        for (var p = strings; *p != null; p++) Marshal.FreeCoTaskMem((nint)(*p));
-        NativeMemory.Free(strings);
-    }
-
-    [LibraryImport("libc")] private static partial int posix_spawn_file_actions_init(void* actions);
-    [LibraryImport("libc")] private static partial int posix_spawn_file_actions_destroy(void* actions);
-    [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8)] private static partial int posix_spawn_file_actions_addopen(void* actions, int fd, string path, int flags, uint mode);
-    [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8)] private static partial int posix_spawn_file_actions_addchdir_np(void* actions, string path);
-    [LibraryImport("libc", StringMarshalling = StringMarshalling.Utf8)] private static partial int posix_spawnp(out int pid, string file, void* actions, void* attributes, byte** argv, byte** envp);
-    [LibraryImport("libc")] private static partial int wait4(int pid, int* status, int options, void* usage);
 }

@@ -61,9 +61,8 @@ public static class InitialStack
         ulong[] argumentPointers = new ulong[arguments.Count];
         for (int i = arguments.Count - 1; i >= 0; i--) argumentPointers[i] = PushString(arguments[i]);
         at = (at & ~15UL) - 16;
-        Span<byte> random = stackalloc byte[16];
-        System.Security.Cryptography.RandomNumberGenerator.Fill(random);
-        Store(memory.Window, at, random);
+        // By the kernel and not by System.Security.Cryptography, which would load OpenSSL into every start.
+        if (!memory.Window.TryGetHostAddress(at, 16, out long random) || HostSyscall.Invoke(GetRandom, random, 16) != 16) throw LoadException.Of(-Errno.E2BIG);
 
         auxiliary.Add((Aux.Random, at));
         auxiliary.Add((Aux.ExecutableName, name));
@@ -92,6 +91,8 @@ public static class InitialStack
         auxiliaryBytes = block[auxiliaryStart..];
         return sp;
     }
+
+    private const long GetRandom = 318;
 
     private static void Store(MemoryWindow window, ulong address, ReadOnlySpan<byte> bytes)
     {
