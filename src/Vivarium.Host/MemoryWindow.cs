@@ -27,6 +27,10 @@ public sealed unsafe partial class MemoryWindow : IDisposable
     private readonly CopyStubs _stubs;
     private bool _disposed;
 
+    // Where the next window should go, from 32 to 80 TiB: only a hint, the kernel knows what is free.
+    private const long HintStart = 0x2000_0000_0000, HintEnd = 0x5000_0000_0000;
+    private static long s_nextHint = HintStart;
+
     private MemoryWindow(ulong start, ulong size, ulong reservation, ulong reservationSize)
     {
         (_base, _size, _reservation, _reservationSize) = (start, size, reservation, reservationSize);
@@ -42,7 +46,12 @@ public sealed unsafe partial class MemoryWindow : IDisposable
             throw new ArgumentOutOfRangeException(nameof(size), size, "must be a multiple of 4096 up to 64 TiB");
         FaultHandler.EnsureInstalled();
         var reservation = size + 2 * GuardSize + HugePageSize;
-        var start = HostSyscall.Invoke(SysMmap, 0, (long)reservation, 0, MapPrivate | LinuxConstants.MapAnonymous | MapNoReserve, -1, 0);
+        // Emitted code adds any 64-bit number to the base: a wild guest pointer should meet nothing of the host's there. So windows lie far
+        // from where the kernel puts programs, libraries, stacks and heaps, while there is room.
+        var step = (long)((reservation + (1UL << 30) - 1) & ~((1UL << 30) - 1));
+        var hint = Interlocked.Add(ref s_nextHint, step) - step;
+        if (hint + step > HintEnd) hint = Interlocked.Exchange(ref s_nextHint, HintStart) is var again && again + step <= HintEnd ? again : HintStart;
+        var start = HostSyscall.Invoke(SysMmap, hint, (long)reservation, 0, MapPrivate | LinuxConstants.MapAnonymous | MapNoReserve, -1, 0);
         if (start < 0) throw new OutOfMemoryException($"cannot reserve {size >> 20} MiB of address space for a memory window: errno {-start}");
         var first = ((ulong)start + GuardSize + HugePageSize - 1) & ~(HugePageSize - 1);
         return new MemoryWindow(first, size, (ulong)start, reservation);
