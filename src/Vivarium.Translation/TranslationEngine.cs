@@ -162,6 +162,7 @@ public sealed unsafe partial class TranslationEngine : Executor
                 case BlockExit.Fault:
                     Statistics.Faults++;
                     RecoverState(ref state);
+                    ReleaseReservation(ref state);
                     if (Interpret(hart, ref state) is { } fault) return fault;
                     break;
                 default:
@@ -179,6 +180,16 @@ public sealed unsafe partial class TranslationEngine : Executor
         ExecutionExit? exit = _interpreter.Step(hart);
         FloatSlots.Enter(ref state);
         return exit;
+    }
+
+    /// <summary>After a fault of a store-conditional: unlocks its version as it was; the interpreter does the instruction again, and traps.</summary>
+    private static void ReleaseReservation(ref HartState state)
+    {
+        ulong held = state.Engine[EngineSlots.HeldReservation];
+        if (held == 0) return;
+        // SAFETY: emitted code put the address of a version there, whose lock this hart holds.
+        Volatile.Write(ref *(ulong*)held, *(ulong*)held - 1);
+        state.Engine[EngineSlots.HeldReservation] = 0;
     }
 
     /// <summary>After a host fault in a block: guest registers from the dumped host registers, pc at the instruction.</summary>

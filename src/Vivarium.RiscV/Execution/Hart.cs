@@ -9,6 +9,7 @@ namespace Vivarium.RiscV.Execution;
 public sealed unsafe class Hart : IDisposable
 {
     private HartState* _state;
+    private Reservations _reservations = Reservations.Shared;
 
     public Hart(MemoryWindow memory)
     {
@@ -16,6 +17,7 @@ public sealed unsafe class Hart : IDisposable
         _state = (HartState*)NativeMemory.AlignedAlloc((nuint)sizeof(HartState), 64);
         new Span<byte>(_state, sizeof(HartState)).Clear();
         _state->ReservationAddress = ulong.MaxValue;
+        _state->ReservationTable = _reservations.Address;
         _state->MemoryBase = memory.HostBase;
         _state->MemorySize = memory.Size;
     }
@@ -25,6 +27,17 @@ public sealed unsafe class Hart : IDisposable
 
     /// <summary>The architectural state. The reference stays valid until <see cref="Dispose"/>.</summary>
     public ref HartState State => ref *_state;
+
+    /// <summary>Where store-conditionals meet those of other harts; <see cref="Execution.Reservations.Shared"/> at first. Set only while it does not run.</summary>
+    public Reservations Reservations
+    {
+        get => _reservations;
+        set
+        {
+            _reservations = value;
+            _state->ReservationTable = value.Address;
+        }
+    }
 
     /// <summary>What the interpreter decoded for this hart; it makes it, and only it uses it.</summary>
     internal DecodeCache? DecodeCache { get; set; }

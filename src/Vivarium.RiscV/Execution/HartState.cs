@@ -62,6 +62,12 @@ public unsafe struct HartState
     /// <summary>Instructions retired as far as the executor counts them (the interpreter does, exactly).</summary>
     public ulong InstructionsRetired;
 
+    /// <summary>What <see cref="Reservations"/> said of the reserved address before LR loaded from it.</summary>
+    public ulong ReservationVersion;
+
+    /// <summary>Host address of the <see cref="Reservations"/> table, for emitted code.</summary>
+    public ulong ReservationTable;
+
     /// <summary>Private to the executor: table bases, helper entry points, spill slots.</summary>
     public fixed ulong Engine[EngineSlots];
 }

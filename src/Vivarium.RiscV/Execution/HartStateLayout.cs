@@ -20,6 +20,8 @@ public static class HartStateLayout
     public static readonly int FaultHostAddress = OffsetOf(nameof(HartState.FaultHostAddress));
     public static readonly int KickHostPc = OffsetOf(nameof(HartState.KickHostPc));
     public static readonly int InstructionsRetired = OffsetOf(nameof(HartState.InstructionsRetired));
+    public static readonly int ReservationVersion = OffsetOf(nameof(HartState.ReservationVersion));
+    public static readonly int ReservationTable = OffsetOf(nameof(HartState.ReservationTable));
     public static readonly int Engine = OffsetOf(nameof(HartState.Engine));
 
     private static int OffsetOf(string field) => (int)Marshal.OffsetOf<HartState>(field);

@@ -8,9 +8,9 @@ namespace Vivarium.RiscV.Interpreter;
 /// be naturally aligned, and traps otherwise, also where a misaligned load or store would work.
 /// </summary>
 /// <remarks>
-/// A store-conditional succeeds if its address is the reserved one and memory still holds, atomically with the store, the
-/// value that the load-reserved read. So a hart does not see that the value changed and changed back (ABA); the reservation state is
-/// the hart's alone and costs other harts' stores nothing.
+/// A store-conditional succeeds if its address is the reserved one, no other store-conditional has stored there since (see
+/// <see cref="Reservations"/>), and memory still holds, atomically with the store, the value that the load-reserved read. Plain stores
+/// and AMOs that change the value and change it back are not seen; they cost nothing for it.
 /// </remarks>
 internal static unsafe class Atomics
 {
@@ -40,21 +40,40 @@ internal static unsafe class Atomics
     {
         var address = c.X(i.Rs1);
         if ((address & 3) != 0) return c.Trap(TrapCause.LoadAddressMisaligned, address);
-        return c.Load32(address, out var v) && Reserve(ref c, address, (ulong)(int)v) && c.SetW(i.Rd, v);
+        var version = Volatile.Read(ref Version(ref c, address));
+        return c.Load32(address, out var v) && Reserve(ref c, address, (ulong)(int)v, version) && c.SetW(i.Rd, v);
     }
 
     private static bool LrD(ref Core c, in Instruction i)
     {
         var address = c.X(i.Rs1);
         if ((address & 7) != 0) return c.Trap(TrapCause.LoadAddressMisaligned, address);
-        return c.Load64(address, out var v) && Reserve(ref c, address, v) && c.SetX(i.Rd, v);
+        var version = Volatile.Read(ref Version(ref c, address));
+        return c.Load64(address, out var v) && Reserve(ref c, address, v, version) && c.SetX(i.Rd, v);
     }
 
-    private static bool Reserve(ref Core c, ulong address, ulong value)
+    private static bool Reserve(ref Core c, ulong address, ulong value, ulong version)
     {
+        c.State.ReservationVersion = version;
         c.State.ReservationAddress = address;
         c.State.ReservationValue = value;
         return true;
+    }
+
+    // SAFETY: the table outlives the hart, and the mask keeps the index within it.
+    private static ref ulong Version(ref Core c, ulong address) =>
+        ref *((ulong*)c.State.ReservationTable + (address & Reservations.AddressMask));
+
+    private static bool Lock(ref Core c, ulong address)
+    {
+        var version = c.State.ReservationVersion;
+        return (version & 1) == 0 && Interlocked.CompareExchange(ref Version(ref c, address), version | 1, version) == version;
+    }
+
+    private static void Unlock(ref Core c, ulong address, bool advance)
+    {
+        ref ulong version = ref Version(ref c, address);
+        Volatile.Write(ref version, advance ? version + 1 : version - 1);
     }
 
     // Store-conditional writes 0 to rd for success and 1 for failure, and either way ends the reservation.
@@ -63,11 +82,13 @@ internal static unsafe class Atomics
     {
         if (!Aligned(ref c, i, sizeof(uint), out var address)) return false;
         var success = false;
-        if (address == c.State.ReservationAddress)
+        if (address == c.State.ReservationAddress && Lock(ref c, address))
         {
             var expected = (uint)c.State.ReservationValue;
-            if (!c.CompareExchange32(address, expected, (uint)c.X(i.Rs2), out var observed)) return false;
-            success = observed == expected;
+            var stored = c.CompareExchange32(address, expected, (uint)c.X(i.Rs2), out var observed);
+            success = stored && observed == expected;
+            Unlock(ref c, address, success);
+            if (!stored) return false;
         }
         c.State.ReservationAddress = NoReservation;
         return c.SetX(i.Rd, !success);
@@ -77,11 +98,13 @@ internal static unsafe class Atomics
     {
         if (!Aligned(ref c, i, sizeof(ulong), out var address)) return false;
         var success = false;
-        if (address == c.State.ReservationAddress)
+        if (address == c.State.ReservationAddress && Lock(ref c, address))
         {
             var expected = c.State.ReservationValue;
-            if (!c.CompareExchange64(address, expected, c.X(i.Rs2), out var observed)) return false;
-            success = observed == expected;
+            var stored = c.CompareExchange64(address, expected, c.X(i.Rs2), out var observed);
+            success = stored && observed == expected;
+            Unlock(ref c, address, success);
+            if (!stored) return false;
         }
         c.State.ReservationAddress = NoReservation;
         return c.SetX(i.Rd, !success);

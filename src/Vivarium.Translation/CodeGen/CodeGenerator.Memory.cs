@@ -72,6 +72,8 @@ public sealed unsafe partial class CodeGenerator
     // Atomics. x86's locked instructions are sequentially consistent, which covers every combination of aq and rl.
 
     private static readonly int ReservationAddress = HartStateLayout.ReservationAddress - RegisterMap.ContextBias;
+    private static readonly int ReservationVersion = HartStateLayout.ReservationVersion - RegisterMap.ContextBias;
+    private static readonly int ReservationTable = HartStateLayout.ReservationTable - RegisterMap.ContextBias;
     private static readonly int ReservationValue = HartStateLayout.ReservationValue - RegisterMap.ContextBias;
 
     /// <summary>The address of an atomic in a register (its own or rcx); misaligned ones leave to the interpreter, which traps.</summary>
@@ -93,9 +95,21 @@ public sealed unsafe partial class CodeGenerator
         Finish64(op.Dst, Rax, op.Width == 4);
     }
 
+    /// <summary>The address of the version that stands for <paramref name="address"/> in <see cref="Reservations"/>.</summary>
+    private void ReservationVersionOf(Gpr d, Gpr address)
+    {
+        _asm.Mov(d, address);
+        _asm.And32(d, Reservations.AddressMask);
+        _asm.Shl32(d, 3);
+        _asm.Add(d, Mem.At(RegisterMap.Context, ReservationTable));
+    }
+
     private void LoadReserved(in IrOp op)
     {
         Mem m = AtomicAddress(op, out Gpr address);
+        ReservationVersionOf(Rax, address);
+        _asm.Mov(Rax, Mem.At(Rax));
+        _asm.Mov(Mem.At(RegisterMap.Context, ReservationVersion), Rax);
         MayFault(op);
         if (op.Width == 4) _asm.Movsxd(Rax, m);
         else _asm.Mov(Rax, m);
@@ -114,19 +128,34 @@ public sealed unsafe partial class CodeGenerator
             address = Rcx;
             m = Mem.At(RegisterMap.MemoryBase, Rcx, 0);
         }
-        Label fail = default, done = default;
-        // The operand first: everything below must leave the flags alone until the result is made.
-        Load64(Rdx, op.B);
-        _asm.Mov(Rax, Mem.At(RegisterMap.Context, ReservationValue));
+        Label fail = default, stale = default, done = default;
+        ReservationVersionOf(Rdx, address);
+        _asm.Mov(Rax, Mem.At(RegisterMap.Context, ReservationVersion));
         _asm.Cmp(Mem.At(RegisterMap.Context, ReservationAddress), address);
         _asm.Jcc(Cond.Ne, ref fail);
+        _asm.Raw([0xF0, 0x48, 0x0F, 0xBA, 0x2A, 0x00]); // lock bts qword [rdx], 0
+        _asm.Jcc(Cond.B, ref fail);
+        _asm.Or(Rax, 1);
+        _asm.Cmp(Rax, Mem.At(Rdx));
+        _asm.Jcc(Cond.Ne, ref stale);
+        _asm.Mov(EngineSlots.At(EngineSlots.HeldReservation), Rdx);
+        Load64(Rdx, op.B);
+        _asm.Mov(Rax, Mem.At(RegisterMap.Context, ReservationValue));
         MayFault(op);
         _asm.LockCmpxchg(SizeOf(op), m, Rdx);
-        _asm.Bind(ref fail);
         _asm.Setcc(Cond.Ne, Rax);
         _asm.Movzx8(Rax, Rax);
-        _asm.Mov(Mem.At(RegisterMap.Context, ReservationAddress), -1);
+        // Unlocked with the next version, even where the value was another: that only makes others try again.
+        _asm.Mov(Rdx, EngineSlots.At(EngineSlots.HeldReservation));
+        _asm.Add(Mem.At(Rdx), 1);
+        _asm.Mov(EngineSlots.At(EngineSlots.HeldReservation), 0);
+        _asm.Jmp(ref done);
+        _asm.Bind(ref stale);
+        _asm.And(Mem.At(Rdx), -2);
+        _asm.Bind(ref fail);
+        _asm.MovImmediate(Rax, 1);
         _asm.Bind(ref done);
+        _asm.Mov(Mem.At(RegisterMap.Context, ReservationAddress), -1);
         Finish64(op.Dst, Rax, true);
         RestoreRdx(saved);
     }

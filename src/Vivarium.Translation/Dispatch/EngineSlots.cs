@@ -37,6 +37,9 @@ public static class EngineSlots
     /// <summary>Flags and MXCSR at a kick.</summary>
     public const int DumpedFlags = 32, DumpedMxcsr = 33;
 
+    /// <summary>Host address of the reservation version whose lock a store-conditional in progress holds; 0 otherwise.</summary>
+    public const int HeldReservation = 34;
+
     /// <summary>xmm0..xmm31 at a kick, 16 bytes each.</summary>
     public const int VectorDump = 64;
 

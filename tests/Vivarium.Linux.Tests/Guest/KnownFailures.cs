@@ -7,8 +7,6 @@ internal static class KnownFailures
 
     private static readonly (string Tier, string Case, string Reason)[] Table =
     [
-        (AnyTier, "atomic_lr_sc_aba_deterministic", "store-conditional compares values, so it does not see A-B-A"),
-        (AnyTier, "atomic_lr_sc_stack_aba", "store-conditional compares values, so it does not see A-B-A"),
     ];
 
     /// <summary>Why the case is known to fail on the tier, or null.</summary>

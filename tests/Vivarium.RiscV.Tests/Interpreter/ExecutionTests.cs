@@ -173,7 +173,7 @@ public sealed class ExecutionTests : IDisposable
         Assert.Equal(3UL, _guest[1]);
 
         // Two harts, one interpreter.
-        using var other = new Hart(_guest.Window) { Pc = Code };
+        using var other = new Hart(_guest.Window) { Pc = Code, Reservations = _guest.Hart.Reservations };
         _guest.Load(Addi(1, 0, 4));
         Assert.Null(_guest.Interpreter.Step(other));
         Assert.True(_guest.Window.TryStore32(Code, Addi(1, 0, 5)));

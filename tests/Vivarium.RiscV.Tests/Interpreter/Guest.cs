@@ -22,7 +22,7 @@ internal sealed class Guest : IDisposable
         Assert.Equal(0, Window.MapAnonymous(Code, CodeSize, Protection.Read | Protection.Write | Protection.Execute));
         Assert.Equal(0, Window.MapAnonymous(Data, DataSize, Protection.Read | Protection.Write));
         Assert.Equal(0, Window.MapAnonymous(ReadOnly, 0x1000, Protection.Read));
-        Hart = new Hart(Window) { Pc = Code };
+        Hart = new Hart(Window) { Pc = Code, Reservations = new() };
     }
 
     public ref HartState State => ref Hart.State;

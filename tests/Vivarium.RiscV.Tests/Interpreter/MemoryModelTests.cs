@@ -247,7 +247,7 @@ public sealed class MemoryModelTests : IDisposable
         _guest.Load(code);
         var tasks = Enumerable.Range(0, harts).Select(_ => Task.Factory.StartNew(() =>
         {
-            using var hart = new Hart(_guest.Window) { Pc = Code };
+            using var hart = new Hart(_guest.Window) { Pc = Code, Reservations = _guest.Hart.Reservations };
             (hart[8], hart[9], hart[18], hart[11]) = (Data, Data + 64, Data + 128, rounds);
             return _guest.Interpreter.Run(hart).Cause;
         }, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default)).ToArray();

@@ -17,7 +17,7 @@ public sealed class RandomProgramTests(ITestOutputHelper output)
     {
         using var window = MemoryWindow.Reserve(RandomProgram.WindowSize);
         RandomProgram.MapAreas(window);
-        using var hart = new Hart(window);
+        using var hart = new Hart(window) { Reservations = new() };
         var interpreter = new ReferenceInterpreter();
         var seen = new HashSet<int>();
         var causes = new HashSet<TrapCause>();
@@ -75,7 +75,7 @@ public sealed class RandomProgramTests(ITestOutputHelper output)
     {
         using var window = MemoryWindow.Reserve(RandomProgram.WindowSize);
         RandomProgram.MapAreas(window);
-        using var hart = new Hart(window);
+        using var hart = new Hart(window) { Reservations = new() };
         var interpreter = new ReferenceInterpreter();
         var random = new Random(99);
         var code = new byte[4096];

@@ -17,8 +17,8 @@ internal sealed class DifferentialGuest : IDisposable
     public DifferentialGuest(TranslationOptions? options = null)
     {
         Engine = new TranslationEngine(null, options ?? new TranslationOptions { Validate = true });
-        Expected = new Hart(_windows[0]);
-        Actual = new Hart(_windows[1]);
+        Expected = new Hart(_windows[0]) { Reservations = new() };
+        Actual = new Hart(_windows[1]) { Reservations = new() };
     }
 
     public TranslationEngine Engine { get; }

@@ -35,7 +35,7 @@ internal sealed class DifferentialRunner : IDisposable
         if (memory.MapAnonymous(CodeStart, CodeSize, Protection.Read | Protection.Write | Protection.Execute) != 0
             || memory.MapAnonymous(StressProgram.DataStart, StressProgram.DataSize, Protection.Read | Protection.Write) != 0)
             throw new InvalidOperationException("cannot map guest memory");
-        return (memory, new Hart(memory));
+        return (memory, new Hart(memory) { Reservations = new() });
     }
 
     /// <summary>Instructions that the reference executed so far (as it counts them).</summary>
