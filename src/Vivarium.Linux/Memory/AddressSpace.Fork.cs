@@ -47,6 +47,8 @@ public sealed partial class AddressSpace
         {
             // What the guest may not read we may not either: open it for the copy.
             if (unreadable) parent.Window.Protect(vma.Start + offset, length, Protection.Read);
+            // One call for all the pages of a long run instead of a fault for each.
+            if (length >= 16 * PageSize) Window.Advise(vma.Start + offset, length, 23 /* MADV_POPULATE_WRITE */);
             parent.Window.CopyTo(vma.Start + offset, Window, vma.Start + offset, length);
             if (unreadable) parent.Window.Protect(vma.Start + offset, length, Protection.None);
         });

@@ -47,7 +47,12 @@ public sealed partial class AddressSpace
                     GrowObject(vma, newEnd);
                     long tail = MapLocked(oldEnd, newEnd - oldEnd, vma.Protection, vma.IsShared, MapFlagsOf(vma), vma.File,
                         vma.File == null ? 0 : vma.FileOffset + vma.Length, vma.Name);
-                    if (tail >= 0) return (long)oldStart;
+                    if (tail >= 0)
+                    {
+                        // One mapping again, with all that madvise said of it.
+                        _table.Set(vma with { End = newEnd });
+                        return (long)oldStart;
+                    }
                 }
                 if (!mayMove) return -Errno.ENOMEM;
             }
