@@ -73,6 +73,7 @@ internal static class RunCommand
             Stats = request.Stats,
             StatsAsJson = request.Json,
             CodeCacheSize = (ulong?)request.CodeCacheSize,
+            TranslationCache = request.TranslationCache,
             Translation = TranslatorDump.Options(request),
             User = request.User ?? (image?.Config.User is { Length: > 0 } user ? user : null),
             Errors = Report.Errors,

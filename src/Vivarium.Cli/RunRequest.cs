@@ -42,6 +42,9 @@ internal sealed class RunRequest
     /// <summary>Bound of the code cache in bytes; null is the translator's default.</summary>
     public long? CodeCacheSize { get; set; }
 
+    /// <summary>Directory of translations that outlive the process; null keeps none.</summary>
+    public string? TranslationCache { get; set; }
+
     public bool PerfMap { get; set; }
 
     /// <summary>The program and its arguments; empty where an image's own command is meant.</summary>

@@ -3,6 +3,7 @@ using Vivarium.RiscV.Execution;
 using Vivarium.RiscV.Interpreter;
 using Vivarium.Translation;
 using Vivarium.Translation.Cache;
+using Vivarium.Translation.Persistence;
 
 namespace Vivarium.Linux;
 
@@ -11,7 +12,7 @@ public sealed class ExecutorFactory(RunOptions options) : IDisposable
 {
     // Made with the first translator. One reservation serves every address space of the realm: a fork must not reserve another quarter
     // of a gigabyte.
-    private readonly Lazy<CodeCache> _cache = new(() => new CodeCache(options.CodeCacheSize ?? CodeCache.DefaultSize));
+    private readonly Lazy<CodeCache> _cache = new(() => new CodeCache(options.CodeCacheSize ?? CodeCache.DefaultSize) { Store = OpenStore(options) });
     private readonly TranslationOptions _translation = options.Translation ?? TranslationOptions.FromEnvironment();
 
     /// <summary>Makes an executor for one guest address space.</summary>
@@ -20,6 +21,26 @@ public sealed class ExecutorFactory(RunOptions options) : IDisposable
         ExecutorKind.Interpreter => new ReferenceInterpreter(),
         _ => new TranslationEngine(_cache.Value, _translation),
     };
+
+    /// <summary>Keeps this run's translations for later ones, where the options say so.</summary>
+    public void SaveTranslations()
+    {
+        if (_cache.IsValueCreated) _cache.Value.Store?.Save();
+    }
+
+    private static TranslationStore? OpenStore(RunOptions options)
+    {
+        // Dumps show translations being made.
+        if (options.TranslationCache is not { } directory || options.Translation?.DumpSink != null) return null;
+        try
+        {
+            return new TranslationStore(directory, options.Translation ?? TranslationOptions.FromEnvironment());
+        }
+        catch (IOException e)
+        {
+            throw new IOException($"cannot use '{directory}' as a translation cache: {e.Message}", e);
+        }
+    }
 
     /// <summary>What the realm's translators did; empty without any.</summary>
     public IEnumerable<(string Name, long Value)> StatisticsRows() => _cache.IsValueCreated ? _cache.Value.Statistics.Rows() : [];

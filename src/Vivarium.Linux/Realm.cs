@@ -103,6 +103,7 @@ public sealed partial class Realm : IDisposable
         }
         KillAll();
         process.Fs.Space.Dispose();
+        Executors.SaveTranslations();
         ReportUnimplemented();
         if (options.Stats)
         {

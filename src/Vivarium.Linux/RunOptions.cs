@@ -39,6 +39,9 @@ public sealed record RunOptions
     /// <summary>How the translator works; null is the default, changed by environment variables.</summary>
     public Translation.TranslationOptions? Translation { get; init; }
 
+    /// <summary>Directory of translations that outlive the process; null keeps none.</summary>
+    public string? TranslationCache { get; init; }
+
     /// <summary>Print statistics of the run on stderr at the end.</summary>
     public bool Stats { get; init; }
 

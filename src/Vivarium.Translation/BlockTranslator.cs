@@ -10,7 +10,7 @@ using Vivarium.Translation.Passes;
 namespace Vivarium.Translation;
 
 /// <summary>One thread's way from guest code to host code: front end, passes, code generator and the arena that it fills.</summary>
-internal sealed unsafe class BlockTranslator(CodeCache cache)
+internal sealed unsafe partial class BlockTranslator(CodeCache cache)
 {
     private const int ScratchSize = 24 << 10; // more than the largest block's code
 
@@ -47,13 +47,8 @@ internal sealed unsafe class BlockTranslator(CodeCache cache)
         DeadWrites.Run(_block);
         if (options.Validate) IrValidator.Validate(_block);
 
-        if (_arena == null || _arena.Remaining < ScratchSize)
-        {
-            if (_arena != null) _arena.IsFilling = false;
-            _arena = _arenas!.Take(ScratchSize);
-            if (_arena == null) return null;
-        }
-        if (!_generator.Generate(_block, cache.Stubs, (byte*)_arena.Cursor, _arena.Remaining))
+        if (!HasArena()) return null;
+        if (!_generator.Generate(_block, cache.Stubs, (byte*)_arena!.Cursor, _arena.Remaining))
             throw new InvalidOperationException("a block's code does not fit an arena");
 
         BlockHeader* header = Describe();
@@ -63,6 +58,15 @@ internal sealed unsafe class BlockTranslator(CodeCache cache)
         statistics.TranslationTicks += Stopwatch.GetTimestamp() - started;
         if (options.DumpSink is { } sink && pc >= options.DumpStart && pc < options.DumpEnd) Dump(header, options, sink);
         return header;
+    }
+
+    /// <summary>Sees to room for one block; false when the cache is full.</summary>
+    private bool HasArena()
+    {
+        if (_arena != null && _arena.Remaining >= ScratchSize) return true;
+        if (_arena != null) _arena.IsFilling = false;
+        _arena = _arenas!.Take(ScratchSize);
+        return _arena != null;
     }
 
     /// <summary>Makes the last translated block findable by host address.</summary>

@@ -12,6 +12,9 @@ public sealed class Statistics
     public long DirectExits, IndirectExits, SystemCalls, Interpreted, Faults, Kicks, Aborts;
     public long Invalidations, Evictions, Duplicates;
 
+    /// <summary>Blocks taken from the persistent cache, blocks or files of it that were damaged or did not fit, blocks written to it.</summary>
+    public long PersistentLoaded, PersistentRefused, PersistentStored;
+
     /// <summary>Time spent translating.</summary>
     public TimeSpan TranslationTime => System.Diagnostics.Stopwatch.GetElapsedTime(0, TranslationTicks);
 
@@ -34,5 +37,8 @@ public sealed class Statistics
         yield return ("blocks invalidated", Invalidations);
         yield return ("arenas evicted", Evictions);
         yield return ("duplicate translations", Duplicates);
+        yield return ("persistent: loaded", PersistentLoaded);
+        yield return ("persistent: refused", PersistentRefused);
+        yield return ("persistent: stored", PersistentStored);
     }
 }

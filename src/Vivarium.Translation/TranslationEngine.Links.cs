@@ -105,6 +105,7 @@ public sealed unsafe partial class TranslationEngine
     public override void InvalidateCode(ulong start, ulong length)
     {
         _interpreter.InvalidateCode(start, length);
+        _codeRanges.Remove(start, length);
         ForEachBlock(start, length, static (_, _) => true);
     }
 

@@ -7,6 +7,7 @@ using Vivarium.Translation.Cache;
 using Vivarium.Translation.CodeGen;
 using Vivarium.Translation.Dispatch;
 using Vivarium.Translation.Float;
+using Vivarium.Translation.Persistence;
 
 namespace Vivarium.Translation;
 
@@ -228,13 +229,20 @@ public sealed unsafe partial class TranslationEngine : Executor
         while (true)
         {
             long generation = Volatile.Read(ref _generation);
-            translator.MayExecute = MayExecute;
-            BlockHeader* block = translator.Translate(hart.Memory, pc, _blocks, _options, Statistics);
+            CodeRange range = _codeRanges.Find(pc);
+            BlockHeader* block = range.Blocks == null ? null : Load(translator, hart.Memory, pc, range);
+            bool fresh = block == null;
+            if (fresh)
+            {
+                translator.MayExecute = MayExecute;
+                block = translator.Translate(hart.Memory, pc, _blocks, _options, Statistics);
+            }
             if (block == null)
             {
                 if (Evict()) continue;
                 return null;
             }
+            bool captured = fresh && range.Blocks != null && translator.Capture(block, hart.Memory, range);
             lock (_lock)
             {
                 BlockHeader* other = _blocks.Find(pc);
@@ -250,6 +258,8 @@ public sealed unsafe partial class TranslationEngine : Executor
                     }
                     _blocks.Add(block);
                     _perfMap?.Add(block->Entry, block->CodeEnd, pc);
+                    if (captured) range.Blocks!.Add(translator.Captured);
+                    else if (!fresh) Statistics.PersistentLoaded++;
                     return block;
                 }
                 Statistics.Duplicates++;

@@ -4,6 +4,7 @@ using Vivarium.Host;
 using Vivarium.RiscV.Execution;
 using Vivarium.Translation.CodeGen;
 using Vivarium.Translation.Dispatch;
+using Vivarium.Translation.Persistence;
 
 namespace Vivarium.Translation.Cache;
 
@@ -48,6 +49,17 @@ public sealed unsafe class CodeCache : IDisposable
 
     /// <summary>What all engines on this cache did.</summary>
     public Statistics Statistics { get; } = new();
+
+    /// <summary>Where translations are kept from run to run; null for nowhere. The owner of the cache saves it.</summary>
+    public TranslationStore? Store
+    {
+        get;
+        init
+        {
+            field = value;
+            if (value != null) value.Statistics = Statistics;
+        }
+    }
 
     /// <summary>A jump table in which nothing is found: kicks switch harts to it.</summary>
     internal ulong EmptyTable => (ulong)_emptyTable;

@@ -176,8 +176,21 @@ public sealed unsafe partial class Assembler
     {
         byte* p = Begin();
         *p++ = 0xE9;
-        *(int*)p = checked((int)(offset - (p + 4 - _start)));
-        _p = p + 4;
+        External(p, offset);
+    }
+
+    private int[] _external = new int[16];
+    private int _externalCount;
+
+    /// <summary>Offsets of the displacements that lead out of the buffer: what has to be corrected when the code moves.</summary>
+    public ReadOnlySpan<int> Externals => new(_external, 0, _externalCount);
+
+    private void External(byte* field, long offset)
+    {
+        *(int*)field = checked((int)(offset - (field + 4 - _start)));
+        _p = field + 4;
+        if (_externalCount == _external.Length) Array.Resize(ref _external, _externalCount * 2);
+        _external[_externalCount++] = (int)(field - _start);
     }
 
     /// <summary>jcc rel32; see <see cref="JmpTo"/>.</summary>
@@ -186,8 +199,7 @@ public sealed unsafe partial class Assembler
         byte* p = Begin();
         *p++ = 0x0F;
         *p++ = (byte)(0x80 | (int)condition);
-        *(int*)p = checked((int)(offset - (p + 4 - _start)));
-        _p = p + 4;
+        External(p, offset);
     }
 
     /// <summary>call rel32; see <see cref="JmpTo"/>.</summary>
@@ -195,8 +207,7 @@ public sealed unsafe partial class Assembler
     {
         byte* p = Begin();
         *p++ = 0xE8;
-        *(int*)p = checked((int)(offset - (p + 4 - _start)));
-        _p = p + 4;
+        External(p, offset);
     }
 
     public void Jmp(Gpr target) => Registers(0xFF, 0, 4, (int)target);

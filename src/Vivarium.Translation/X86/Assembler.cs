@@ -28,6 +28,7 @@ public sealed unsafe partial class Assembler
         _start = _p = buffer;
         _limit = buffer + capacity - LongestInstruction;
         Overflowed = false;
+        _externalCount = 0;
     }
 
     /// <summary>The buffer was too small: what was emitted is useless.</summary>
