@@ -313,6 +313,9 @@ internal static class FilePathSyscalls
 
     private static long MkNodAt(GuestThread thread, in SyscallArgs args)
     {
+        // A device node would lead out of the tree where viv runs as root. (Device 0:0 is overlayfs's mark for a removed name.)
+        uint type = (uint)args.A2 & FileType.Mask;
+        if (thread.Process.Fs.Space.Confined && (type == FileType.Block || type == FileType.Character && args.A3 != 0)) return -Errno.EPERM;
         HostUmask.Apply(thread.Process.Fs.Umask);
         return OnParent(thread, HostCall.MkNodAt, args.A0, args.A1, (long)args.A2, (long)args.A3);
     }

@@ -79,11 +79,14 @@ internal sealed class SyntheticDirectoryStream
 /// <summary>A tree of synthetic nodes as a file system. Opening a file makes a memfd with the contents of that moment.</summary>
 internal sealed class SyntheticFileSystem(SyntheticNode root) : FileSystem
 {
+    // Nothing can be made here: procfs says that there is no such file, others that they cannot be written to.
+    private readonly int _refusal = root.Path.StartsWith("/proc", StringComparison.Ordinal) ? -Errno.ENOENT : -Errno.EROFS;
+
     public override long Finish(in PathRequest request, int baseDescriptor, long address, Span<byte> path, ref PathResult result)
     {
         var node = Find(path, request.Caller, out bool parentExists);
-        if (request.Intent == PathIntent.Parent) return node != null ? -Errno.EEXIST : parentExists ? -Errno.EROFS : -Errno.ENOENT;
-        if (node == null) return parentExists && (request.Flags & OpenFlags.Create) != 0 ? -Errno.EROFS : -Errno.ENOENT;
+        if (request.Intent == PathIntent.Parent) return node != null ? -Errno.EEXIST : parentExists ? _refusal : -Errno.ENOENT;
+        if (node == null) return parentExists && (request.Flags & OpenFlags.Create) != 0 ? _refusal : -Errno.ENOENT;
         if (!path.IsEmpty && path[^1] == '/' && !node.IsDirectory && !node.IsLink) return -Errno.ENOTDIR;
         if (node.IsLink)
         {

@@ -138,6 +138,15 @@ public class ConfinementTests : IDisposable
     }
 
     [Fact]
+    public void Devices_cannot_be_made()
+    {
+        Assert.Equal(-Errno.EPERM, _guest.Call(33, Guest.AtFdCwd, "/disk", 0x61B6, 0x800));
+        Assert.Equal(-Errno.EPERM, _guest.Call(33, Guest.AtFdCwd, "/mem", 0x21B6, 0x101));
+        Assert.Equal(0, _guest.Call(33, Guest.AtFdCwd, "/fifo", 0x11B6, 0));
+        Assert.Equal(-Errno.EEXIST, _guest.Call(33, Guest.AtFdCwd, "/fifo", 0x81B6, 0));
+    }
+
+    [Fact]
     public void Working_directory_follows_and_is_named_from_the_root()
     {
         Assert.Equal("/", _guest.WorkingDirectory());

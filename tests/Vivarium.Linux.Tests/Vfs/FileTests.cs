@@ -209,7 +209,8 @@ public class FileTests : IDisposable
         Assert.Matches("^0(-[0-9]+)?\n$", _guest.ReadAll("/sys/devices/system/cpu/online", out _));
         Assert.NotEqual(_guest.ReadAll("/proc/sys/kernel/random/uuid", out _), _guest.ReadAll("/proc/sys/kernel/random/uuid", out _));
         Assert.Equal(-Errno.EACCES, _guest.Open("/proc/cpuinfo", 1));
-        Assert.Equal(-Errno.EROFS, _guest.Open("/proc/nothing", 0x41));
+        Assert.Equal(-Errno.ENOENT, _guest.Open("/proc/nothing", 0x41));
+        Assert.Equal(-Errno.EROFS, _guest.Open("/sys/nothing", 0x41));
         Assert.Equal(-Errno.ENOTDIR, _guest.Open("/proc/cpuinfo/x"));
         Assert.Equal(-Errno.EISDIR, _guest.Call(63, _guest.Open("/proc"), Low, 10));
     }
