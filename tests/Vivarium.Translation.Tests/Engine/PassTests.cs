@@ -1,0 +1,68 @@
+using Vivarium.Host;
+using Vivarium.RiscV.Execution;
+using Vivarium.RiscV.Isa;
+using static Vivarium.Translation.Tests.Engine.EngineGuest;
+
+namespace Vivarium.Translation.Tests.Engine;
+
+/// <summary>What the front end and the passes make of typical sequences, seen through the dump.</summary>
+public class PassTests
+{
+    private static string Dump(params uint[] code)
+    {
+        string text = "";
+        using MemoryWindow window = MemoryWindow.Reserve(1UL << 30);
+        Assert.Equal(0, window.MapAnonymous(Code, 0x1000, Protection.Read | Protection.Write | Protection.Execute));
+        window.Write(Code, System.Runtime.InteropServices.MemoryMarshal.AsBytes<uint>([.. code, Ecall]));
+        using var engine = new TranslationEngine(null, new TranslationOptions { Validate = true, DumpSink = s => text += s });
+        using var hart = new Hart(window) { Pc = Code };
+        hart[2] = Code;
+        Assert.Equal(TrapCause.EnvironmentCall, engine.Run(hart).Cause);
+        return text;
+    }
+
+    [Fact]
+    public void AddressesFoldToConstants() =>
+        Assert.Contains("x10 = 0x10010", Dump(InstructionTable.BaseRow(Opcode.Auipc).Match | 10 << 7, I(Opcode.Addi, 10, 10, 16)));
+
+    [Fact]
+    public void KnownCallsAreFollowed()
+    {
+        // auipc ra; jalr ra: a call to what stands right behind it.
+        string text = Dump(InstructionTable.BaseRow(Opcode.Auipc).Match | 1 << 7, I(Opcode.Jalr, 1, 1, 8));
+        Assert.DoesNotContain("goto", text);
+        Assert.Contains("x1 = 0x10008", text);
+    }
+
+    [Fact]
+    public void ShiftPairsBecomeExtensions()
+    {
+        Assert.Contains("ZextW x11", Dump(I(Opcode.Slli, 10, 11, 32), I(Opcode.Srli, 10, 10, 32)));
+        Assert.Contains("ZextH x11", Dump(I(Opcode.Slli, 10, 11, 48), I(Opcode.Srli, 10, 10, 48)));
+        Assert.Contains("SextB x11", Dump(I(Opcode.Slli, 10, 11, 56), I(Opcode.Srai, 10, 10, 56)));
+    }
+
+    [Fact]
+    public void ScaledIndicesBecomeOneOperation() =>
+        Assert.Contains("ShAdd x11 << 3, x12", Dump(I(Opcode.Slli, 10, 11, 3), R(Opcode.Add, 10, 12, 10)));
+
+    [Fact]
+    public void OverwrittenResultsGo()
+    {
+        string text = Dump(I(Opcode.Addi, 10, 11, 1), I(Opcode.Addi, 10, 12, 2));
+        Assert.DoesNotContain("Add x11", text);
+        // A load may fault in between: there the first result is visible.
+        text = Dump(I(Opcode.Addi, 10, 11, 1), I(Opcode.Ld, 13, 2, 0), I(Opcode.Addi, 10, 12, 2));
+        Assert.Contains("Add x11", text);
+    }
+
+    [Fact]
+    public void FencesThatTsoGivesCostNothing()
+    {
+        uint fence = InstructionTable.BaseRow(Opcode.Fence).Match;
+        Assert.DoesNotContain("= Fence", Dump(fence | 0b0010_0011u << 20)); // fence r,rw
+        Assert.DoesNotContain("= Fence", Dump(fence | 0b0011_0001u << 20)); // fence rw,w
+        Assert.Contains("= Fence", Dump(fence | 0b0011_0011u << 20));       // fence rw,rw
+        Assert.Contains("= Fence", Dump(fence | 0b0001_0010u << 20));       // fence w,r
+    }
+}
