@@ -73,7 +73,8 @@ internal static class RunCommand
             Stats = request.Stats,
             StatsAsJson = request.Json,
             CodeCacheSize = (ulong?)request.CodeCacheSize,
-            TranslationCache = request.TranslationCache,
+            TranslationCache = request.NoTranslationCache ? null : request.TranslationCache ?? DefaultTranslationCache(),
+            TranslationCacheIsOptional = request.TranslationCache is null,
             Translation = TranslatorDump.Options(request),
             User = request.User ?? (image?.Config.User is { Length: > 0 } user ? user : null),
             Errors = Report.Errors,
@@ -81,6 +82,15 @@ internal static class RunCommand
         if (request.Executor is { } executor)
             options = options with { Executor = executor };
         return ProcessRunner.Run(options);
+    }
+
+    /// <summary>Below the user's cache directory (XDG base directories); null where the user has none.</summary>
+    private static string? DefaultTranslationCache()
+    {
+        string? cache = Environment.GetEnvironmentVariable("XDG_CACHE_HOME");
+        if (string.IsNullOrEmpty(cache) || !Path.IsPathRooted(cache))
+            cache = Environment.GetEnvironmentVariable("HOME") is { Length: > 0 } home && Path.IsPathRooted(home) ? Path.Combine(home, ".cache") : null;
+        return cache is null ? null : Path.Combine(cache, "vivarium/translations");
     }
 
     /// <summary>As containers do: the entry point with the given arguments, or with the image's own command.</summary>

@@ -39,8 +39,8 @@ internal static class RunCommandLine
         new("--dump", "ir,asm", "Dump stages of the translator to standard error", SetDump) { Values = ["ir", "asm", "ir,asm"] },
         new("--dump-range", "START-END", "Guest addresses (hexadecimal) that --dump shows", SetDumpRange),
         new("--code-cache", "SIZE", "Bound of the code cache, for instance 64M", SetCodeCacheSize),
-        new("--cache", "DIR", "Keep translations in this directory and use those of earlier runs", (r, v) => Set(() => r.TranslationCache = v)),
-        new("--no-cache", null, "Neither use nor keep translations of other runs (the default)", (r, _) => Set(() => r.TranslationCache = null)),
+        new("--cache", "DIR", "Keep translations here and use earlier runs' (default: ~/.cache/vivarium/translations)", (r, v) => Set(() => (r.TranslationCache, r.NoTranslationCache) = (v, false))),
+        new("--no-cache", null, "Neither use nor keep translations of other runs", (r, _) => Set(() => r.NoTranslationCache = true)),
         new("--perf-map", null, "Write /tmp/perf-PID.map, so that perf names guest functions", (r, _) => Set(() => r.PerfMap = true)),
     ];
 

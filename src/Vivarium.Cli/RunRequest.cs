@@ -42,8 +42,11 @@ internal sealed class RunRequest
     /// <summary>Bound of the code cache in bytes; null is the translator's default.</summary>
     public long? CodeCacheSize { get; set; }
 
-    /// <summary>Directory of translations that outlive the process; null keeps none.</summary>
+    /// <summary>Directory of translations that outlive the process; null is the default one.</summary>
     public string? TranslationCache { get; set; }
+
+    /// <summary>Translations of other runs are neither used nor kept.</summary>
+    public bool NoTranslationCache { get; set; }
 
     public bool PerfMap { get; set; }
 

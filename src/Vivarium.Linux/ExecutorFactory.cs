@@ -36,6 +36,10 @@ public sealed class ExecutorFactory(RunOptions options) : IDisposable
         {
             return new TranslationStore(directory, options.Translation ?? TranslationOptions.FromEnvironment());
         }
+        catch (IOException) when (options.TranslationCacheIsOptional)
+        {
+            return null;
+        }
         catch (IOException e)
         {
             throw new IOException($"cannot use '{directory}' as a translation cache: {e.Message}", e);

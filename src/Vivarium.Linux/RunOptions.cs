@@ -42,6 +42,9 @@ public sealed record RunOptions
     /// <summary>Directory of translations that outlive the process; null keeps none.</summary>
     public string? TranslationCache { get; init; }
 
+    /// <summary>Do without <see cref="TranslationCache"/> where it cannot be used: nobody asked for it by name.</summary>
+    public bool TranslationCacheIsOptional { get; init; }
+
     /// <summary>Print statistics of the run on stderr at the end.</summary>
     public bool Stats { get; init; }
 
