@@ -6,7 +6,7 @@ internal sealed class GuestTimer(GuestProcess process, int clock, Action<GuestTi
 {
     private readonly Lock _lock = new();
     private long _deadline, _interval;
-    private int _generation;
+    private long _queuedFor = long.MaxValue; // the earliest call-back that is under way
 
     /// <summary>Expiries that went into a signal that was already pending.</summary>
     public int Overrun { get; set; }
@@ -22,7 +22,6 @@ internal sealed class GuestTimer(GuestProcess process, int clock, Action<GuestTi
     {
         lock (_lock)
         {
-            _generation++;
             (_deadline, _interval) = (deadline, interval);
             Overrun = 0;
             if (deadline != 0) Schedule();
@@ -37,18 +36,22 @@ internal sealed class GuestTimer(GuestProcess process, int clock, Action<GuestTi
 
     private void Schedule()
     {
-        int generation = _generation;
         long wait = Math.Max(0, _deadline - Now());
         if (IsCpuClock) wait = Math.Max(wait / Math.Max(1, process.ThreadCount), 1_000_000);
         else if (clock == Clocks.Realtime) wait = Math.Min(wait, 1_000_000_000); // the clock may be set meanwhile
-        process.Realm.Timers.At(GuestThread.MonotonicNow() + wait, () => Fire(generation));
+        long at = GuestThread.MonotonicNow() + wait;
+        // A call-back that comes earlier looks again: a program that sets its alarm all the time leaves no trail of them.
+        if (_queuedFor <= at) return;
+        _queuedFor = at;
+        process.Realm.Timers.At(at, () => Fire(at));
     }
 
-    private void Fire(int generation)
+    private void Fire(long queuedFor)
     {
         lock (_lock)
         {
-            if (generation != _generation || _deadline == 0) return;
+            if (_queuedFor == queuedFor) _queuedFor = long.MaxValue;
+            if (_deadline == 0) return;
             long now = Now();
             if (now < _deadline)
             {
