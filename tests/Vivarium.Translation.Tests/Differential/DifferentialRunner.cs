@@ -62,6 +62,8 @@ internal sealed class DifferentialRunner : IDisposable
 
     private string? Compare(StressProgram program)
     {
+        program.FillRegisters(_x, _f);
+        program.FillData(_left);
         Setup(program, _reference, _referenceMemory, _referenceHart);
         Setup(program, _tested, _testedMemory, _testedHart);
         ulong before = _referenceHart.State.InstructionsRetired;
@@ -101,8 +103,6 @@ internal sealed class DifferentialRunner : IDisposable
         memory.Write(program.Start, program.Code);
         memory.Protect(CodeStart, CodeSize, Protection.Read | Protection.Execute);
         executor.SynchronizeCode(program.Start, (ulong)program.Code.Length);
-        program.FillRegisters(_x, _f);
-        program.FillData(_left);
         memory.Write(StressProgram.DataStart, _left);
         ref HartState state = ref hart.State;
         for (int i = 0; i < 32; i++)

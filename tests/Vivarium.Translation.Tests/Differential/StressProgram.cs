@@ -28,7 +28,7 @@ internal sealed class StressProgram
 {
     /// <summary>The data area lies at <see cref="DataStart"/>; base registers point around its middle.</summary>
     public const ulong DataStart = 0x40_0000;
-    public const int DataSize = 0x4000;
+    public const int DataSize = 0x2000;
     private const int DataMiddle = DataSize / 2;
 
     private readonly Random _random;
