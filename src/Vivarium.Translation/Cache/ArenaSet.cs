@@ -37,7 +37,7 @@ internal sealed class ArenaSet(CodeCache cache) : IDisposable
             List<CodeArena> oldest = [];
             foreach (CodeArena arena in _all)
             {
-                if (arena.IsFilling) continue;
+                if (arena.IsFilling || _open.Contains(arena)) continue;
                 oldest.Add(arena);
                 if (oldest.Count * 8 >= _all.Count) break;
             }
@@ -62,8 +62,10 @@ internal sealed class ArenaSet(CodeCache cache) : IDisposable
     {
         lock (_all)
         {
+            // After Dispose the arena may be another set's already.
+            if (_disposed) return;
             arena.IsFilling = false;
-            if (!_disposed) _open.Add(arena);
+            _open.Add(arena);
         }
     }
 
@@ -74,7 +76,11 @@ internal sealed class ArenaSet(CodeCache cache) : IDisposable
         {
             if (_disposed) return;
             _disposed = true;
-            foreach (CodeArena arena in _all) cache.GiveBack(arena);
+            foreach (CodeArena arena in _all)
+            {
+                arena.IsFilling = false;
+                cache.GiveBack(arena);
+            }
             _all.Clear();
         }
     }

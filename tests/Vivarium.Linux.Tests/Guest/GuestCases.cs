@@ -37,6 +37,13 @@ internal static class GuestCases
         Assert.True(status == All[name], $"{name} on tier {tier} ended with {status?.ToString() ?? "a time-out"}, not {All[name]}:\n{output}");
     }
 
+    /// <summary>Runs cases as children of one guest process with more options; fails unless every one ended with 0.</summary>
+    public static void CheckTogether(string[] options, int scale, params string[] names)
+    {
+        var (status, output) = Execute(scale, BatchTimeLimit, ["run", .. options, Program, "--each", "45", .. names]);
+        Assert.True(status == 0 && names.All(name => output.Contains($"= {name} 0\n", StringComparison.Ordinal)), $"viv ended with {status}:\n{output}");
+    }
+
     private static Dictionary<string, (int, string)> RunBatch(string tier, int scale)
     {
         string[] names = [.. All.Keys.Where(name => KnownFailures.Reason(tier, name) is null)];
@@ -146,6 +153,14 @@ public sealed class GuestTestsOnTranslator
     [Theory]
     [MemberData(nameof(Cases))]
     public void Passes(string name) => GuestCases.CheckInBatch(name, "1");
+}
+
+/// <summary>Processes and threads that come and go while code is evicted all the time.</summary>
+public sealed class GuestTestsInSmallCodeCache
+{
+    [Fact]
+    public void Pass() => GuestCases.CheckTogether(["--tier", "1", "--code-cache", "1M"], scale: 5,
+        "litmus_coherence", "litmus_mp", "process_many", "thread_condition", "litmus_sb", "process_fork_with_threads", "code_many_functions", "litmus_coherence");
 }
 
 /// <summary>Cases as the only program of a viv: all of them where the native binary is there, else those about the end of the process.</summary>
