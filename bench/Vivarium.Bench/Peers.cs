@@ -2,20 +2,16 @@ namespace Vivarium.Bench;
 
 /// <summary>Something that runs riscv64 programs: a command prefix and how it takes a root file system.</summary>
 /// <param name="Name">Column name, with the version.</param>
-/// <param name="IsOurs">Whether this is viv.</param>
+/// <param name="IsOurs">Whether this is viv, so no peer; the first such column is what the ratios speak of.</param>
 /// <param name="Wrap">Builds the command line from root (or null) and the guest's command.</param>
 internal sealed record Runner(string Name, bool IsOurs, Func<string?, IReadOnlyList<string>, IReadOnlyList<string>> Wrap);
 
 /// <summary>Finds viv and the QEMUs to compare with.</summary>
 internal static class Peers
 {
-    public static List<Runner> Find(string viv, IReadOnlyList<string> vivOptions, string? newQemu, string scratch)
+    public static List<Runner> Find(string viv, IReadOnlyList<string> vivOptions, IEnumerable<string> variants, string? newQemu, string scratch)
     {
-        var runners = new List<Runner>
-        {
-            new("viv" + (vivOptions.Count > 0 ? " " + string.Join(' ', vivOptions) : ""), true,
-                (root, guest) => [viv, "run", .. vivOptions, .. root is null ? (string[])[] : ["--root", root], .. guest]),
-        };
+        List<Runner> runners = [Viv(vivOptions), .. variants.Select(v => Viv([.. vivOptions, .. v.Split(' ', StringSplitOptions.RemoveEmptyEntries)]))];
         if (Which("qemu-riscv64-static") is { } old) Add(old);
         if (newQemu is not null)
         {
@@ -23,6 +19,9 @@ internal static class Peers
             Add(newQemu, "-cpu", "rv64");
         }
         return runners;
+
+        Runner Viv(IReadOnlyList<string> options) => new(string.Join(' ', ["viv", .. options]), true,
+            (root, guest) => [viv, "run", .. options, .. root is null ? (string[])[] : ["--root", root], .. guest]);
 
         void Add(string path, params string[] options)
         {

@@ -8,7 +8,7 @@ TimedProcess.Measure = options.Measure;
 var scratch = Directory.CreateTempSubdirectory("viv-bench").FullName;
 try
 {
-    var runners = Peers.Find(options.Viv, options.VivOptions, options.Qemu, scratch);
+    var runners = Peers.Find(options.Viv, options.VivOptions, options.Variants, options.Qemu, scratch);
     var rows = new List<Row>();
     if (options.Suites.Contains("kernels")) rows.AddRange(Suite.Kernels(options.Bin));
     if (options.Suites.Contains("start-up")) rows.AddRange(Suite.StartUp(options.Samples, options.Bin, options.Tree));
@@ -18,17 +18,20 @@ try
         else rows.AddRange(Suite.Programs(options.Tree, options.NativeTree));
     }
     rows = rows.Where(r => options.Filter is null || r.Name.Contains(options.Filter, StringComparison.Ordinal)).ToList();
+    var cpu = File.ReadLines("/proc/cpuinfo").FirstOrDefault(l => l.StartsWith("model name", StringComparison.Ordinal))?.Split(": ")[1] ?? "?";
+    Directory.CreateDirectory(options.Out);
     var results = new List<Result>();
     for (var i = 0; i < rows.Count; i++)
     {
-        Console.Error.Write($"\r\x1b[K[{i + 1}/{rows.Count}] {rows[i].Group}: {rows[i].Name}");
+        var progress = $"[{i + 1}/{rows.Count}] {rows[i].Group}: {rows[i].Name}";
+        if (Console.IsErrorRedirected) Console.Error.WriteLine(progress);
+        else Console.Error.Write("\r\x1b[K" + progress);
         results.Add(Measure(rows[i], runners, options.Runs, scratch));
+        // After every row, so that a run that is cut short leaves what it measured.
+        Report.Json(results, runners, Path.Combine(options.Out, "results.json"), $"{cpu}, {Environment.ProcessorCount} CPUs, {options.Runs} runs");
     }
-    Console.Error.Write("\r\x1b[K");
+    if (!Console.IsErrorRedirected) Console.Error.Write("\r\x1b[K");
     Report.Table(results, runners);
-    var cpu = File.ReadLines("/proc/cpuinfo").FirstOrDefault(l => l.StartsWith("model name", StringComparison.Ordinal))?.Split(": ")[1] ?? "?";
-    Directory.CreateDirectory(options.Out);
-    Report.Json(results, runners, Path.Combine(options.Out, "results.json"), $"{cpu}, {Environment.ProcessorCount} CPUs, {options.Runs} runs");
     Report.Chart(results, runners, Path.Combine(options.Out, "results.svg"));
     Console.WriteLine($"{options.Runs} runs of each, medians of wall time; {cpu}, {Environment.ProcessorCount} CPUs. JSON and chart in {options.Out}");
     return results.Any(r => r.Failures.Count > 0) ? 1 : 0;
@@ -82,6 +85,7 @@ internal sealed record Options
     public string Measure { get; init; } = "bench/out/bin/measure";
     public string Viv { get; init; } = "viv";
     public List<string> VivOptions { get; } = [];
+    public List<string> Variants { get; } = [];
     public string? Qemu { get; init; }
     public string Bin { get; init; } = "bench/out/bin";
     public string Samples { get; init; } = "samples/bin";
@@ -103,6 +107,7 @@ internal sealed record Options
                 case "--measure": o = o with { Measure = Value() }; break;
                 case "--viv": o = o with { Viv = Value() }; break;
                 case "--viv-option": o.VivOptions.Add(Value()); break;
+                case "--viv-variant": o.Variants.Add(Value()); break;
                 case "--qemu": o = o with { Qemu = Value() }; break;
                 case "--bin": o = o with { Bin = Value() }; break;
                 case "--samples": o = o with { Samples = Value() }; break;
