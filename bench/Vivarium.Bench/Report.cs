@@ -102,7 +102,7 @@ internal static class Report
     /// <summary>Bars of slow-down against native (or seconds where there is no native), log scale, as SVG.</summary>
     public static void Chart(IReadOnlyList<Result> results, List<Runner> runners, string path)
     {
-        string[] colours = ["#1b9e77", "#bdbdbd", "#969696", "#636363"];
+        string[] colours = ["#1b9e77", "#bdbdbd", "#969696", "#636363", "#d95f02", "#7570b3"];
         var rows = results.Where(r => r.Native is not null).ToList();
         const int Left = 130, Bar = 9, Width = 620;
         var rowHeight = Bar * runners.Count + 8;
@@ -115,7 +115,7 @@ internal static class Report
         var x0 = Left;
         for (var i = 0; i < runners.Count; i++)
         {
-            svg.Append(CultureInfo.InvariantCulture, $"<rect x=\"{x0}\" y=\"6\" width=\"10\" height=\"10\" fill=\"{colours[i % 4]}\"/><text x=\"{x0 + 14}\" y=\"15\">{runners[i].Name}</text>\n");
+            svg.Append(CultureInfo.InvariantCulture, $"<rect x=\"{x0}\" y=\"6\" width=\"10\" height=\"10\" fill=\"{colours[i % colours.Length]}\"/><text x=\"{x0 + 14}\" y=\"15\">{runners[i].Name}</text>\n");
             x0 += 30 + runners[i].Name.Length * 7;
         }
         for (var i = 0; i < rows.Count; i++)
@@ -126,7 +126,7 @@ internal static class Report
                 if (rows[i].Cells.GetValueOrDefault(runners[k].Name) is { } c)
                 {
                     var ratio = c.Wall / rows[i].Native!.Wall;
-                    svg.Append(CultureInfo.InvariantCulture, $"<rect x=\"{Left}\" y=\"{y + k * Bar}\" width=\"{X(ratio) - Left:0.0}\" height=\"{Bar - 1}\" fill=\"{colours[k % 4]}\"/><text x=\"{X(ratio) + 3:0.0}\" y=\"{y + k * Bar + 8}\" font-size=\"8\" fill=\"#333\">{ratio:0.00}</text>\n");
+                    svg.Append(CultureInfo.InvariantCulture, $"<rect x=\"{Left}\" y=\"{y + k * Bar}\" width=\"{X(ratio) - Left:0.0}\" height=\"{Bar - 1}\" fill=\"{colours[k % colours.Length]}\"/><text x=\"{X(ratio) + 3:0.0}\" y=\"{y + k * Bar + 8}\" font-size=\"8\" fill=\"#333\">{ratio:0.00}</text>\n");
                 }
         }
         svg.Append("</svg>\n");
