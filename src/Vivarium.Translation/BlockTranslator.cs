@@ -45,6 +45,7 @@ internal sealed unsafe partial class BlockTranslator(CodeCache cache)
         if (options.Validate) IrValidator.Validate(_block);
         Fusion.Run(_block);
         DeadWrites.Run(_block);
+        RedundantFences.Run(_block);
         if (options.Validate) IrValidator.Validate(_block);
 
         if (!HasArena()) return null;

@@ -33,4 +33,12 @@ public sealed unsafe class Reservations
     public static Reservations Shared { get; } = new();
 
     internal ulong Address => (ulong)_table;
+
+    /// <summary>Reserves <paramref name="address"/> anew with the value that the hart's last load-reserved read.</summary>
+    public static void Renew(ref HartState state, ulong address)
+    {
+        // SAFETY: the table outlives the hart, and the mask keeps the index within it.
+        state.ReservationVersion = Volatile.Read(ref *((ulong*)state.ReservationTable + (address & AddressMask)));
+        state.ReservationAddress = address;
+    }
 }

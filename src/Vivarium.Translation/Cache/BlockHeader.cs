@@ -74,6 +74,10 @@ internal struct FaultPoint
     /// <summary>Bit per host register: only the low 32 bits are valid, the value is their sign extension.</summary>
     public ushort Pending;
 
+    /// <summary>In <see cref="Pending"/>, at the place of rax, which never holds a guest register: a store-conditional whose load-reserved left no
+    /// reservation; see <see cref="Vivarium.RiscV.Execution.Reservations.Renew"/>.</summary>
+    public const ushort NeedsReservation = 1;
+
     /// <summary>Floating-point registers whose NaNs have yet to be made canonical.</summary>
     public Float.FloatState Float;
 }

@@ -74,6 +74,10 @@ public sealed unsafe partial class CodeGenerator
             case IrCode.AmoSwap or IrCode.AmoAdd: Exchange(op); break;
             case IrCode.AmoXor or IrCode.AmoAnd or IrCode.AmoOr or IrCode.AmoMin or IrCode.AmoMax or IrCode.AmoMinU or IrCode.AmoMaxU: AtomicLoop(op); break;
             case IrCode.AmoCas: AtomicCompareExchange(op); break;
+            case IrCode.CompareExchange: CompareExchange(op); break;
+            case IrCode.LoadLinked: LoadLinked(op); break;
+            case IrCode.StoreExclusive: StoreExclusive(op); break;
+            case IrCode.EndReservation: EndReservation(); break;
             case IrCode.Float or IrCode.FloatCsr: LowerFloat(ref op); break;
             default: throw new InvalidOperationException("no lowering for this IR operation");
         }

@@ -79,7 +79,20 @@ internal sealed partial class SuperblockBuilder
                 }
             }
 
-            Flow flow = Translate(i, pc, next, out ulong target);
+            Flow flow;
+            ulong target;
+            if (i.Opcode is Opcode.LrW or Opcode.LrD && MatchReserved(i, pc) is var sequence && sequence != 0)
+            {
+                if (block.GuestCount - 1 + sequence > IrBlock.MaxGuestInstructions || !FitsPages(sequence))
+                {
+                    // At the start of a block it always fits.
+                    block.GuestCount--;
+                    EndWithJump(pc);
+                    break;
+                }
+                flow = TranslateReserved(sequence, out next, out target);
+            }
+            else flow = Translate(i, pc, next, out target);
             if (flow == Flow.Next)
             {
                 pc = next;

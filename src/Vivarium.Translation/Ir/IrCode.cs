@@ -64,6 +64,18 @@ public enum IrCode : byte
     /// <summary>dst = old value of memory[a]; memory[a] = b when it equals dst.</summary>
     AmoCas,
 
+    /// <summary>dst = memory[a]; leaves for Target when it is not c, else memory[a] = b, in one step.</summary>
+    CompareExchange,
+
+    /// <summary>A load-reserved whose <see cref="StoreExclusive"/> follows in the block, with nothing but arithmetic and exits between.</summary>
+    LoadLinked,
+
+    /// <summary>memory[a] = b and dst = 0 when memory[a] is what <see cref="LoadLinked"/> read, else dst = 1.</summary>
+    StoreExclusive,
+
+    /// <summary>There is no reservation any more.</summary>
+    EndReservation,
+
     /// <summary>A floating-point instruction, loads and stores included: Aux is its guest opcode. Registers are 32..63 where the opcode says so.</summary>
     Float,
 

@@ -36,6 +36,7 @@ public static class IrDumper
             IrCode.Load => $"{Register(op.Dst)} = load{op.Width * 8}{((op.Flags & IrFlags.Unsigned) != 0 ? "u" : "")} [{address}]",
             IrCode.Store => $"store{op.Width * 8} [{address}] = {(op.HasImmB ? op.Target.ToString(CultureInfo.InvariantCulture) : Register(op.B))}",
             IrCode.Branch => $"if {Register(op.A)} {op.Condition} {b} goto 0x{op.Target:x}",
+            IrCode.CompareExchange => $"{Register(op.Dst)} = exchange{op.Width * 8} [{Register(op.A)}], {Register(op.C)} by {b}, otherwise goto 0x{op.Target:x}",
             IrCode.Jump => $"goto 0x{op.Target:x}",
             IrCode.JumpIndirect => $"goto [{address}] link {Register(op.Dst)} = 0x{op.Target:x}",
             IrCode.ShAdd or IrCode.ShAddUw => $"{Register(op.Dst)} = {op.Code} {Register(op.A)} << {op.C}, {Register(op.B)}",

@@ -15,7 +15,7 @@ public struct IrOp
     public byte A;
     public byte B;
 
-    /// <summary>Third source (fused multiply-add), shift amount, or <see cref="IrCondition"/>.</summary>
+    /// <summary>Third source (fused multiply-add, compare-exchange), shift amount, or <see cref="IrCondition"/>.</summary>
     public byte C;
 
     /// <summary>Bytes of a memory access.</summary>
