@@ -1,0 +1,78 @@
+using Vivarium.Machine.Buses;
+using Vivarium.Machine.Disks;
+using Vivarium.Machine.Virtio;
+
+namespace Vivarium.Machine.Tests.Virtio;
+
+/// <summary>Random drivers: whatever they write to registers, rings and descriptors, the device answers, asks for a reset, and works after one.</summary>
+public sealed class VirtioFuzzTests
+{
+    /// <summary>Seconds of each fuzz test: 2, or VIV_FUZZ_SECONDS.</summary>
+    internal static TimeSpan Budget => TimeSpan.FromSeconds(double.TryParse(Environment.GetEnvironmentVariable("VIV_FUZZ_SECONDS"), out var seconds) ? seconds : 2);
+
+    [Fact]
+    public void RandomRingsAndRegisters()
+    {
+        using var memory = MmioDriver.NewMemory();
+        var path = Path.GetTempFileName();
+        File.WriteAllBytes(path, new byte[1 << 20]);
+        using var block = new VirtioBlock(memory, RawImage.Open(path, false));
+        using var entropy = new VirtioEntropy(memory);
+        var until = DateTime.UtcNow + Budget;
+        for (var seed = 0; DateTime.UtcNow < until; seed++)
+        {
+            var random = new Random(seed);
+            var driver = MmioDriver.For(memory, seed % 2 == 0 ? block : entropy);
+            driver.Start(size: (ushort)(1 << random.Next(1, 8)));
+            for (var step = 0; step < 60; step++) Step(driver, random);
+        }
+        // Both still work.
+        var last = MmioDriver.For(memory, entropy);
+        last.Start();
+        last.Submit(0, (last.Allocate(64), 64, true));
+        Assert.Equal(64u, last.WaitUsed(0).Written);
+        last = MmioDriver.For(memory, block);
+        last.Start();
+        Assert.Equal(0, VirtioBlockTests.Request(last, 0, 0, (last.Allocate(512), 512, true)).Status);
+        File.Delete(path);
+    }
+
+    private static void Step(MmioDriver driver, Random random)
+    {
+        ulong Address() => random.Next(8) switch
+        {
+            0 => (ulong)random.NextInt64(),
+            1 => ulong.MaxValue - (ulong)random.Next(64),
+            2 => MmioDriver.RamBase + MmioDriver.RamSize - (ulong)random.Next(64),
+            3 => MmioDriver.RamBase + 0x10000 + (ulong)random.Next(0x9000), // the rings themselves
+            _ => MmioDriver.RamBase + 0x400000 + (ulong)random.Next(1 << 20),
+        };
+        switch (random.Next(10))
+        {
+            case 0: // any register
+                driver.Transport.Write((ulong)random.Next(0x200), 1 << random.Next(4), (ulong)random.NextInt64());
+                driver.Transport.Read((ulong)random.Next(0x1000), 1 << random.Next(4));
+                break;
+            case 1: // a header
+                driver.Memory.TryWrite(MmioDriver.RamBase + 0x400000 + (ulong)random.Next(1 << 20), 4, (ulong)random.Next(16));
+                break;
+            case 2: // rubbish in the rings
+                driver.Memory.TryWrite(MmioDriver.RamBase + 0x10000 + (ulong)random.Next(0x9000), 1 << random.Next(4), (ulong)random.NextInt64());
+                break;
+            case 3:
+                driver.MakeAvailable(0, (ushort)random.Next(random.Next(4) == 0 ? 65536 : 8));
+                break;
+            case 4: // a well-formed request with random contents
+                var header = driver.Allocate(16);
+                driver.Memory.TryWrite(header, 4, (ulong)random.Next(15));
+                driver.Memory.TryWrite(header + 8, 8, (ulong)random.Next(4096));
+                driver.Submit(0, (header, 16, false), (Address(), random.Next(1 << 16), random.Next(2) == 0), (header + 8, 1, true));
+                driver.FreeBuffers();
+                break;
+            default:
+                driver.WriteDescriptor(0, random.Next(8), Address(), (uint)(random.Next(4) == 0 ? random.NextInt64() : random.Next(1024)),
+                    (ushort)(random.Next(6) == 0 ? random.Next(65536) : random.Next(4)), (ushort)random.Next(10));
+                break;
+        }
+    }
+}
