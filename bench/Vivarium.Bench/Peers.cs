@@ -4,7 +4,11 @@ namespace Vivarium.Bench;
 /// <param name="Name">Column name, with the version.</param>
 /// <param name="IsOurs">Whether this is viv, so no peer; the first such column is what the ratios speak of.</param>
 /// <param name="Wrap">Builds the command line from root (or null) and the guest's command.</param>
-internal sealed record Runner(string Name, bool IsOurs, Func<string?, IReadOnlyList<string>, IReadOnlyList<string>> Wrap);
+internal sealed record Runner(string Name, bool IsOurs, Func<string?, IReadOnlyList<string>, IReadOnlyList<string>> Wrap)
+{
+    /// <summary>What the guest must put before a riscv64 program to execute it; empty for none.</summary>
+    public string ExecPrefix { get; init; } = "";
+}
 
 /// <summary>Finds viv and the QEMUs to compare with.</summary>
 internal static class Peers
@@ -27,12 +31,13 @@ internal static class Peers
         {
             var version = TimedProcess.Run([path, "--version"], null, scratch).Output.Split('\n')[0].Split(' ') is [_, _, var v, ..] ? v : "?";
             runners.Add(new Runner($"qemu {version}{(options.Length > 0 ? " " + string.Join(' ', options) : "")}", false,
-                (root, guest) => [path, .. options, .. root is null ? (string[])[] : ["-L", root], .. Inside(root, guest)]));
+                (root, guest) => [path, .. options, .. root is null ? (string[])[] : ["-L", root], .. Inside(root, guest)]) { ExecPrefix = path });
         }
     }
 
     // qemu-user opens the program itself on the host's tree; -L serves the guest's own opens.
-    private static IEnumerable<string> Inside(string? root, IReadOnlyList<string> guest) => root is null ? guest : [root + guest[0], .. guest.Skip(1)];
+    private static IEnumerable<string> Inside(string? root, IReadOnlyList<string> guest) => root is null ? guest
+        : [root + guest[0], .. guest.Skip(1).Select(a => a.StartsWith("/bench-jobs", StringComparison.Ordinal) ? root + a : a)];
 
     public static string? Which(string name) =>
         (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':').Select(d => Path.Combine(d, name)).FirstOrDefault(File.Exists);

@@ -12,6 +12,7 @@ try
     var rows = new List<Row>();
     if (options.Suites.Contains("kernels")) rows.AddRange(Suite.Kernels(options.Bin));
     if (options.Suites.Contains("start-up")) rows.AddRange(Suite.StartUp(options.Samples, options.Bin, options.Tree));
+    if (options.Suites.Contains("system")) rows.AddRange(Suite.System(options.Bin, options.Tree, options.NativeTree));
     if (options.Suites.Contains("programs"))
     {
         if (options.Tree is null || options.NativeTree is null) Console.Error.WriteLine("viv-bench: the programs need --tree and --native-tree: skipped");
@@ -43,17 +44,25 @@ finally
 
 static Result Measure(Row row, List<Runner> runners, int runs, string scratch)
 {
-    var columns = new List<(string Name, IReadOnlyList<string> Command, bool Native)>();
-    if (row.Native is not null) columns.Add(("native", row.Native, true));
-    foreach (var r in runners) columns.Add((r.Name, r.Wrap(row.Root, row.Guest), false));
+    var columns = new List<(string Name, IReadOnlyList<string> Command, IReadOnlyDictionary<string, string>? Environment)>();
+    if (row.Native is not null) columns.Add(("native", row.Native, row.Environment));
+    foreach (var r in runners)
+    {
+        Dictionary<string, string>? environment = null;
+        if (row.UsesHostExec && !r.IsOurs)
+            environment = new() { ["PATH"] = row.Root + "/bench-bin", ["VIV_BENCH_QEMU"] = r.ExecPrefix, ["VIV_BENCH_TREE"] = row.Root! };
+        columns.Add((r.Name, r.Wrap(row.Root, [.. row.Guest.Select(a => a == Suite.ExecPrefix ? r.ExecPrefix : a)]), environment));
+    }
     var samples = columns.ToDictionary(c => c.Name, _ => new List<Sample>());
     var failures = new List<string>();
     string? expected = null;
     for (var round = 0; round <= runs; round++) // round 0 warms up and checks
-        foreach (var (name, command, native) in columns)
+        foreach (var (name, command, environment) in columns)
         {
+            var native = name == "native";
             if (failures.Any(f => f.StartsWith($"{row.Name}: {name}:", StringComparison.Ordinal))) continue;
-            var s = TimedProcess.Run(command, native ? row.Environment : null, scratch);
+            var s = row.Output == Compare.Memory ? MemoryOf.Run(command) : TimedProcess.Run(command, environment, scratch);
+            if (row.Output == Compare.Nanoseconds && s.ExitCode == 0) s = s with { WallSeconds = double.Parse(s.Output, CultureInfo.InvariantCulture) / 1e9 };
             if (s.ExitCode != 0)
             {
                 var error = TimedProcess.StandardError(scratch).Split('\n')[0];

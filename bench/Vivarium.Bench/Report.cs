@@ -16,6 +16,10 @@ internal static class Report
 {
     private static string F(double v, string format) => v.ToString(format, CultureInfo.InvariantCulture);
 
+    private static string Quantity(Row row, double value) =>
+        row.Output == Compare.Memory ? F(value * 1000, "0.0") + " MB" : value >= 0.001 && row.Output != Compare.Nanoseconds ? F(value, "0.000")
+        : value >= 0.001 ? F(value * 1e3, "0.00") + " ms" : value >= 1e-6 ? F(value * 1e6, "0.00") + " us" : F(value * 1e9, "0") + " ns";
+
     /// <summary>Wall time of the fastest peer on the row, or null.</summary>
     public static double? BestPeer(Result r, List<Runner> runners) =>
         runners.Where(x => !x.IsOurs).Select(x => r.Cells.GetValueOrDefault(x.Name)?.Wall).Where(w => w is not null).Min();
@@ -48,8 +52,8 @@ internal static class Report
                 if (mine is not null && peer is not null) toPeer.Add(peer.Value / mine.Wall);
                 var peerPeak = runners.Where(x => !x.IsOurs).Select(x => r.Cells.GetValueOrDefault(x.Name)?.PeakKiB).Min();
                 table.AddRow([
-                    Markup.Escape(r.Row.Name), r.Native is null ? "-" : F(r.Native.Wall, "0.000"),
-                    .. runners.Select(x => r.Cells.GetValueOrDefault(x.Name) is { } c ? F(c.Wall, "0.000") : "failed"),
+                    Markup.Escape(r.Row.Name), r.Native is null ? "-" : Quantity(r.Row, r.Native.Wall),
+                    .. runners.Select(x => r.Cells.GetValueOrDefault(x.Name) is { } c ? Quantity(r.Row, c.Wall) : "failed"),
                     mine is null || r.Native is null ? "-" : F(mine.Wall / r.Native.Wall, "0.00"),
                     mine is null || peer is null ? "-" : F(peer.Value / mine.Wall, "0.00"),
                     $"{(mine is null ? "-" : F(mine.PeakKiB / 1024.0, "0"))} / {(peerPeak is null ? "-" : F(peerPeak.Value / 1024.0, "0"))}"]);

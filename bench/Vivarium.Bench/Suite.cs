@@ -11,6 +11,12 @@ internal enum Compare
 
     /// <summary>None: the output names the machine or the process.</summary>
     None,
+
+    /// <summary>The output is what was measured: nanoseconds per operation.</summary>
+    Nanoseconds,
+
+    /// <summary>The program says "ready" and waits: measured is the memory of it and its descendants (PSS), in GB for want of a better unit of time.</summary>
+    Memory,
 }
 
 /// <summary>One line of the table: the same job, natively and in guests.</summary>
@@ -22,7 +28,11 @@ internal enum Compare
 /// <param name="Environment">Extra environment of the native command.</param>
 /// <param name="Output">Which columns must print the same.</param>
 internal sealed record Row(string Group, string Name, IReadOnlyList<string>? Native, IReadOnlyList<string> Guest, string? Root = null,
-    IReadOnlyDictionary<string, string>? Environment = null, Compare Output = Compare.All);
+    IReadOnlyDictionary<string, string>? Environment = null, Compare Output = Compare.All)
+{
+    /// <summary>The guest starts other programs of its root by name: QEMU needs the stand-ins of bench/system/qemu-exec.c on its PATH.</summary>
+    public bool UsesHostExec { get; init; }
+}
 
 /// <summary>The suites' rows.</summary>
 internal static class Suite
@@ -37,6 +47,37 @@ internal static class Suite
         foreach (var (group, names) in new[] { ("integer", Integer), ("floating point", Floating), ("memory", Memory), ("threads", Threads) })
             foreach (var name in names)
                 yield return new Row(group, name, [Path.Combine(bin, "native", name)], [Path.Combine(bin, "riscv64", name)]);
+    }
+
+    private static readonly string[] Calls = ["getppid", "clock", "read", "write", "stat", "open", "mmap", "epoll", "signal"];
+    private static readonly string[] Processes = ["fork", "fork-1m", "fork-128m", "exec", "spawn", "thread", "pipe", "futex"];
+
+    /// <summary>Where a command line needs what must stand before a riscv64 program that a guest executes.</summary>
+    public const string ExecPrefix = "{exec}";
+
+    /// <summary>The kernel interface: costs of single calls, of processes and threads, of a script and a build, memory of many processes.</summary>
+    public static IEnumerable<Row> System(string bin, string? tree, string? nativeTree)
+    {
+        string native = Path.Combine(bin, "native", "system"), guest = Path.Combine(bin, "riscv64", "system");
+        foreach (var (group, names) in new[] { ("system calls", Calls), ("processes", Processes) })
+            foreach (var name in names)
+                yield return new Row(group, name, [native, name], [guest, name, ExecPrefix], Output: Compare.Nanoseconds);
+        if (tree is not null && nativeTree is not null)
+        {
+            foreach (var name in (string[])["stat", "open"])
+                yield return new Row("system calls", name + " in a root", [native, name], ["/bench-jobs/system", name], tree, Output: Compare.Nanoseconds);
+            var path = new Dictionary<string, string> { ["PATH"] = nativeTree + "/bench-bin" };
+            yield return new Row("shell", "configure", [nativeTree + "/bench-bin/bash", nativeTree + "/bench-jobs/configure.sh"], ["/usr/bin/bash", "/bench-jobs/configure.sh"], tree, path)
+            {
+                UsesHostExec = true,
+            };
+            yield return new Row("shell", "make", [nativeTree + "/bench-bin/make", "-C", nativeTree + "/bench-jobs/package", "-s", "rebuild", "FLAGS="], ["/usr/bin/make", "-C", "/bench-jobs/package", "-s", "rebuild"], tree, path, Compare.Guests)
+            {
+                UsesHostExec = true,
+            };
+        }
+        foreach (var count in (string[])["1", "50"])
+            yield return new Row("memory", count == "1" ? "1 process" : count + " processes", [native, "processes", count], [guest, "processes", count], Output: Compare.Memory);
     }
 
     public static IEnumerable<Row> StartUp(string samples, string bin, string? tree)
