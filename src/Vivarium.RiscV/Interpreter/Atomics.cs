@@ -8,9 +8,9 @@ namespace Vivarium.RiscV.Interpreter;
 /// be naturally aligned, and traps otherwise, also where a misaligned load or store would work.
 /// </summary>
 /// <remarks>
-/// A store-conditional succeeds if its address is the reserved one, no other store-conditional has stored there since (see
+/// A store-conditional succeeds if its address is the reserved one, no other atomic instruction has stored there since (see
 /// <see cref="Reservations"/>), and memory still holds, atomically with the store, the value that the load-reserved read. Plain stores
-/// and AMOs that change the value and change it back are not seen; they cost nothing for it.
+/// that change the value and change it back are not seen; they cost nothing for it.
 /// </remarks>
 internal static unsafe class Atomics
 {
@@ -40,7 +40,7 @@ internal static unsafe class Atomics
     {
         var address = c.X(i.Rs1);
         if ((address & 3) != 0) return c.Trap(TrapCause.LoadAddressMisaligned, address);
-        var version = Volatile.Read(ref Version(ref c, address));
+        var version = Reservations.Watch(ref c.State, address);
         return c.Load32(address, out var v) && Reserve(ref c, address, (ulong)(int)v, version) && c.SetW(i.Rd, v);
     }
 
@@ -48,7 +48,7 @@ internal static unsafe class Atomics
     {
         var address = c.X(i.Rs1);
         if ((address & 7) != 0) return c.Trap(TrapCause.LoadAddressMisaligned, address);
-        var version = Volatile.Read(ref Version(ref c, address));
+        var version = Reservations.Watch(ref c.State, address);
         return c.Load64(address, out var v) && Reserve(ref c, address, v, version) && c.SetX(i.Rd, v);
     }
 
@@ -60,34 +60,18 @@ internal static unsafe class Atomics
         return true;
     }
 
-    // SAFETY: the table outlives the hart, and the mask keeps the index within it.
-    private static ref ulong Version(ref Core c, ulong address) =>
-        ref *((ulong*)c.State.ReservationTable + (address & Reservations.AddressMask));
-
-    private static bool Lock(ref Core c, ulong address)
-    {
-        var version = c.State.ReservationVersion;
-        return (version & 1) == 0 && Interlocked.CompareExchange(ref Version(ref c, address), version | 1, version) == version;
-    }
-
-    private static void Unlock(ref Core c, ulong address, bool advance)
-    {
-        ref ulong version = ref Version(ref c, address);
-        Volatile.Write(ref version, advance ? version + 1 : version - 1);
-    }
-
     // Store-conditional writes 0 to rd for success and 1 for failure, and either way ends the reservation.
 
     private static bool ScW(ref Core c, in Instruction i)
     {
         if (!Aligned(ref c, i, sizeof(uint), out var address)) return false;
         var success = false;
-        if (address == c.State.ReservationAddress && Lock(ref c, address))
+        if (address == c.State.ReservationAddress && Reservations.TryLock(ref c.State, address))
         {
             var expected = (uint)c.State.ReservationValue;
             var stored = c.CompareExchange32(address, expected, (uint)c.X(i.Rs2), out var observed);
             success = stored && observed == expected;
-            Unlock(ref c, address, success);
+            Reservations.Unlock(ref c.State, address, success);
             if (!stored) return false;
         }
         c.State.ReservationAddress = NoReservation;
@@ -98,12 +82,12 @@ internal static unsafe class Atomics
     {
         if (!Aligned(ref c, i, sizeof(ulong), out var address)) return false;
         var success = false;
-        if (address == c.State.ReservationAddress && Lock(ref c, address))
+        if (address == c.State.ReservationAddress && Reservations.TryLock(ref c.State, address))
         {
             var expected = c.State.ReservationValue;
             var stored = c.CompareExchange64(address, expected, c.X(i.Rs2), out var observed);
             success = stored && observed == expected;
-            Unlock(ref c, address, success);
+            Reservations.Unlock(ref c.State, address, success);
             if (!stored) return false;
         }
         c.State.ReservationAddress = NoReservation;
@@ -117,6 +101,7 @@ internal static unsafe class Atomics
         if (!Aligned(ref c, i, sizeof(uint), out var address)) return false;
         var operand = (uint)c.X(i.Rs2);
         uint old = 0;
+        var locked = Reservations.LockWatched(ref c.State, address);
         while (true)
         {
             var (a, b) = (old, operand);
@@ -132,9 +117,14 @@ internal static unsafe class Atomics
                 Opcode.AmominuW => Math.Min(a, b),
                 _ => Math.Max(a, b),
             };
-            if (!c.CompareExchange32(address, old, result, out var observed)) return false;
-            if (observed == old) return c.SetW(i.Rd, old);
-            old = observed;
+            var done = c.CompareExchange32(address, old, result, out var observed);
+            if (done && observed != old)
+            {
+                old = observed;
+                continue;
+            }
+            if (locked) Reservations.Unlock(ref c.State, address, done);
+            return done && c.SetW(i.Rd, old);
         }
     }
 
@@ -143,6 +133,7 @@ internal static unsafe class Atomics
         if (!Aligned(ref c, i, sizeof(ulong), out var address)) return false;
         var operand = c.X(i.Rs2);
         ulong old = 0;
+        var locked = Reservations.LockWatched(ref c.State, address);
         while (true)
         {
             var (a, b) = (old, operand);
@@ -158,30 +149,51 @@ internal static unsafe class Atomics
                 Opcode.AmominuD => Math.Min(a, b),
                 _ => Math.Max(a, b),
             };
-            if (!c.CompareExchange64(address, old, result, out var observed)) return false;
-            if (observed == old) return c.SetX(i.Rd, old);
-            old = observed;
+            var done = c.CompareExchange64(address, old, result, out var observed);
+            if (done && observed != old)
+            {
+                old = observed;
+                continue;
+            }
+            if (locked) Reservations.Unlock(ref c.State, address, done);
+            return done && c.SetX(i.Rd, old);
         }
     }
 
     // Zacas: rd holds the expected value and receives the observed one.
 
-    private static bool AmocasW(ref Core c, in Instruction i) =>
-        Aligned(ref c, i, sizeof(uint), out var address)
-        && c.CompareExchange32(address, (uint)c.X(i.Rd), (uint)c.X(i.Rs2), out var observed)
-        && c.SetW(i.Rd, observed);
+    private static bool AmocasW(ref Core c, in Instruction i)
+    {
+        if (!Aligned(ref c, i, sizeof(uint), out var address)) return false;
+        var expected = (uint)c.X(i.Rd);
+        var locked = Reservations.LockWatched(ref c.State, address);
+        var done = c.CompareExchange32(address, expected, (uint)c.X(i.Rs2), out var observed);
+        if (locked) Reservations.Unlock(ref c.State, address, done && observed == expected);
+        return done && c.SetW(i.Rd, observed);
+    }
 
-    private static bool AmocasD(ref Core c, in Instruction i) =>
-        Aligned(ref c, i, sizeof(ulong), out var address)
-        && c.CompareExchange64(address, c.X(i.Rd), c.X(i.Rs2), out var observed)
-        && c.SetX(i.Rd, observed);
+    private static bool AmocasD(ref Core c, in Instruction i)
+    {
+        if (!Aligned(ref c, i, sizeof(ulong), out var address)) return false;
+        var expected = c.X(i.Rd);
+        var locked = Reservations.LockWatched(ref c.State, address);
+        var done = c.CompareExchange64(address, expected, c.X(i.Rs2), out var observed);
+        if (locked) Reservations.Unlock(ref c.State, address, done && observed == expected);
+        return done && c.SetX(i.Rd, observed);
+    }
 
     /// <summary>On register pairs, which start at an even register; the pair of x0 reads zero and drops what is written.</summary>
     private static bool AmocasQ(ref Core c, in Instruction i)
     {
         if (((i.Rd | i.Rs2) & 1) != 0) return c.Illegal(i);
         if (!Aligned(ref c, i, 16, out var address)) return false;
-        if (!c.CompareExchange128(address, Pair(ref c, i.Rd), Pair(ref c, i.Rs2), out var observed)) return false;
+        var expected = Pair(ref c, i.Rd);
+        var low = Reservations.LockWatched(ref c.State, address);
+        var high = Reservations.LockWatched(ref c.State, address + 8);
+        var done = c.CompareExchange128(address, expected, Pair(ref c, i.Rs2), out var observed);
+        if (low) Reservations.Unlock(ref c.State, address, done && observed == expected);
+        if (high) Reservations.Unlock(ref c.State, address + 8, done && observed == expected);
+        if (!done) return false;
         if (i.Rd == 0) return true;
         return c.SetX(i.Rd, (ulong)observed) && c.SetX(i.Rd + 1, (ulong)(observed >> 64));
     }

@@ -23,6 +23,22 @@ public sealed unsafe partial class CodeGenerator
         return Mem.At(RegisterMap.MemoryBase, address, 0);
     }
 
+    /// <summary>As <see cref="AtomicAddress"/>, for an instruction that changes memory without a reservation of its own: where somebody else may
+    /// have one, the interpreter executes it. Uses rax.</summary>
+    private Mem WatchedAddress(in IrOp op, out Gpr address)
+    {
+        Mem m = AtomicAddress(op, out address);
+        Label unused = default;
+        _asm.Mov(Rax, Mem.At(RegisterMap.Context, ReservationTable));
+        _asm.Test8(Mem.At(Rax, Reservations.InUseOffset), 1);
+        _asm.JccShort(Cond.E, ref unused);
+        ReservationVersionOf(Rax, address);
+        _asm.Test8(Mem.At(Rax), Reservations.Watched);
+        ExitAt(Cond.Ne, BlockExit.Interpret, op);
+        _asm.Bind(ref unused);
+        return m;
+    }
+
     private static Size SizeOf(in IrOp op) => op.Width == 8 ? Size.S64 : Size.S32;
 
     /// <summary>The old memory value in rax becomes the result.</summary>
@@ -45,8 +61,20 @@ public sealed unsafe partial class CodeGenerator
     private void LoadReserved(in IrOp op)
     {
         Mem m = AtomicAddress(op, out Gpr address);
+        // The first one of all tells all harts to look out: the interpreter does that.
+        _asm.Mov(Rax, Mem.At(RegisterMap.Context, ReservationTable));
+        _asm.Test8(Mem.At(Rax, Reservations.InUseOffset), 1);
+        ExitAt(Cond.E, BlockExit.Interpret, op);
+        Label again = default, watched = default;
+        _asm.Bind(ref again);
         ReservationVersionOf(Rax, address);
+        _asm.Test8(Mem.At(Rax), Reservations.Watched);
+        _asm.JccShort(Cond.Ne, ref watched);
+        _asm.Raw([0xF0, 0x48, 0x0F, 0xBA, 0x28, 0x01]); // lock bts qword [rax], 1
+        _asm.Bind(ref watched);
         _asm.Mov(Rax, Mem.At(Rax));
+        _asm.Test8(Rax, Reservations.Watched);
+        _asm.JccShort(Cond.E, ref again);
         _asm.Mov(Mem.At(RegisterMap.Context, ReservationVersion), Rax);
         MayFault(op);
         if (op.Width == 4) _asm.Movsxd(Rax, m);
@@ -83,13 +111,13 @@ public sealed unsafe partial class CodeGenerator
         _asm.LockCmpxchg(SizeOf(op), m, Rdx);
         _asm.Setcc(Cond.Ne, Rax);
         _asm.Movzx8(Rax, Rax);
-        // Unlocked with the next version, even where the value was another: that only makes others try again.
+        // Unlocked with the next version, unwatched, even where the value was another: that only makes others try again.
         _asm.Mov(Rdx, EngineSlots.At(EngineSlots.HeldReservation));
         _asm.Add(Mem.At(Rdx), 1);
         _asm.Mov(EngineSlots.At(EngineSlots.HeldReservation), 0);
         _asm.Jmp(ref done);
         _asm.Bind(ref stale);
-        _asm.And(Mem.At(Rdx), -2);
+        _asm.Raw([0xF0, 0x48, 0x0F, 0xBA, 0x32, 0x00]); // lock btr qword [rdx], 0
         _asm.Bind(ref fail);
         _asm.MovImmediate(Rax, 1);
         _asm.Bind(ref done);
@@ -100,7 +128,7 @@ public sealed unsafe partial class CodeGenerator
 
     private void Exchange(in IrOp op)
     {
-        Mem m = AtomicAddress(op, out _);
+        Mem m = WatchedAddress(op, out _);
         Load64(Rax, op.B);
         MayFault(op);
         if (op.Code == IrCode.AmoSwap) _asm.Xchg(SizeOf(op), m, Rax);
@@ -111,7 +139,7 @@ public sealed unsafe partial class CodeGenerator
 
     private void AtomicLoop(in IrOp op)
     {
-        Mem m = AtomicAddress(op, out Gpr address);
+        Mem m = WatchedAddress(op, out Gpr address);
         Size size = SizeOf(op);
         if (op.Dst == 0 && op.Code is IrCode.AmoXor or IrCode.AmoAnd or IrCode.AmoOr && op.Dst == 0)
         {
@@ -174,7 +202,7 @@ public sealed unsafe partial class CodeGenerator
 
     private void AtomicCompareExchange(in IrOp op)
     {
-        Mem m = AtomicAddress(op, out _);
+        Mem m = WatchedAddress(op, out _);
         int saved = ValueOf(op, ref m, out Gpr value);
         Load64(Rax, op.Dst);
         MayFault(op);
@@ -195,7 +223,7 @@ public sealed unsafe partial class CodeGenerator
             _pending = 0;
             Floats.FlushForLoop();
         }
-        Mem m = AtomicAddress(op, out _);
+        Mem m = WatchedAddress(op, out _);
         int expected = op.C;
         if (op.Width == 4 && expected != 0 && (_known32 >> expected & 1) == 0)
         {
@@ -239,7 +267,7 @@ public sealed unsafe partial class CodeGenerator
 
     private void LoadLinked(in IrOp op)
     {
-        Mem m = AtomicAddress(op, out _);
+        Mem m = WatchedAddress(op, out _);
         MayFault(op);
         if (op.Width == 4) _asm.Movsxd(Rax, m);
         else _asm.Mov(Rax, m);
