@@ -35,6 +35,7 @@ public static class Encoder
             OperandFormat.Fence => (uint)aqrl << 20,
             OperandFormat.Csr or OperandFormat.CsrImmediate => d | s | i << 20,
             OperandFormat.CacheBlock => s,
+            OperandFormat.FenceVma => s | t,
             OperandFormat.Prefetch => s | i >> 5 << 25,
             _ => throw new ArgumentException($"no 32-bit format: {opcode}"),
         };

@@ -1,16 +1,23 @@
+using Vivarium.Host;
 using Vivarium.RiscV.Execution;
 using Vivarium.RiscV.Privileged;
 
 namespace Vivarium.Machine.Harts;
 
 /// <summary>One hart of a machine, with the host thread that runs it.</summary>
-/// <remarks>What says so may be called from any thread; the rest only from the hart's own thread (SBI calls), or while the machine is quiet.</remarks>
-public sealed class MachineHart
+/// <remarks>
+/// What says so may be called from any thread; the rest only from the hart's own thread (SBI calls), or while the machine is quiet. This file is
+/// what others see; <c>MachineHart.Loop.cs</c> runs the guest.
+/// </remarks>
+public sealed partial class MachineHart : IHartEnvironment, IDisposable
 {
-    internal MachineHart(MachineCore core, int id)
+    private readonly MachineTimers _timers;
+
+    internal MachineHart(MachineCore core, int id, MachineTimers timers)
     {
-        (Core, Id) = (core, id);
+        (Core, Id, _timers) = (core, id, timers);
         Cpu = new Hart(core.Memory.Ram);
+        Unit = new PrivilegedUnit(Cpu, id, core.Features, core.Memory, this);
     }
 
     /// <summary>The machine.</summary>
@@ -22,37 +29,84 @@ public sealed class MachineHart
     /// <summary>Registers and pc.</summary>
     public Hart Cpu { get; }
 
+    /// <summary>Modes, CSRs and virtual memory.</summary>
+    public PrivilegedUnit Unit { get; }
+
     /// <summary>The privilege mode.</summary>
-    public PrivilegeMode Mode { get; private set; }
+    public PrivilegeMode Mode => Unit.Mode;
 
     /// <summary>The HSM state; any thread.</summary>
-    public HartStatus Status { get; private set; } = HartStatus.Stopped;
+    public HartStatus Status
+    {
+        get => (HartStatus)Volatile.Read(ref _status);
+        private set => Volatile.Write(ref _status, (int)value);
+    }
 
     /// <summary>Drives an interrupt-pending bit of the hart from outside (SSIP 1, MSIP 3, STIP 5, MTIP 7, SEIP 9, MEIP 11); any thread. Wakes
-    /// <c>wfi</c> and running code.</summary>
-    public void SetInterrupt(int cause, bool asserted) => throw new NotImplementedException();
+    /// <c>wfi</c> and running code. SSIP is a latch, which the guest clears.</summary>
+    public void SetInterrupt(int cause, bool asserted)
+    {
+        Unit.SetWire(cause, asserted);
+        if (asserted) Wake();
+    }
 
     /// <summary>SBI's timer: lowers STIP, and raises it when the clock reaches <paramref name="ticks"/>; <see cref="ulong.MaxValue"/> never. Any thread.</summary>
-    public void SetTimer(ulong ticks) => throw new NotImplementedException();
+    public void SetTimer(ulong ticks) => Unit.WriteStimecmp(ticks);
 
     /// <summary>ACLINT's timer: MTIP is up from when the clock reaches <paramref name="ticks"/> (mtimecmp) until it is set anew. Any thread.</summary>
-    public void SetMachineTimer(ulong ticks) => throw new NotImplementedException();
+    public void SetMachineTimer(ulong ticks) => _timers.Set(this, MachineTimers.Machine, ticks);
 
-    /// <summary>HSM start: a stopped hart begins at <paramref name="pc"/> with the rest of its state reset; any thread.</summary>
+    /// <summary>HSM start: a stopped hart begins at <paramref name="pc"/> with the rest of its state reset; any thread. In S-mode it finds what
+    /// firmware leaves: traps and interrupts delegated, PMP open, everything in <c>menvcfg</c> on.</summary>
     /// <returns>False where it is not stopped.</returns>
-    public bool Start(ulong pc, PrivilegeMode mode, ulong a0, ulong a1) => throw new NotImplementedException();
+    public bool Start(ulong pc, PrivilegeMode mode, ulong a0, ulong a1)
+    {
+        if (Interlocked.CompareExchange(ref _status, (int)HartStatus.StartPending, (int)HartStatus.Stopped) != (int)HartStatus.Stopped) return false;
+        _start = new StartRequest(pc, mode, a0, a1);
+        lock (_launching)
+        {
+            if (_thread is null)
+            {
+                _thread = new Thread(Loop, 1 << 20) { IsBackground = true, Name = $"hart {Id}" };
+                _thread.Start();
+            }
+        }
+        Wake();
+        return true;
+    }
 
     /// <summary>HSM stop: takes effect at the next instruction boundary; any thread.</summary>
-    public void Stop() => throw new NotImplementedException();
+    public void Stop()
+    {
+        Interlocked.CompareExchange(ref _status, (int)HartStatus.StopPending, (int)HartStatus.Started);
+        Wake();
+    }
 
-    /// <summary>HSM retentive suspend: like <c>wfi</c>, also with interrupts disabled; only from the hart's own SBI call. The call returns 0 in a0 when an
-    /// enabled interrupt is pending.</summary>
-    public void Suspend() => throw new NotImplementedException();
+    /// <summary>HSM retentive suspend: like <c>wfi</c>. Only from the hart's own SBI call; it goes on behind the call when an
+    /// interrupt that <c>sie</c> enables is pending.</summary>
+    public void Suspend()
+    {
+        Unit.WaitsForInterrupt = true;
+        Cpu.RequestExit();
+    }
 
     /// <summary>Makes this hart forget translations or code; complete when it returns. Any thread; a hart's own thread (SBI) may fence any hart.</summary>
     /// <param name="kind">What.</param>
     /// <param name="start">First virtual address (not for <see cref="FenceKind.Instructions"/>).</param>
     /// <param name="size">Bytes; <see cref="ulong.MaxValue"/> for all.</param>
     /// <param name="asid">The address space of <see cref="FenceKind.OneAddressSpace"/>.</param>
-    public void RemoteFence(FenceKind kind, ulong start = 0, ulong size = ulong.MaxValue, ulong asid = 0) => throw new NotImplementedException();
+    public void RemoteFence(FenceKind kind, ulong start = 0, ulong size = ulong.MaxValue, ulong asid = 0)
+    {
+        var ticket = PostFence(new FenceRequest(kind, start, size, asid));
+        AwaitFence(ticket);
+    }
+
+    /// <summary>CPU time of the hart's host thread, in nanoseconds; any thread.</summary>
+    public long CpuNanoseconds => _hostThread is { } thread ? ThreadClock.Nanoseconds(thread.Id) : 0;
+
+    ulong IHartEnvironment.Time => Core.Clock.Ticks;
+
+    void IHartEnvironment.SetSupervisorTimer(ulong compare) => _timers.Set(this, MachineTimers.Supervisor, compare);
+
+    public void Dispose() => Cpu.Dispose();
 }

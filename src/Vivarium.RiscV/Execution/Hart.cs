@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using Vivarium.Host;
 using Vivarium.RiscV.Interpreter;
+using Vivarium.RiscV.Privileged;
 
 namespace Vivarium.RiscV.Execution;
 
@@ -38,6 +39,9 @@ public sealed unsafe class Hart : IDisposable
             _state->ReservationTable = value.Address;
         }
     }
+
+    /// <summary>The privileged part of a machine's hart; null in process mode. Set by the unit itself.</summary>
+    public PrivilegedUnit? Privileged { get; internal set; }
 
     /// <summary>What the interpreter decoded for this hart; it makes it, and only it uses it.</summary>
     internal DecodeCache? DecodeCache { get; set; }

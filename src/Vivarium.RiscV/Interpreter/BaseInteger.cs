@@ -208,7 +208,8 @@ internal static unsafe class BaseInteger
     private static bool FenceI(ref Core c, in Instruction i)
     {
         Interlocked.MemoryBarrier();
-        c.Interpreter.SynchronizeCode(0, ulong.MaxValue);
+        if (c.Unit is { } unit) unit.FenceInstructions();
+        else c.Interpreter.SynchronizeCode(0, ulong.MaxValue);
         return true;
     }
 

@@ -17,7 +17,7 @@ internal static unsafe class CacheBlock
         t[Opcode.CboClean] = &CheckAccess;
         t[Opcode.CboFlush] = &CheckAccess;
         t[Opcode.CboZero] = &CboZero;
-        // cbo.inval is left illegal.
+        t[Opcode.CboInval] = &CboInval;
         t[Opcode.PrefetchI] = &Prefetch;
         t[Opcode.PrefetchR] = &Prefetch;
         t[Opcode.PrefetchW] = &Prefetch;
@@ -27,20 +27,26 @@ internal static unsafe class CacheBlock
     private static bool CheckAccess(ref Core c, in Instruction i)
     {
         var address = c.X(i.Rs1);
+        if (c.Unit is { } unit && !unit.CacheBlockAllowed(i.Opcode)) return c.Illegal(i);
         var signal = c.Memory.Load8(address, out _);
-        return signal == 0 || c.Trap(TrapCause.StorePageFault, address, signal);
+        if (signal >= 0) return signal == 0 || c.Trap(TrapCause.StorePageFault, address, signal);
+        return c.Trap(c.Unit!.FaultCause == TrapCause.LoadPageFault ? TrapCause.StorePageFault : TrapCause.StoreAccessFault, address);
     }
+
+    /// <summary>Illegal in process mode; on a machine what <c>menvcfg.CBIE</c> says, which never has to be more than a flush.</summary>
+    private static bool CboInval(ref Core c, in Instruction i) => c.Unit is null ? c.Illegal(i) : CheckAccess(ref c, i);
 
     /// <summary>Zeroes the naturally aligned block that holds the address.</summary>
     private static bool CboZero(ref Core c, in Instruction i)
     {
         var address = c.X(i.Rs1);
+        if (c.Unit is { } unit && !unit.CacheBlockAllowed(i.Opcode)) return c.Illegal(i);
         var block = address & ~(BlockSize - 1);
         for (ulong offset = 0; offset < BlockSize; offset += sizeof(ulong))
         {
             // A block lies within one page: the first store faults or none does.
             var signal = c.Memory.Store64(block + offset, 0);
-            if (signal != 0) return c.Trap(TrapCause.StorePageFault, address, signal);
+            if (signal != 0) return c.MemoryTrap(TrapCause.StorePageFault, address, signal);
         }
         return true;
     }

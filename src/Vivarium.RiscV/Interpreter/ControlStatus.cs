@@ -40,6 +40,7 @@ internal static unsafe class ControlStatus
     private static bool Access(ref Core c, in Instruction i, bool write, ulong keep, ulong set)
     {
         var number = i.Imm & 0xfff;
+        if (c.Unit is { } unit) return unit.AccessCsr(number, write, keep, set, out var value) ? c.SetX(i.Rd, value) : c.Illegal(i);
         var readOnly = number >> 10 == 3; // the top two bits of the number say so
         if ((write && readOnly) || !TryRead(ref c, number, out var old)) return c.Illegal(i);
         if (write) Write(ref c, number, (old & keep) | set);

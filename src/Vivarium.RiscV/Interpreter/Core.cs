@@ -2,6 +2,7 @@ using System.Runtime.CompilerServices;
 using Vivarium.RiscV.Execution;
 using Vivarium.RiscV.FloatingPoint;
 using Vivarium.RiscV.Isa;
+using Vivarium.RiscV.Privileged;
 
 namespace Vivarium.RiscV.Interpreter;
 
@@ -16,7 +17,10 @@ internal unsafe ref struct Core(Hart hart, ReferenceInterpreter interpreter)
     /// <summary>The hart's state.</summary>
     public readonly ref HartState State = ref hart.State;
 
-    public readonly GuestMemory Memory = new(hart.Memory);
+    public readonly GuestMemory Memory = new(hart.Memory, hart.Privileged);
+
+    /// <summary>The privileged part of a machine's hart; null in process mode.</summary>
+    public readonly PrivilegedUnit? Unit = hart.Privileged;
 
     public readonly ReferenceInterpreter Interpreter = interpreter;
 
@@ -105,7 +109,7 @@ internal unsafe ref struct Core(Hart hart, ReferenceInterpreter interpreter)
     public bool Load8(ulong address, out byte value)
     {
         var signal = Memory.Load8(address, out value);
-        return signal == 0 || Trap(TrapCause.LoadPageFault, address, signal);
+        return signal == 0 || MemoryTrap(TrapCause.LoadPageFault, address, signal);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -133,7 +137,7 @@ internal unsafe ref struct Core(Hart hart, ReferenceInterpreter interpreter)
     public bool Store8(ulong address, byte value)
     {
         var signal = Memory.Store8(address, value);
-        return signal == 0 || Trap(TrapCause.StorePageFault, address, signal);
+        return signal == 0 || MemoryTrap(TrapCause.StorePageFault, address, signal);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -160,25 +164,30 @@ internal unsafe ref struct Core(Hart hart, ReferenceInterpreter interpreter)
     public bool CompareExchange32(ulong address, uint expected, uint desired, out uint observed)
     {
         var signal = Memory.CompareExchange32(address, expected, desired, out observed);
-        return signal == 0 || Trap(TrapCause.StorePageFault, address, signal);
+        return signal == 0 || MemoryTrap(TrapCause.StorePageFault, address, signal);
     }
 
     public bool CompareExchange64(ulong address, ulong expected, ulong desired, out ulong observed)
     {
         var signal = Memory.CompareExchange64(address, expected, desired, out observed);
-        return signal == 0 || Trap(TrapCause.StorePageFault, address, signal);
+        return signal == 0 || MemoryTrap(TrapCause.StorePageFault, address, signal);
     }
 
     public bool CompareExchange128(ulong address, UInt128 expected, UInt128 desired, out UInt128 observed)
     {
         var signal = Memory.CompareExchange128(address, expected, desired, out observed);
-        return signal == 0 || Trap(TrapCause.StorePageFault, address, signal);
+        return signal == 0 || MemoryTrap(TrapCause.StorePageFault, address, signal);
     }
 
     // Where an access crosses into another page, the trap value is the address of the part that faulted (Privileged Architecture, stval).
 
+    /// <summary>The trap of an access that failed: the unit's own where there is one.</summary>
+    public bool MemoryTrap(TrapCause cause, ulong address, int signal) =>
+        signal > 0 ? Trap(cause, address, signal) : Trap(Unit!.FaultCause, Unit.FaultAddress);
+
     private bool LoadFault(ulong address, uint size, int signal)
     {
+        if (signal < 0) return MemoryTrap(default, address, signal);
         var second = (address + size - 1) & ~(PageSize - 1);
         var firstIsFine = second > address && Memory.Load8(address, out _) == 0;
         return Trap(TrapCause.LoadPageFault, firstIsFine ? second : address, signal);
@@ -186,6 +195,7 @@ internal unsafe ref struct Core(Hart hart, ReferenceInterpreter interpreter)
 
     private bool StoreFault(ulong address, uint size, int signal)
     {
+        if (signal < 0) return MemoryTrap(default, address, signal);
         var second = (address + size - 1) & ~(PageSize - 1);
         var firstIsFine = second > address && Memory.ProbeStore(address) == 0;
         return Trap(TrapCause.StorePageFault, firstIsFine ? second : address, signal);

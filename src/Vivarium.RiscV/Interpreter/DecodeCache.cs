@@ -3,6 +3,14 @@ using Vivarium.RiscV.Isa;
 
 namespace Vivarium.RiscV.Interpreter;
 
+/// <summary>What an instruction does with the floating-point state.</summary>
+internal enum FloatUse : byte
+{
+    None,
+    Reads,
+    Writes,
+}
+
 /// <summary>
 /// The instructions that one hart decoded lately, direct-mapped by pc. Like a hardware instruction cache it may be stale until
 /// <c>fence.i</c>; unlike one it also is flushed when the personality changes the mapping.
@@ -19,6 +27,9 @@ internal sealed class DecodeCache
     {
         public ulong Pc;
         public Semantics Semantics;
+
+        /// <summary>Whether FS in <c>mstatus</c> matters; only used on machines.</summary>
+        public FloatUse Float;
         public Instruction Instruction;
     }
 

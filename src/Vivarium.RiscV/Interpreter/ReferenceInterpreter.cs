@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using Vivarium.RiscV.Execution;
 using Vivarium.RiscV.Isa;
+using Vivarium.RiscV.Privileged;
 
 namespace Vivarium.RiscV.Interpreter;
 
@@ -12,9 +13,10 @@ namespace Vivarium.RiscV.Interpreter;
 /// <remarks>
 /// Thread-safe: one instance serves all harts of an address space, each on its own thread. It counts retired instructions and
 /// honours budgets exactly, looks at <see cref="HartState.ExitRequest"/> before each instruction, and does not allocate once a hart has
-/// its decode cache. User mode is what it executes: privileged instructions and CSRs are illegal.
+/// its decode cache. A hart with a <see cref="PrivilegedUnit"/> is a machine's, in whatever mode; without one it is in user mode, where
+/// privileged instructions and CSRs are illegal.
 /// </remarks>
-public sealed class ReferenceInterpreter : Executor
+public sealed partial class ReferenceInterpreter : Executor
 {
     private readonly CodePages _code = new();
 
@@ -22,6 +24,7 @@ public sealed class ReferenceInterpreter : Executor
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public override ExecutionExit Run(Hart hart, ulong budget = ulong.MaxValue)
     {
+        if (hart.Privileged is { } unit) return RunPrivileged(hart, unit, budget);
         var cache = CacheOf(hart);
         var core = new Core(hart, this);
         ref var state = ref core.State;
@@ -38,7 +41,8 @@ public sealed class ReferenceInterpreter : Executor
     public ExecutionExit? Step(Hart hart)
     {
         var core = new Core(hart, this);
-        return ExecuteOne(ref core, CacheOf(hart)) ? null : core.Exit;
+        var done = hart.Privileged is { } unit ? ExecuteOnePrivileged(ref core, unit, CacheOf(hart)) : ExecuteOne(ref core, CacheOf(hart));
+        return done ? null : core.Exit;
     }
 
     /// <inheritdoc/>

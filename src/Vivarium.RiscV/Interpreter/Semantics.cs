@@ -32,6 +32,7 @@ internal sealed unsafe class SemanticsTable
         FloatDouble.AddTo(this);
         BitManipulation.AddTo(this);
         CacheBlock.AddTo(this);
+        PrivilegedInstructions.AddTo(this);
     }
 
     public delegate*<ref Core, in Instruction, bool> this[Opcode opcode]

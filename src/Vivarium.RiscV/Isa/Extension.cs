@@ -13,6 +13,7 @@ public enum Extension : byte
     Zicsr, Zifencei, Zicntr, Zba, Zbb, Zbc, Zbs, Zfa, Zicond, Zicbom, Zicbop, Zicboz, Zihintpause, Zawrs, Zacas,
     /// <summary>The machine- and supervisor-level instructions of the Privileged Architecture.</summary>
     Privileged,
+    Svinval,
 }
 
 /// <summary>A set of <see cref="Extension"/>s.</summary>
@@ -111,5 +112,6 @@ public readonly record struct ExtensionSet(ulong Bits)
         ("zicntr", Extension.Zicntr), ("zba", Extension.Zba), ("zbb", Extension.Zbb), ("zbc", Extension.Zbc), ("zbs", Extension.Zbs),
         ("zfa", Extension.Zfa), ("zicond", Extension.Zicond), ("zicbom", Extension.Zicbom), ("zicbop", Extension.Zicbop),
         ("zicboz", Extension.Zicboz), ("zihintpause", Extension.Zihintpause), ("zawrs", Extension.Zawrs), ("zacas", Extension.Zacas),
+        ("svinval", Extension.Svinval),
     ];
 }

@@ -149,7 +149,13 @@ public static class InstructionTable
         Add("ebreak", Opcode.Ebreak, 0x00100073, 0xffffffff, None, "", E.I, SemanticsClass.System);
         Add("wrs.nto", Opcode.WrsNto, 0x00d00073, 0xffffffff, None, "", E.Zawrs, SemanticsClass.System);
         Add("wrs.sto", Opcode.WrsSto, 0x01d00073, 0xffffffff, None, "", E.Zawrs, SemanticsClass.System);
-        // Machine mode adds its rows here (extension Privileged): sret, mret, wfi, sfence.vma, sinval.vma, hfence.*.
+        Add("sret", Opcode.Sret, 0x10200073, 0xffffffff, None, "", E.Privileged, SemanticsClass.System);
+        Add("mret", Opcode.Mret, 0x30200073, 0xffffffff, None, "", E.Privileged, SemanticsClass.System);
+        Add("wfi", Opcode.Wfi, 0x10500073, 0xffffffff, None, "", E.Privileged, SemanticsClass.System);
+        Add("sfence.vma", Opcode.SfenceVma, 0x12000073, 0xfe007fff, FenceVma, "s,t", E.Privileged, SemanticsClass.System);
+        Add("sinval.vma", Opcode.SinvalVma, 0x16000073, 0xfe007fff, FenceVma, "s,t", E.Svinval, SemanticsClass.System);
+        Add("sfence.w.inval", Opcode.SfenceWInval, 0x18000073, 0xffffffff, None, "", E.Svinval, SemanticsClass.System);
+        Add("sfence.inval.ir", Opcode.SfenceInvalIr, 0x18100073, 0xffffffff, None, "", E.Svinval, SemanticsClass.System);
 
         Add("csrrw", Opcode.Csrrw, SYSTEM | 1 << 12, 0x707f, Csr, "d,c,s", E.Zicsr, SemanticsClass.Csr);
         Add("csrrs", Opcode.Csrrs, SYSTEM | 2 << 12, 0x707f, Csr, "d,c,s", E.Zicsr, SemanticsClass.Csr);

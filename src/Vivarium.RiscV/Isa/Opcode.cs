@@ -43,7 +43,8 @@ public enum Opcode : ushort
     CzeroEqz, CzeroNez,
     // Zicbom, Zicboz, Zicbop
     CboInval, CboClean, CboFlush, CboZero, PrefetchI, PrefetchR, PrefetchW,
-    // Privileged instructions (machine mode) go here, with their rows in InstructionTable.
+    // Privileged Architecture
+    Sret, Mret, Wfi, SfenceVma, SinvalVma, SfenceWInval, SfenceInvalIr,
     /// <summary>How many opcodes there are; not an opcode.</summary>
     Count,
 }

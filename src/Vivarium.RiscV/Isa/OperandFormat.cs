@@ -44,6 +44,8 @@ public enum OperandFormat : byte
     CacheBlock,
     /// <summary>rs1, imm[11:5].</summary>
     Prefetch,
+    /// <summary>rs1, rs2 (rd's field is part of the encoding).</summary>
+    FenceVma,
     // Compressed
     /// <summary>c.addi4spn: rd', x2, nzuimm[9:2].</summary>
     CAddi4spn,

@@ -91,6 +91,8 @@ internal struct OperandLayout
         layouts[(int)OperandFormat.CacheBlock] = new() { Rs1 = WideRs1 };
         layouts[(int)OperandFormat.Prefetch] = new() { Rs1 = WideRs1, ImmI = ~31 };
 
+        layouts[(int)OperandFormat.FenceVma] = new() { Rs1 = WideRs1, Rs2 = WideRs2 };
+
         // Immediates in the bits 12 and 6..2; 12..10 and 6..5; 12..7; 12..10 and 6..2; 12..5; 12..2.
         layouts[(int)OperandFormat.CI] = new() { Rd = WideRd, Rs1 = WideRd, CompressedImm = Imm6(i => Signed6(i)) };
         layouts[(int)OperandFormat.CLi] = new() { Rd = WideRd, CompressedImm = Imm6(i => Signed6(i)) };

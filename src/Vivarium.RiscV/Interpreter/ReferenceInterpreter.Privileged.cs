@@ -1,0 +1,90 @@
+using System.Runtime.CompilerServices;
+using Vivarium.RiscV.Execution;
+using Vivarium.RiscV.Isa;
+using Vivarium.RiscV.Privileged;
+
+namespace Vivarium.RiscV.Interpreter;
+
+// A machine's hart: instructions are fetched through the MMU, and the decode cache is keyed by physical address, so that it outlives changes of
+// address space. It may be stale until fence.i, which the manual allows.
+public sealed partial class ReferenceInterpreter
+{
+    private ExecutionExit RunPrivileged(Hart hart, PrivilegedUnit unit, ulong budget)
+    {
+        var cache = CacheOf(hart);
+        var core = new Core(hart, this);
+        ref var state = ref core.State;
+        while (true)
+        {
+            if (Volatile.Read(ref state.ExitRequest) != 0) return new(ExitKind.Interrupted);
+            if (budget-- == 0) return new(ExitKind.Budget);
+            if (!ExecuteOnePrivileged(ref core, unit, cache)) return core.Exit;
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static bool ExecuteOnePrivileged(ref Core core, PrivilegedUnit unit, DecodeCache cache)
+    {
+        if (cache.Generation != unit.CodeGeneration) cache.Flush(unit.CodeGeneration);
+
+        ref var state = ref core.State;
+        var pc = state.Pc;
+        if (!unit.FetchAddress(pc, out var physical)) return core.Trap(unit.FaultCause, unit.FaultAddress);
+        ref var entry = ref cache.At(physical);
+        if (entry.Pc != physical)
+        {
+            if ((pc & Core.PageSize - 1) == Core.PageSize - 2) return ExecuteAcrossPages(ref core, unit, cache, physical);
+            uint bits = unit.FetchHalf(physical);
+            if ((bits & 3) == 3) bits |= (uint)unit.FetchHalf(physical + 2) << 16;
+            cache.CountMiss();
+            entry = ref cache.At(physical);
+            Enter(ref entry, unit, physical, bits);
+        }
+        return Retire(ref core, unit, ref entry);
+    }
+
+    /// <summary>An instruction that may go on in the next page, which other address spaces may map elsewhere: it is not cached.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static bool ExecuteAcrossPages(ref Core core, PrivilegedUnit unit, DecodeCache cache, ulong physical)
+    {
+        uint bits = unit.FetchHalf(physical);
+        if ((bits & 3) == 3)
+        {
+            if (!unit.FetchAddress(core.State.Pc + 2, out var second)) return core.Trap(unit.FaultCause, unit.FaultAddress);
+            bits |= (uint)unit.FetchHalf(second) << 16;
+        }
+        _ = cache;
+        DecodeCache.Entry entry = default;
+        Enter(ref entry, unit, physical, bits);
+        return Retire(ref core, unit, ref entry);
+    }
+
+    private static void Enter(ref DecodeCache.Entry entry, PrivilegedUnit unit, ulong physical, uint bits)
+    {
+        var instruction = Decoder.Decode(bits);
+        ref readonly var row = ref InstructionTable.Rows[instruction.Row];
+        if (!unit.Features.Extensions.Contains(row.Extension)) instruction = instruction with { Opcode = Opcode.Illegal };
+        entry.Pc = physical;
+        entry.Semantics = SemanticsTable.Instance.Of(instruction.Opcode);
+        entry.Instruction = instruction;
+        entry.Float = instruction.Opcode == Opcode.Illegal ? FloatUse.None : row.Class switch
+        {
+            SemanticsClass.Float or SemanticsClass.FloatLoad => FloatUse.Writes,
+            SemanticsClass.FloatStore => FloatUse.Reads,
+            _ => FloatUse.None,
+        };
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static bool Retire(ref Core core, PrivilegedUnit unit, ref DecodeCache.Entry entry)
+    {
+        if (entry.Float != FloatUse.None && !unit.FloatEnabled) return core.Illegal(in entry.Instruction);
+        ref var state = ref core.State;
+        core.NextPc = state.Pc + entry.Instruction.Length;
+        if (!entry.Semantics.Execute(ref core, in entry.Instruction)) return false;
+        if (entry.Float == FloatUse.Writes) unit.DirtyFloat();
+        state.Pc = core.NextPc;
+        state.InstructionsRetired++;
+        return true;
+    }
+}

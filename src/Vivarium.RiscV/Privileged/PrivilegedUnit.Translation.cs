@@ -1,0 +1,219 @@
+using Vivarium.RiscV.Execution;
+
+namespace Vivarium.RiscV.Privileged;
+
+// Sv39, Sv48 and Sv57 with Svnapot, Svpbmt and Svadu (Privileged Architecture, "Supervisor-Level ISA" and the Sv extensions).
+public sealed partial class PrivilegedUnit
+{
+    // Page-table entry bits.
+    private const ulong V = 1, R = 2, W = 4, X = 8, U = 16, A = 64, D = 128, PteReserved = 0x1fUL << 54 | 1UL << 59 | 1UL << 60, Pbmt = 3UL << 61, N = 1UL << 63;
+    private const ulong PteNumberMask = (1UL << 44) - 1;
+    private const ulong PageSize = 4096, PageMask = PageSize - 1;
+    private const ulong NoPage = ulong.MaxValue;
+
+    /// <summary>The highest physical address: 56 bits.</summary>
+    private const ulong PhysicalMask = (1UL << 56) - 1;
+
+    /// <summary>Where the last translation or access failed, for the trap.</summary>
+    internal TrapCause FaultCause { get; private set; }
+
+    /// <summary>The virtual address for mtval or stval.</summary>
+    internal ulong FaultAddress { get; private set; }
+
+    // The translations of superpages are kept as pages; a fence of any address of these ranges drops all. One range for each half of the
+    // address space, so that the kernel's linear map does not make fences of user pages dear.
+    private ulong _superLow0, _superHigh0, _superLow1, _superHigh1;
+
+    /// <summary>What the walk found.</summary>
+    private struct Mapping
+    {
+        /// <summary>Physical address.</summary>
+        public ulong Address;
+
+        /// <summary>The leaf's R, W, X, U and D; where nothing is translated, what allows everything to the mode.</summary>
+        public ulong Flags;
+
+        public bool Superpage;
+    }
+
+    /// <summary>Translates a virtual address in a mode; false with <see cref="FaultCause"/> set.</summary>
+    private bool Translate(ulong address, AccessKind kind, PrivilegeMode mode, out Mapping mapping)
+    {
+        mapping = default;
+        var satpMode = (int)(_satp >> 60);
+        if (mode == PrivilegeMode.Machine || satpMode == 0)
+        {
+            mapping.Address = address;
+            mapping.Flags = R | W | X | D | (mode == PrivilegeMode.User ? U : 0);
+            return address <= PhysicalMask || AccessFault(kind, address);
+        }
+
+        var levels = satpMode - 5; // 8 is Sv39, 9 Sv48, 10 Sv57
+        var unused = 64 - (12 + 9 * levels);
+        if ((ulong)((long)address << unused >> unused) != address) return PageFault(kind, address);
+
+        while (true) // again where another hart changed the entry under the update of A and D
+        {
+            var table = (_satp & PteNumberMask) << 12;
+            var level = levels - 1;
+            ulong pte, pteAddress;
+            while (true)
+            {
+                pteAddress = table + (address >> (12 + 9 * level) & 0x1ff) * 8;
+                if (!ReadPte(pteAddress, out pte)) return AccessFault(kind, address);
+                if ((pte & V) == 0 || (pte & (R | W)) == W || (pte & PteReserved) != 0) return PageFault(kind, address);
+                if ((pte & (R | X)) != 0) break;
+                if ((pte & (A | D | U | N | Pbmt)) != 0 || level == 0) return PageFault(kind, address);
+                table = (pte >> 10 & PteNumberMask) << 12;
+                level--;
+            }
+
+            if (!Permitted(pte, kind, mode)) return PageFault(kind, address);
+            var number = pte >> 10 & PteNumberMask;
+            var below = (1UL << (9 * level)) - 1;
+            if ((number & below) != 0) return PageFault(kind, address); // misaligned superpage
+            if ((pte & Pbmt) != 0 && ((_menvcfg & Envcfg.Pbmte) == 0 || (pte & Pbmt) == Pbmt)) return PageFault(kind, address);
+            if ((pte & N) != 0)
+            {
+                if (!Features.Svnapot || level != 0 || (number & 15) != 8) return PageFault(kind, address); // 64 KiB is the only size
+                below = 15;
+                number &= ~15UL;
+            }
+
+            var needed = kind == AccessKind.Store ? A | D : A;
+            if ((pte & needed) != needed)
+            {
+                if ((_menvcfg & Envcfg.Adue) == 0) return PageFault(kind, address);
+                if (!Pmp.Allows(pteAddress, 8, AccessKind.Store, PrivilegeMode.Supervisor)) return AccessFault(kind, address);
+                _bus.Ram.CompareExchange64(pteAddress - _bus.RamBase, pte, pte | needed, out var observed);
+                if (observed != pte) continue;
+                pte |= needed;
+            }
+
+            mapping.Address = (number | (address >> 12 & below)) << 12 | (address & PageMask);
+            mapping.Flags = pte & (R | W | X | U | D);
+            mapping.Superpage = below != 0;
+            return true;
+        }
+    }
+
+    private bool ReadPte(ulong address, out ulong pte)
+    {
+        pte = 0;
+        var offset = address - _bus.RamBase; // page tables lie in RAM
+        return offset < _bus.RamSize && Pmp.Allows(address, 8, AccessKind.Load, PrivilegeMode.Supervisor) && _bus.Ram.Load64(offset, out pte) == 0;
+    }
+
+    private bool Permitted(ulong pte, AccessKind kind, PrivilegeMode mode)
+    {
+        if (mode == PrivilegeMode.User)
+        {
+            if ((pte & U) == 0) return false;
+        }
+        else if ((pte & U) != 0 && (kind == AccessKind.Fetch || (_mstatus & Mstatus.Sum) == 0))
+        {
+            return false;
+        }
+        return kind switch
+        {
+            AccessKind.Load => (pte & R) != 0 || ((_mstatus & Mstatus.Mxr) != 0 && (pte & X) != 0),
+            AccessKind.Store => (pte & W) != 0,
+            _ => (pte & X) != 0,
+        };
+    }
+
+    private bool PageFault(AccessKind kind, ulong address) => Fault(kind switch
+    {
+        AccessKind.Load => TrapCause.LoadPageFault,
+        AccessKind.Store => TrapCause.StorePageFault,
+        _ => TrapCause.InstructionPageFault,
+    }, address);
+
+    private bool AccessFault(AccessKind kind, ulong address) => Fault(kind switch
+    {
+        AccessKind.Load => TrapCause.LoadAccessFault,
+        AccessKind.Store => TrapCause.StoreAccessFault,
+        _ => TrapCause.InstructionAccessFault,
+    }, address);
+
+    private bool Fault(TrapCause cause, ulong address)
+    {
+        (FaultCause, FaultAddress) = (cause, address);
+        return false;
+    }
+
+    // The TLB.
+
+    /// <summary>Translates and checks PMP, and remembers the page where it is RAM and all its bytes have the same rights.</summary>
+    private bool TranslateAndFill(ulong address, ulong size, AccessKind kind, out ulong physical)
+    {
+        physical = 0;
+        var mode = kind == AccessKind.Fetch ? Mode : DataMode;
+        if (!Translate(address, kind, mode, out var mapping)) return false;
+        physical = mapping.Address;
+        var rights = Pmp.PageRights(physical & ~PageMask, mode, out var uniform);
+        if (!uniform) return Pmp.Allows(physical, size, kind, mode) || AccessFault(kind, address);
+        if ((rights >> (int)kind & 1) == 0) return AccessFault(kind, address);
+
+        var page = physical & ~PageMask;
+        if (page - _bus.RamBase >= _bus.RamSize) return true;
+        var table = kind == AccessKind.Fetch ? _fetchTable : _dataTable;
+        var virtualPage = address & ~PageMask;
+        if (mapping.Superpage) NoteSuperpage(virtualPage);
+        ref var entry = ref _tlb.Fill(table, address);
+        var addend = page - _bus.RamBase - virtualPage;
+        if (entry.Addend != addend || (entry.LoadTag & entry.StoreTag & entry.FetchTag) != virtualPage)
+        {
+            entry.LoadTag = entry.StoreTag = entry.FetchTag = HartTlb.None;
+            entry.Addend = addend;
+        }
+        if ((rights & 1) != 0 && Permitted(mapping.Flags, AccessKind.Load, mode)) entry.LoadTag = virtualPage;
+        if ((rights & 2) != 0 && (mapping.Flags & D) != 0 && Permitted(mapping.Flags, AccessKind.Store, mode)) entry.StoreTag = virtualPage;
+        if ((rights & 4) != 0 && Permitted(mapping.Flags, AccessKind.Fetch, mode)) entry.FetchTag = virtualPage;
+        return true;
+    }
+
+    private void NoteSuperpage(ulong page)
+    {
+        if ((long)page >= 0)
+        {
+            if (_superLow0 > page) _superLow0 = page;
+            if (_superHigh0 <= page) _superHigh0 = page + PageSize;
+        }
+        else
+        {
+            if (_superLow1 > page) _superLow1 = page;
+            if (_superHigh1 <= page) _superHigh1 = page | PageMask;
+        }
+    }
+
+    /// <summary>Forgets the translations of one page, or of all. Entries are not tagged with their ASID, so one ASID means all.</summary>
+    public void FlushTranslations(ulong? address = null, ulong? asid = null)
+    {
+        _fetchPage = NoPage;
+        if (address is { } page && !((page >= _superLow0 && page < _superHigh0) || (page >= _superLow1 && page < _superHigh1)))
+        {
+            _tlb.FlushPage(page);
+            return;
+        }
+        _ = asid;
+        _tlb.Flush();
+        (_superLow0, _superHigh0, _superLow1, _superHigh1) = (ulong.MaxValue, 0, ulong.MaxValue, 0);
+    }
+
+    /// <summary>After a change of the mode, or of what in mstatus decides how memory is seen: chooses the tables.</summary>
+    private void ModeChanged()
+    {
+        _fetchPage = NoPage;
+        _fetchTable = Mode switch { PrivilegeMode.User => HartTlb.User, PrivilegeMode.Supervisor => HartTlb.Supervisor, _ => HartTlb.Machine };
+        DataMode = Mode == PrivilegeMode.Machine && (_mstatus & Mstatus.Mprv) != 0
+            ? (PrivilegeMode)((_mstatus & Mstatus.Mpp) >> Mstatus.MppShift)
+            : Mode;
+        _dataTable = DataMode switch
+        {
+            PrivilegeMode.User => HartTlb.User,
+            PrivilegeMode.Supervisor => (_mstatus & Mstatus.Sum) != 0 ? HartTlb.SupervisorSum : HartTlb.Supervisor,
+            _ => HartTlb.Machine,
+        };
+    }
+}

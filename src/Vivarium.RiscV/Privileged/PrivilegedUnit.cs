@@ -1,0 +1,93 @@
+using Vivarium.RiscV.Execution;
+
+namespace Vivarium.RiscV.Privileged;
+
+/// <summary>
+/// What the Privileged Architecture adds to a hart: privilege modes, CSRs, traps and interrupts, and virtual memory. A <see cref="Hart"/> that
+/// has one is a machine's; without it a hart is what user mode sees of one.
+/// </summary>
+/// <remarks>
+/// One file per chapter: this one holds the state; <c>.Csrs</c> the table of CSRs, <c>.Traps</c> trap entry, return and interrupts,
+/// <c>.Memory</c> loads and stores, <c>.Translation</c> the page-table walk. Only the hart's thread uses it, except <see cref="SetWire"/>.
+/// </remarks>
+public sealed partial class PrivilegedUnit
+{
+    private readonly Hart _hart;
+    private readonly PhysicalBus _bus;
+    private readonly IHartEnvironment _environment;
+
+    // CSRs, named as the manual does. Read-only fields and views (sstatus, sie, sip, SD) are made when read.
+    private ulong _mstatus;
+    private uint _medeleg, _mideleg, _mie;
+    private ulong _mtvec, _mscratch, _mepc, _mcause, _mtval, _mcounteren, _menvcfg, _mcountinhibit;
+    private ulong _stvec, _sscratch, _sepc, _scause, _stval, _scounteren, _senvcfg, _satp, _stimecmp = ulong.MaxValue;
+    private ulong _cycleOffset, _instretOffset;
+
+    // mip: what devices drive, and what software (and other harts' IPIs) latched. Any thread changes them.
+    private uint _wires, _latches;
+
+    /// <summary>Makes the unit and gives it to the hart, reset into M-mode.</summary>
+    public PrivilegedUnit(Hart hart, int id, HartFeatures features, PhysicalBus bus, IHartEnvironment environment)
+    {
+        (_hart, HartId, Features, _bus, _environment) = (hart, id, features, bus, environment);
+        Pmp = new PhysicalMemoryProtection(features.PmpEntries);
+        hart.Privileged = this;
+        Reset();
+    }
+
+    /// <summary><c>mhartid</c>.</summary>
+    public int HartId { get; }
+
+    public HartFeatures Features { get; }
+
+    /// <summary>The current privilege mode.</summary>
+    public PrivilegeMode Mode { get; private set; }
+
+    /// <summary>Set by <c>wfi</c>: whoever runs the hart lets it sleep until <see cref="HasPendingInterrupt"/>, and clears it.</summary>
+    public bool WaitsForInterrupt { get; set; }
+
+    /// <summary>Grows with every <c>fence.i</c>: who keeps decoded or translated instructions drops them.</summary>
+    public int CodeGeneration { get; private set; }
+
+    internal PhysicalMemoryProtection Pmp { get; }
+
+    /// <summary>Reset (Privileged Architecture, "Reset"): M-mode, interrupts off, no translation. Wires stay as devices drive them.</summary>
+    public void Reset()
+    {
+        Mode = PrivilegeMode.Machine;
+        _mstatus = 0;
+        _medeleg = _mideleg = _mie = 0;
+        _mtvec = _mscratch = _mepc = _mcause = _mtval = _mcounteren = _menvcfg = _mcountinhibit = 0;
+        _stvec = _sscratch = _sepc = _scause = _stval = _scounteren = _senvcfg = _satp = 0;
+        _stimecmp = ulong.MaxValue;
+        _cycleOffset = _instretOffset = 0;
+        Volatile.Write(ref _latches, 0);
+        WaitsForInterrupt = false;
+        Pmp.Reset();
+        FlushTranslations();
+        FenceInstructions();
+        ModeChanged();
+    }
+
+    /// <summary>Enters S-mode as firmware would leave the hart: everything delegated, everything allowed.</summary>
+    public void EnterSupervisor()
+    {
+        Reset();
+        _medeleg = MedelegMask & ~(1u << (int)TrapCause.EnvironmentCall + 1); // ecall from S is the SBI's
+        _mideleg = Interrupts.Delegable;
+        _mcounteren = _scounteren = 7;
+        _menvcfg = MenvcfgMask;
+        _senvcfg = SenvcfgMask & _menvcfg;
+        Pmp.AllowAll();
+        Mode = PrivilegeMode.Supervisor;
+        FlushTranslations();
+        ModeChanged();
+    }
+
+    /// <summary><c>fence.i</c>.</summary>
+    public void FenceInstructions()
+    {
+        CodeGeneration++;
+        _fetchPage = NoPage;
+    }
+}

@@ -1,0 +1,134 @@
+using System.Runtime.InteropServices;
+using Vivarium.Machine.Buses;
+using Vivarium.Machine.Harts;
+using Vivarium.RiscV.Isa;
+using Vivarium.RiscV.Privileged;
+using static Vivarium.Testing.Encoder;
+
+namespace Vivarium.Machine.Tests.Harts;
+
+/// <summary>Harts as devices, firmware and other harts see them: start and stop, interrupts, timers, quiet, fences.</summary>
+public sealed class MachineHartTests : IDisposable
+{
+    private const ulong Ram = 0x8000_0000, Counter = Ram + 0x8000, Handler = Ram + 0x1000;
+    private const int Ssip = 1, Stimecmp = 0x14d, Sie = 0x104, Sip = 0x144, Sstatus = 0x100, Stvec = 0x105;
+
+    private sealed class Calls : ISupervisorBinaryInterface
+    {
+        public readonly SemaphoreSlim Count = new(0);
+        public void Call(MachineHart hart)
+        {
+            hart.Cpu[10] = 0;
+            Count.Release();
+        }
+    }
+
+    private readonly PhysicalMemory _memory = new(Ram, 1 << 20);
+    private readonly MachineCore _core;
+    private readonly Calls _sbi = new();
+
+    public MachineHartTests() => _core = new MachineCore(_memory, 2) { Sbi = _sbi };
+
+    public void Dispose()
+    {
+        _core.Dispose();
+        _memory.Dispose();
+    }
+
+    private void Load(ulong address, params uint[] code) => Assert.True(_memory.TryWriteBytes(address, MemoryMarshal.AsBytes<uint>(code)));
+
+    private static readonly uint Ecall = Encode(Opcode.Ecall), Wfi = Encode(Opcode.Wfi);
+
+    private void AwaitCalls(int count)
+    {
+        for (var i = 0; i < count; i++) Assert.True(_sbi.Count.Wait(10_000), "the guest did not call");
+    }
+
+    private ulong CounterValue => _memory.TryRead(Counter, 8, out var value) ? value : 0;
+
+    /// <summary>A loop that counts at <see cref="Counter"/>, after an ecall.</summary>
+    private void LoadCountingLoop() => Load(Ram, Ecall, Encode(Opcode.Lui, rd: 5, imm: unchecked((int)0x80008000)), Encode(Opcode.AddUw, rd: 5, rs1: 5),
+        Encode(Opcode.Addi, rd: 6, rs1: 6, imm: 1), Encode(Opcode.Sd, rs1: 5, rs2: 6), Encode(Opcode.Jal, imm: -8));
+
+    [Fact]
+    public void StartPassesArgumentsAndEcallReachesTheSbi()
+    {
+        Load(Ram, Ecall, Encode(Opcode.Jal, imm: 0));
+        Assert.True(_core.Harts[0].Start(Ram, PrivilegeMode.Supervisor, 7, 9));
+        AwaitCalls(1);
+        _core.Quiesce();
+        Assert.Equal(9UL, _core.Harts[0].Cpu[11]);
+        Assert.Equal(Ram + 4, _core.Harts[0].Cpu.Pc);
+        Assert.Equal(PrivilegeMode.Supervisor, _core.Harts[0].Mode);
+        _core.Resume();
+        Assert.False(_core.Harts[0].Start(Ram, PrivilegeMode.Supervisor, 0, 0));
+        Assert.Equal(HartStatus.Stopped, _core.Harts[1].Status);
+    }
+
+    [Fact]
+    public void StoppedHartsStartAgain()
+    {
+        Load(Ram, Encode(Opcode.Jal, imm: 8), 0, Ecall, Ecall, Encode(Opcode.Jal, imm: 0));
+        _core.Harts[1].Start(Ram + 8, PrivilegeMode.Supervisor, 0, 0);
+        AwaitCalls(2);
+        _core.Harts[1].Stop();
+        SpinWait.SpinUntil(() => _core.Harts[1].Status == HartStatus.Stopped, 10_000);
+        Assert.True(_core.Harts[1].Start(Ram + 8, PrivilegeMode.Supervisor, 0, 0));
+        AwaitCalls(2);
+    }
+
+    [Fact]
+    public void QuietMachinesStandStill()
+    {
+        LoadCountingLoop();
+        _core.Harts[0].Start(Ram, PrivilegeMode.Supervisor, 0, 0);
+        AwaitCalls(1);
+        for (var i = 0; i < 20; i++)
+        {
+            SpinWait.SpinUntil(() => CounterValue > 1000 * (ulong)i, 10_000);
+            _core.Quiesce();
+            var before = CounterValue;
+            Thread.Sleep(1);
+            Assert.Equal(before, CounterValue);
+            _core.Resume();
+        }
+        Assert.True(_core.Harts[0].CpuNanoseconds > 0);
+    }
+
+    [Fact]
+    public void InterruptsWakeWfiAndTimersFire()
+    {
+        // The handler clears SSIP, puts the timer off, and calls; the program sleeps for ever.
+        Load(Ram, Encode(Opcode.Auipc, rd: 5, imm: 0x1000), Encode(Opcode.Csrrw, rs1: 5, imm: Stvec), Encode(Opcode.Addi, rd: 6, imm: 0x222),
+            Encode(Opcode.Csrrw, rs1: 6, imm: Sie), Encode(Opcode.Csrrsi, rs1: 2, imm: Sstatus), Ecall, Wfi, Encode(Opcode.Jal, imm: -4));
+        Load(Handler, Encode(Opcode.Csrrci, rs1: 2, imm: Sip), Encode(Opcode.Addi, rd: 7, imm: -1), Encode(Opcode.Csrrw, rs1: 7, imm: Stimecmp), Ecall,
+            Encode(Opcode.Sret));
+        var hart = _core.Harts[0];
+        hart.Start(Ram, PrivilegeMode.Supervisor, 0, 0);
+        AwaitCalls(1);
+        for (var i = 0; i < 50; i++)
+        {
+            hart.SetInterrupt(Ssip, true);
+            AwaitCalls(1);
+            hart.SetTimer(_core.Clock.Ticks + (ulong)(i % 3) * 500);
+            AwaitCalls(1);
+        }
+        Assert.Equal(0, _sbi.Count.CurrentCount);
+        _core.Quiesce();
+        Assert.Equal(0x8000_0000_0000_0005, hart.Unit.ReadCsr(0x142));
+        _core.Resume();
+    }
+
+    [Fact]
+    public void FencesCompleteWhateverTheHartDoes()
+    {
+        LoadCountingLoop();
+        _core.Harts[1].RemoteFence(FenceKind.AddressSpaces); // not running
+        _core.Harts[0].Start(Ram, PrivilegeMode.Supervisor, 0, 0);
+        AwaitCalls(1);
+        for (var i = 0; i < 1000; i++) _core.RemoteFence(3, (FenceKind)(i % 3), (ulong)i << 12, 0x3000);
+        _core.Harts[0].Stop();
+        SpinWait.SpinUntil(() => _core.Harts[0].Status == HartStatus.Stopped, 10_000);
+        _core.RemoteFence(3, FenceKind.Instructions);
+    }
+}
