@@ -12,7 +12,7 @@ namespace Vivarium.Translation;
 /// <summary>One thread's way from guest code to host code: front end, passes, code generator and the arena that it fills.</summary>
 internal sealed unsafe partial class BlockTranslator(CodeCache cache)
 {
-    private const int ScratchSize = 24 << 10; // more than the largest block's code
+    private const int ScratchSize = 40 << 10; // more than the largest block's code
 
     private readonly SuperblockBuilder _builder = new();
     private readonly CodeGenerator _generator = new();

@@ -2,6 +2,7 @@ using System.Runtime.InteropServices;
 using Vivarium.RiscV.Execution;
 using Vivarium.Translation.Cache;
 using Vivarium.Translation.Dispatch;
+using Vivarium.Translation.Ir;
 
 namespace Vivarium.Translation;
 
@@ -186,7 +187,7 @@ public sealed unsafe partial class TranslationEngine
     {
         if (_memory is not { } memory) return true;
         ulong hash = GuestHash.Start;
-        Span<byte> bytes = stackalloc byte[256];
+        Span<byte> bytes = stackalloc byte[IrBlock.MaxGuestInstructions * 4];
         for (int i = 0; i < block->RunCount; i++)
         {
             GuestRun run = block->Runs[i];

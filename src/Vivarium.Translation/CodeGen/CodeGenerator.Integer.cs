@@ -61,7 +61,9 @@ public sealed unsafe partial class CodeGenerator
             case IrCode.Load: Load(op); break;
             case IrCode.Store: Store(op); break;
             case IrCode.Branch: Branch(op); break;
+            case IrCode.Jump when op.IsInternal: GoTo(op, null); break;
             case IrCode.Jump: ExitTo(op.Target); break;
+            case IrCode.Label: PlaceLabel(op); break;
             case IrCode.JumpIndirect: JumpIndirect(op); break;
             case IrCode.Ecall: ExitAt(BlockExit.Ecall, op); break;
             case IrCode.FenceI: ExitAt(BlockExit.FenceI, op); break;

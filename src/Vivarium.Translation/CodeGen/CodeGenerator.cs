@@ -15,7 +15,7 @@ namespace Vivarium.Translation.CodeGen;
 /// <remarks>Not thread-safe; one per translating thread. Everything is reused from block to block.</remarks>
 public sealed unsafe partial class CodeGenerator
 {
-    private const int MaxExits = 384;
+    private const int MaxExits = 640;
 
     private readonly Assembler _asm = new();
     private readonly sbyte[] _host = new sbyte[32];
@@ -94,6 +94,7 @@ public sealed unsafe partial class CodeGenerator
         _pending = _known32 = 0;
         _loopLabel = default;
         ResetFloat();
+        Array.Clear(_labels, 0, block.LabelCount);
 
         _asm.Quad(0);
         _asm.Quad(block.Start);

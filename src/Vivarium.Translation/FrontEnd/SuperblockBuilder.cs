@@ -41,22 +41,37 @@ internal sealed partial class SuperblockBuilder
         _constant[0] = 0;
         _page0 = pc >> 12;
         _page1 = ulong.MaxValue;
+        _labelCount = 0;
         block.Reset(pc);
         ulong runStart = pc;
-        int limit = Limit < 32 ? Limit : IrBlock.MaxGuestInstructions;
+        int limit = Limit < 32 ? Limit : IrBlock.MaxStraightInstructions;
+        LoopRegion loop = limit < 32 ? default : LoopRegion.Find(_reader, pc, IrBlock.MaxGuestInstructions);
+        if (loop.End != 0) limit = IrBlock.MaxGuestInstructions;
+        bool isReachable = true;
 
         while (true)
         {
-            if (block.GuestCount != 0 && (block.GuestCount >= limit || !InPages(pc)))
+            if (loop.End != 0 && !isReachable)
             {
-                EndWithJump(pc);
+                // What stands here is reached from a branch further up, or not at all.
+                ulong label = NextLabel(pc, loop.End);
+                if (label == 0 || (label != pc && block.RunCount >= IrBlock.MaxRuns - 1)) break;
+                if (label != pc)
+                {
+                    block.Runs[block.RunCount++] = (runStart, (int)(pc - runStart));
+                    runStart = pc = label;
+                }
+            }
+            if (block.GuestCount != 0 && (block.GuestCount >= limit || !InPages(pc) || (loop.End != 0 && pc >= loop.End)))
+            {
+                if (isReachable) EndWithJump(pc);
                 break;
             }
             if (!_reader.TryFetch(pc, out uint bits))
             {
                 if (block.GuestCount != 0)
                 {
-                    EndWithJump(pc);
+                    if (isReachable) EndWithJump(pc);
                     break;
                 }
                 block.GuestPc[block.GuestCount++] = pc;
@@ -65,47 +80,51 @@ internal sealed partial class SuperblockBuilder
                 break;
             }
             Instruction i = Decoder.Decode(bits);
-            block.GuestPc[block.GuestCount] = pc;
-            block.Guest[block.GuestCount++] = i;
             ulong next = pc + i.Length;
-            if (!InPages(next - 1))
+            if (!InPages(next - 1) && block.GuestCount > 0)
             {
                 // The instruction crosses into a third page: it begins the next block.
-                if (block.GuestCount > 1)
-                {
-                    block.GuestCount--;
-                    EndWithJump(pc);
-                    break;
-                }
+                if (isReachable) EndWithJump(pc);
+                break;
             }
+            int sequence = i.Opcode is Opcode.LrW or Opcode.LrD ? MatchReserved(i, pc) : 0;
+            if (sequence != 0 && (block.GuestCount + sequence > IrBlock.MaxGuestInstructions || !FitsPages(sequence)))
+            {
+                // At the start of a block it always fits.
+                if (isReachable) EndWithJump(pc);
+                break;
+            }
+            block.GuestPc[block.GuestCount] = pc;
+            block.Guest[block.GuestCount++] = i;
+            if (_labelCount != 0) PlaceLabel(pc);
+            isReachable = true;
 
             Flow flow;
             ulong target;
-            if (i.Opcode is Opcode.LrW or Opcode.LrD && MatchReserved(i, pc) is var sequence && sequence != 0)
-            {
-                if (block.GuestCount - 1 + sequence > IrBlock.MaxGuestInstructions || !FitsPages(sequence))
-                {
-                    // At the start of a block it always fits.
-                    block.GuestCount--;
-                    EndWithJump(pc);
-                    break;
-                }
-                flow = TranslateReserved(sequence, out next, out target);
-            }
+            if (sequence != 0) flow = TranslateReserved(sequence, out next, out target);
             else flow = Translate(i, pc, next, out target);
-            if (flow == Flow.Next)
+            pc = next;
+            if (flow == Flow.Next) continue;
+            if (loop.End != 0)
             {
-                pc = next;
+                isReachable = flow == Flow.Branch;
+                if (flow == Flow.End) continue;
+                if (flow == Flow.Jump)
+                {
+                    if (target == next)
+                    {
+                        isReachable = true;
+                        continue;
+                    }
+                    block.Add(IrCode.Jump).Target = target;
+                }
+                if (target == block.Start) block.IsLoop = true;
+                else if (loop.HasLabels && sequence == 0 && target > next && target < loop.End) GoToLabel(target);
                 continue;
             }
-            if (flow == Flow.End)
-            {
-                pc = next;
-                break;
-            }
+            if (flow == Flow.End) break;
             if (flow == Flow.Jump)
             {
-                pc = next;
                 if (target == block.Start)
                 {
                     block.IsLoop = true;
@@ -128,7 +147,6 @@ internal sealed partial class SuperblockBuilder
 
             limit = Limit;
             // A conditional branch: its operation stands; go on behind it unless that is another block, or unlikely.
-            pc = next;
             if (target == block.Start)
             {
                 block.IsLoop = true;
@@ -142,6 +160,7 @@ internal sealed partial class SuperblockBuilder
             }
         }
         block.Runs[block.RunCount++] = (runStart, (int)(pc - runStart));
+        if (_labelCount != 0) ResolveLabels();
     }
 
     private enum Flow { Next, Branch, Jump, End }

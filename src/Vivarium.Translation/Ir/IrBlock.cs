@@ -3,16 +3,22 @@ using Vivarium.RiscV.Isa;
 
 namespace Vivarium.Translation.Ir;
 
-/// <summary>A superblock in IR: one entry, side exits, no joins but the jump back to its own head. Reused from block to block.</summary>
+/// <summary>A superblock in IR: one entry, side exits, jumps back to its own head; a loop may branch forward to labels inside. Reused from block to block.</summary>
 public sealed class IrBlock
 {
-    /// <summary>Most guest instructions in one superblock; longer ones translate much that never runs.</summary>
-    public const int MaxGuestInstructions = 64;
+    /// <summary>Most guest instructions in one block: only loops get that long.</summary>
+    public const int MaxGuestInstructions = 96;
+
+    /// <summary>Most guest instructions in a block that is no loop: longer ones translate much that never runs.</summary>
+    public const int MaxStraightInstructions = 64;
+
+    /// <summary>Most labels in one block.</summary>
+    public const int MaxLabels = 24;
 
     /// <summary>Most runs of consecutive guest bytes.</summary>
     public const int MaxRuns = 8;
 
-    public readonly IrOp[] Ops = new IrOp[MaxGuestInstructions * 2 + 8];
+    public readonly IrOp[] Ops = new IrOp[MaxGuestInstructions * 2 + MaxLabels + 8];
     public int Count;
 
     /// <summary>Address of each guest instruction.</summary>
@@ -30,6 +36,9 @@ public sealed class IrBlock
     /// <summary>Some exit leads back to <see cref="Start"/>.</summary>
     public bool IsLoop;
 
+    /// <summary>Number of labels: <see cref="IrOp.Label"/> is below it.</summary>
+    public int LabelCount;
+
     /// <summary>Some operation is <see cref="IrCode.Float"/>.</summary>
     public bool HasFloat;
 
@@ -37,7 +46,7 @@ public sealed class IrBlock
     public void Reset(ulong pc)
     {
         Start = pc;
-        Count = GuestCount = RunCount = 0;
+        Count = GuestCount = RunCount = LabelCount = 0;
         IsLoop = HasFloat = false;
     }
 

@@ -39,11 +39,14 @@ public enum IrCode : byte
     /// <summary>memory[a + imm] = b, width bytes; with IrFlags.ImmB the value is Target (0 when b is x0).</summary>
     Store,
 
-    /// <summary>Leaves for Target when a cond b (b or, with IrFlags.ImmB, imm).</summary>
+    /// <summary>Leaves for Target when a cond b (b or, with IrFlags.ImmB, imm); with IrFlags.Internal goes to a label further down.</summary>
     Branch,
 
-    /// <summary>Leaves for Target.</summary>
+    /// <summary>Leaves for Target; with IrFlags.Internal goes to a label further down.</summary>
     Jump,
+
+    /// <summary>Where internal branches and jumps lead.</summary>
+    Label,
 
     /// <summary>dst = Target (the link address); leaves for (a + imm) &amp; ~1.</summary>
     JumpIndirect,
@@ -104,4 +107,7 @@ public enum IrFlags : byte
     /// <summary>An 8-byte load from a stack slot that this block has written in part: two halves, so that the processor can forward the
     /// store instead of waiting for it to reach the cache.</summary>
     Halves = 8,
+
+    /// <summary>A branch or jump to a label of this block.</summary>
+    Internal = 16,
 }

@@ -35,15 +35,18 @@ public static class IrDumper
             IrCode.Const => $"{Register(op.Dst)} = 0x{op.Imm:x}",
             IrCode.Load => $"{Register(op.Dst)} = load{op.Width * 8}{((op.Flags & IrFlags.Unsigned) != 0 ? "u" : "")} [{address}]",
             IrCode.Store => $"store{op.Width * 8} [{address}] = {(op.HasImmB ? op.Target.ToString(CultureInfo.InvariantCulture) : Register(op.B))}",
-            IrCode.Branch => $"if {Register(op.A)} {op.Condition} {b} goto 0x{op.Target:x}",
+            IrCode.Branch => $"if {Register(op.A)} {op.Condition} {b} goto {To(op)}",
+            IrCode.Jump => $"goto {To(op)}",
+            IrCode.Label => $"label {op.Label}",
             IrCode.CompareExchange => $"{Register(op.Dst)} = exchange{op.Width * 8} [{Register(op.A)}], {Register(op.C)} by {b}, otherwise goto 0x{op.Target:x}",
-            IrCode.Jump => $"goto 0x{op.Target:x}",
             IrCode.JumpIndirect => $"goto [{address}] link {Register(op.Dst)} = 0x{op.Target:x}",
             IrCode.ShAdd or IrCode.ShAddUw => $"{Register(op.Dst)} = {op.Code} {Register(op.A)} << {op.C}, {Register(op.B)}",
             IrCode.Float or IrCode.FloatCsr => $"{Register(op.Dst)} = {op.Aux} {Register(op.A)}, {Register(op.B)}, {Register(op.C)} rm {op.Rm} imm {op.Imm}",
             _ => $"{Register(op.Dst)} = {op.Code} {Register(op.A)}, {b}",
         };
     }
+
+    private static string To(in IrOp op) => op.IsInternal ? $"label {op.Label}" : $"0x{op.Target:x}";
 
     private static string Register(int r) => r < 32 ? "x" + r.ToString(CultureInfo.InvariantCulture) : "f" + (r - 32).ToString(CultureInfo.InvariantCulture);
 }

@@ -29,11 +29,16 @@ public struct IrOp
 
     /// <summary>Index of the guest instruction in the block.</summary>
     public ushort Guest;
-    public int Reserved;
+
+    /// <summary>Number of the label that stands here, or that an internal branch or jump leads to.</summary>
+    public int Label;
     public long Imm;
 
     /// <summary>Guest address of a branch or jump, link address of an indirect jump, value of a constant store.</summary>
     public ulong Target;
+
+    /// <summary>A branch or jump to a label further down in the block.</summary>
+    public readonly bool IsInternal => (Flags & IrFlags.Internal) != 0;
 
     public readonly bool HasImmB => (Flags & IrFlags.ImmB) != 0;
     public readonly IrCondition Condition => (IrCondition)C;

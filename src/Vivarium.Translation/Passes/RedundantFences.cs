@@ -22,7 +22,7 @@ internal static class RedundantFences
                 else ordered = true;
             }
             else if (IsLocked(op.Code)) ordered = true;
-            else if (op.Code is IrCode.Store or IrCode.StoreConditional || op.Code == IrCode.Float && op.Aux is Opcode.Fsw or Opcode.Fsd) ordered = false;
+            else if (op.Code is IrCode.Store or IrCode.StoreConditional || op.Code == IrCode.Float && op.Aux is Opcode.Fsw or Opcode.Fsd || op.Code == IrCode.Label) ordered = false;
         }
     }
 

@@ -6,7 +6,7 @@ namespace Vivarium.Translation.Tests.Differential;
 /// Makes random guest programs that end in ecall: straight code, forward branches, counted loops, indirect jumps and accesses
 /// to a data area through registers that nothing else writes.
 /// </summary>
-internal sealed class ProgramGenerator(int seed)
+internal sealed partial class ProgramGenerator(int seed)
 {
     /// <summary>Registers that point into the data area: a mapped and an unmapped one.</summary>
     public static readonly int[] Pointers = [10, 30];

@@ -14,6 +14,21 @@ public class RandomProgramTests
     [Fact]
     public void ProgramsWithFaultsAgree() => Run(1_000_000, faults: true);
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void LoopsWithBranchesAgree(bool faults)
+    {
+        using var guest = new DifferentialGuest();
+        for (int seed = 2_000_000; seed < 2_000_000 + Programs * 2; seed++)
+        {
+            var generator = new ProgramGenerator(seed);
+            uint[] code = generator.MakeLoop(generator.Random.Next(1, 90), faults);
+            guest.Load(code, generator.Random);
+            guest.RunAndCompare($"seed {seed}", code);
+        }
+    }
+
     private static void Run(int seed, bool faults)
     {
         using var guest = new DifferentialGuest();

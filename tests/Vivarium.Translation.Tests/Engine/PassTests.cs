@@ -65,4 +65,35 @@ public class PassTests
         Assert.Contains("= Fence", Dump(fence | 0b0011_0011u << 20));       // fence rw,rw
         Assert.Contains("= Fence", Dump(fence | 0b0001_0010u << 20));       // fence w,r
     }
+
+    [Fact]
+    public void BranchesInsideLoopsGoToLabels()
+    {
+        string text = Dump(
+            I(Opcode.Addi, 10, 0, 4),
+            I(Opcode.Andi, 11, 10, 1),          // the loop
+            Branch(Opcode.Beq, 11, 0, 12),      // if odd
+            I(Opcode.Addi, 12, 12, 1),
+            Jal(0, 8),
+            I(Opcode.Addi, 13, 13, 1),          // else
+            I(Opcode.Addi, 10, 10, -1),
+            Branch(Opcode.Bne, 10, 0, -24));
+        Assert.Contains("if x11 Equal 0 goto label 0", text);
+        Assert.Contains("goto label 1", text);
+        Assert.Contains("goto 0x10004", text);
+    }
+
+    [Fact]
+    public void BranchesIntoTheMiddleOfAnInstructionLeaveTheLoop()
+    {
+        // The second half of the addi is never a label of the block.
+        string text = Dump(
+            I(Opcode.Addi, 10, 0, 2),
+            Branch(Opcode.Blt, 10, 0, 6),
+            I(Opcode.Addi, 12, 12, 1),
+            I(Opcode.Addi, 10, 10, -1),
+            Branch(Opcode.Bne, 10, 0, -12));
+        Assert.Contains("goto 0x1000a", text);
+        Assert.DoesNotContain("label", text);
+    }
 }
