@@ -81,6 +81,7 @@ internal static class RunCommand
         };
         if (request.Executor is { } executor)
             options = options with { Executor = executor };
+        using var jitDump = options.Translation?.JitDump;
         return ProcessRunner.Run(options);
     }
 

@@ -50,6 +50,9 @@ internal sealed class RunRequest
 
     public bool PerfMap { get; set; }
 
+    /// <summary>Directory for <c>jit-PID.dump</c>; null for none.</summary>
+    public string? JitDump { get; set; }
+
     /// <summary>The program and its arguments; empty where an image's own command is meant.</summary>
     public string[] Command { get; set; } = [];
 }

@@ -8,6 +8,7 @@ using Vivarium.Translation.CodeGen;
 using Vivarium.Translation.Dispatch;
 using Vivarium.Translation.Float;
 using Vivarium.Translation.Persistence;
+using Vivarium.Translation.Profiling;
 
 namespace Vivarium.Translation;
 
@@ -243,6 +244,7 @@ public sealed unsafe partial class TranslationEngine : Executor
                 if (Evict()) continue;
                 return null;
             }
+            string? name = _perfMap == null && _options.JitDump == null ? null : NameCode?.Invoke(pc) ?? $"guest_{pc:x}";
             bool captured = fresh && range.Blocks != null && translator.Capture(block, hart.Memory, range);
             lock (_lock)
             {
@@ -258,7 +260,11 @@ public sealed unsafe partial class TranslationEngine : Executor
                         if (exit->Kind == 1) AddIncoming(block, exit); // emitted linked
                     }
                     _blocks.Add(block);
-                    _perfMap?.Add(block->Entry, block->CodeEnd, pc);
+                    if (name != null)
+                    {
+                        _perfMap?.Add(block->Entry, block->CodeEnd, name);
+                        _options.JitDump?.Add(block->Entry, block->CodeEnd, name);
+                    }
                     if (captured) range.Blocks!.Add(translator.Captured);
                     else if (!fresh) Statistics.PersistentLoaded++;
                     return block;

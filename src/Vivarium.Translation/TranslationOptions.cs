@@ -1,3 +1,5 @@
+using Vivarium.Translation.Profiling;
+
 namespace Vivarium.Translation;
 
 /// <summary>How a translator works; the defaults are for production.</summary>
@@ -22,6 +24,9 @@ public sealed record TranslationOptions
 
     /// <summary>Write /tmp/perf-PID.map so that Linux perf names translated blocks.</summary>
     public bool PerfMap { get; init; }
+
+    /// <summary>Where names and bytes of translated blocks are written for <c>perf inject --jit</c>; null for nowhere. Whoever made it disposes of it.</summary>
+    public JitDump? JitDump { get; init; }
 
     /// <summary>The defaults, changed by VIV_PERF_MAP=1, VIV_BLOCK_LIMIT=N and VIV_DUMP=START-END (hexadecimal guest addresses; IR and the
     /// code's bytes go to standard error): for whoever profiles the translator.</summary>

@@ -34,6 +34,7 @@ public sealed partial class AddressSpace : IDisposable
     private (ulong Start, ulong End)[] _executable = [];
     private ulong _mmapTop = StackTop - (128UL << 20);
     private int _users = 1;
+    private GuestSymbols? _symbols;
 
     public AddressSpace(MemoryWindow window, Executor executor, LibraryPlacement? placement = null)
     {
@@ -41,6 +42,7 @@ public sealed partial class AddressSpace : IDisposable
         Executor = executor;
         _placement = placement;
         executor.MayExecute = IsExecutable;
+        executor.NameCode = address => (_symbols ??= new GuestSymbols(this)).Name(address);
     }
 
     /// <summary>The memory itself.</summary>

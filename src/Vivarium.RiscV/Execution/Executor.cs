@@ -54,6 +54,10 @@ public abstract class Executor : IDisposable
     /// translated), from any thread; a change is announced by <see cref="InvalidateCode"/>. Set before the first <see cref="Run"/>.</summary>
     public virtual Func<ulong, bool>? MayExecute { get; set; }
 
+    /// <summary>Names the guest code at an address, for profiles; null where there is no name. Asked from any thread, with no lock held, and only while
+    /// somebody wants names.</summary>
+    public Func<ulong, string?>? NameCode { get; set; }
+
     /// <summary>The bytes of [start, start+length) are now backed by the file <paramref name="identity"/> from
     /// <paramref name="fileOffset"/>, privately and not writable: translations of it may be kept and shared under that name.</summary>
     public virtual void MapCode(ulong start, ulong length, CodeIdentity identity, ulong fileOffset) { }
