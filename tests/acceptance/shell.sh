@@ -1,7 +1,7 @@
 # bash: pipes, here documents, traps, job control on a terminal of its own.
 . tests/acceptance/lib.sh
 root=$SCRATCH/root
-fresh_tree "$root" "bsdutils gawk python3-minimal python3"
+fresh_tree "$root" "bsdutils diffutils gawk python3-minimal python3"
 cat >"$root/tmp/pipes.sh" <<'S'
 set -e
 test "$(seq 1 1000 | sort -rn | head -n 3 | tr '\n' ' ')" = "1000 999 998 "
