@@ -10,6 +10,7 @@ public sealed partial class Realm
 
     internal void ProcessEnded(GuestProcess process)
     {
+        if (process.Session == process.Pid) Terminals.LeaderEnded(process.Session);
         process.ReleaseFiles();
         process.Fs.Space.Locks.ReleaseAll(process);
         process.Fs.Release();

@@ -23,6 +23,7 @@ public sealed partial class Realm : IDisposable
         Errors = options.Errors ?? Console.Error;
         Syscalls = SyscallTable.Default;
         Executors = new ExecutorFactory(options);
+        Terminals = new Terminals.TerminalTable(this);
         if (options.Strace != null) Trace = new Strace(options.Strace, Syscalls);
     }
 
@@ -46,6 +47,9 @@ public sealed partial class Realm : IDisposable
     internal GuestThreadPool HostThreads { get; } = new();
 
     internal PidFds PidFds { get; } = new();
+
+    /// <summary>Pseudo-terminals that guests opened.</summary>
+    internal Terminals.TerminalTable Terminals { get; }
 
     /// <summary>Call-backs in time.</summary>
     internal Time.TimerThread Timers { get; } = new();

@@ -127,7 +127,7 @@ internal static class FilePathSyscalls
         {
             var node = resolved.Result.Node;
             result = thread.Install(resolved.Result.Take(), (flags & OpenFlags.CloseOnExec) != 0, process.Fs.Space, node);
-            if (result >= 0 && resolved.Result.IsDevice) TerminalSyscalls.Opened(thread, (int)result);
+            if (result >= 0 && (resolved.Result.IsDevice || TerminalSyscalls.NamesHostTerminal(thread, path))) TerminalSyscalls.Opened(thread, (int)result, (flags & OpenFlags.NoCtty) == 0);
         }
         resolved.Dispose();
         return GuestAccess.Restartable(result);

@@ -70,9 +70,9 @@ public static class FileSyscalls
         else
         {
             length = Math.Min(length, MaximumTransfer);
-            result = thread.TryHost(buffer, length, out long host)
-                ? thread.Block(call, file.HostDescriptor, host, (long)length, (long)offset)
-                : -Errno.EFAULT;
+            if (!thread.TryHost(buffer, length, out long host)) result = -Errno.EFAULT;
+            else if (file.Terminal != null) result = TerminalSyscalls.Transfer(thread, file, call, buffer, host, length, offset, writes);
+            else result = thread.Block(call, file.HostDescriptor, host, (long)length, (long)offset);
         }
         file.Release();
         if (result == -Errno.EPIPE && writes) GuestAccess.BrokenPipe(thread);
@@ -101,6 +101,7 @@ public static class FileSyscalls
         else
         {
             result = HostVectors.Read(thread, vectors, count, out var host);
+            if (result == 0 && file.Terminal != null) result = TerminalSyscalls.Check(thread, file, writes);
             if (result == 0) result = thread.Block(call, file.HostDescriptor, host.Address, host.Count, (long)low, (long)high, (long)flags);
             host.Dispose();
         }

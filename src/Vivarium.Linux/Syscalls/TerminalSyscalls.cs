@@ -1,5 +1,7 @@
 using System.Buffers.Binary;
 using Vivarium.Host;
+using Vivarium.Linux.Signals;
+using Vivarium.Linux.Terminals;
 using Vivarium.Linux.Vfs;
 
 namespace Vivarium.Linux.Syscalls;
@@ -88,6 +90,7 @@ internal static class TerminalSyscalls
     private static long OnFile(GuestThread thread, OpenFile file, uint command, ulong argument)
     {
         int host = file.HostDescriptor;
+        if (file.Terminal is { } end && OnGuestTerminal(thread, file, end, command, argument) is { } answer) return answer;
         switch (command)
         {
             case GetGroup:
@@ -99,8 +102,6 @@ internal static class TerminalSyscalls
             case NoTty:
                 // The session is the host's: viv keeps the terminal that it was started on.
                 return IsTerminal(host) ? 0 : -Errno.ENOTTY;
-            case GetPeer:
-                return thread.Install(HostSyscall.Invoke(HostCall.IoCtl, host, command, (long)argument | OpenFlags.CloseOnExec | OpenFlags.NoCtty), (argument & OpenFlags.CloseOnExec) != 0);
             case Clone:
                 var source = thread.Process.Files.Acquire((int)argument);
                 if (source == null) return -Errno.EBADF;
@@ -118,6 +119,96 @@ internal static class TerminalSyscalls
             return thread.Block(HostCall.IoCtl, host, command, pointer);
         }
         return -Errno.ENOTTY;
+    }
+
+    /// <summary>What concerns sessions, process groups and window size on a pseudo-terminal of the guests'; null: the host answers.</summary>
+    private static long? OnGuestTerminal(GuestThread thread, OpenFile file, TerminalEnd end, uint command, ulong argument)
+    {
+        var terminal = end.Terminal;
+        var process = thread.Process;
+        bool controls = terminal.Session != 0 && terminal.Session == process.Session;
+        switch (command)
+        {
+            case GetGroup:
+                if (!controls && !end.IsMaster) return -Errno.ENOTTY;
+                return thread.Put32(argument, (uint)terminal.Foreground);
+            case GetSession:
+                if ((!controls && !end.IsMaster) || terminal.Session == 0) return -Errno.ENOTTY;
+                return thread.Put32(argument, (uint)terminal.Session);
+            case SetGroup:
+                if (!thread.Window.TryLoad32(argument, out uint group)) return -Errno.EFAULT;
+                if (!controls) return -Errno.ENOTTY;
+                if ((int)group < 0) return -Errno.EINVAL;
+                if (terminal.Check(thread, Signal.SIGTTOU) is < 0 and var refused) return refused;
+                var members = process.Realm.Processes.Values.Where(p => p.ProcessGroup == (int)group).ToList();
+                if (members.Count == 0) return -Errno.ESRCH;
+                if (members.TrueForAll(p => p.Session != process.Session)) return -Errno.EPERM;
+                terminal.Foreground = (int)group;
+                return 0;
+            case SetControlling:
+                return end.IsMaster ? -Errno.EIO : Control(process, terminal, steal: argument == 1);
+            case NoTty:
+                if (!controls) return -Errno.ENOTTY;
+                if (process.Session == process.Pid) terminal.HangUp();
+                return 0;
+            case GetPeer:
+                long peer = HostSyscall.Invoke(HostCall.IoCtl, file.HostDescriptor, command, (long)argument | OpenFlags.CloseOnExec | OpenFlags.NoCtty);
+                long fd = thread.Install(peer, (argument & OpenFlags.CloseOnExec) != 0);
+                if (fd >= 0) Opened(thread, (int)fd, (argument & OpenFlags.NoCtty) == 0);
+                return fd;
+            case SetWindowSize:
+                if (!thread.TryHost(argument, 8, out long size)) return -Errno.EFAULT;
+                using (var old = HostScratch.Rent(16))
+                {
+                    HostSyscall.Invoke(HostCall.IoCtl, file.HostDescriptor, GetWindowSize, old.Address);
+                    long status = HostSyscall.Invoke(HostCall.IoCtl, file.HostDescriptor, command, size);
+                    if (status < 0) return status;
+                    HostSyscall.Invoke(HostCall.IoCtl, file.HostDescriptor, GetWindowSize, old.Address + 8);
+                    if (!old.Span[..8].SequenceEqual(old.Span[8..16])) terminal.SignalForeground(Signal.SIGWINCH);
+                    return 0;
+                }
+            case >= 0x5402 and <= 0x5404 or >= 0x402C542B and <= 0x402C542D:
+                return terminal.Check(thread, Signal.SIGTTOU) is < 0 and var stopped ? stopped : null;
+        }
+        return null;
+    }
+
+    private const uint GetWindowSize = 0x5413, SetWindowSize = 0x5414;
+
+    /// <summary>TIOCSCTTY: a session leader without a terminal takes one that controls no session.</summary>
+    private static long Control(GuestProcess process, GuestTerminal terminal, bool steal)
+    {
+        if (terminal.Session == process.Session && process.Session == process.Pid) return 0;
+        if (process.Session != process.Pid || process.Realm.Terminals.OfSession(process.Session) != null) return -Errno.EPERM;
+        if (terminal.Session != 0 && !(steal && process.Credentials.EffectiveUid == 0)) return -Errno.EPERM;
+        terminal.Session = process.Session;
+        terminal.Foreground = process.ProcessGroup;
+        return 0;
+    }
+
+    /// <summary>Whether a read (SIGTTIN) or, under TOSTOP, a write (SIGTTOU) by a background process may go on: 0 or what it answers.</summary>
+    internal static long Check(GuestThread thread, OpenFile file, bool writes)
+    {
+        if (file.Terminal is not { IsMaster: false } slave) return 0;
+        return writes ? slave.Terminal.Check(thread, Signal.SIGTTOU, file.HostDescriptor) : slave.Terminal.Check(thread, Signal.SIGTTIN);
+    }
+
+    /// <summary>read and write on a pseudo-terminal: job control on the slave side, keys that are signals on the master's.</summary>
+    internal static long Transfer(GuestThread thread, OpenFile file, long call, ulong buffer, long hostBuffer, ulong length, ulong offset, bool writes)
+    {
+        if (Check(thread, file, writes) is < 0 and var refused) return refused;
+        long result = thread.Block(call, file.HostDescriptor, hostBuffer, (long)length, (long)offset);
+        if (writes && result > 0 && file.Terminal!.IsMaster)
+        {
+            Span<byte> typed = stackalloc byte[256];
+            for (ulong done = 0; done < (ulong)result; done += (ulong)typed.Length)
+            {
+                var part = typed[..(int)Math.Min((ulong)typed.Length, (ulong)result - done)];
+                if (thread.Get(buffer + done, part) < 0) break;
+                file.Terminal.Terminal.Typed(file.HostDescriptor, part);
+            }
+        }
+        return result;
     }
 
     private static bool IsTerminal(int host)
@@ -159,18 +250,41 @@ internal static class TerminalSyscalls
         return status < 0 ? status : thread.Put(argument, buffer.Span[..4]);
     }
 
-    /// <summary>Remembers a pseudo-terminal that was just opened through ptmx, so that <c>/dev/pts</c> shows it.</summary>
-    internal static void Opened(GuestThread thread, int fd)
+    /// <summary>Whether a path of an unconfined guest, which the host resolves alone, names a pseudo-terminal.</summary>
+    internal static bool NamesHostTerminal(GuestThread thread, ulong path)
     {
-        var space = thread.Process.Fs.Space;
-        if (!space.Confined) return;
-        var file = thread.Process.Files.Acquire(fd);
+        Span<byte> start = stackalloc byte[7];
+        return !thread.Process.Fs.Space.Confined && thread.Get(path, start) == 0 && start.SequenceEqual("/dev/pt"u8);
+    }
+
+    /// <summary>
+    /// A character device was just opened: a pseudo-terminal's master side is remembered, so that <c>/dev/pts</c> shows it; its slave side becomes the
+    /// controlling terminal of a session leader that has none (tty_ioctl(4)), unless O_NOCTTY.
+    /// </summary>
+    internal static void Opened(GuestThread thread, int fd, bool mayControl)
+    {
+        const ulong master = 0x502;
+        var process = thread.Process;
+        var file = process.Files.Acquire(fd);
         if (file == null) return;
-        if (FileStat.OfDescriptor(file.HostDescriptor, out var stat) == 0 && (stat.Mode & FileType.Mask) == FileType.Character && stat.RawDevice == 0x502)
+        if (FileStat.OfDescriptor(file.HostDescriptor, out var stat) == 0 && (stat.Mode & FileType.Mask) == FileType.Character)
         {
-            using var number = HostScratch.Rent(4);
-            if (HostSyscall.Invoke(HostCall.IoCtl, file.HostDescriptor, GetPtyNumber, number.Address) == 0)
-                space.Terminals[BinaryPrimitives.ReadInt32LittleEndian(number.Span)] = 0;
+            ulong device = stat.RawDevice;
+            if (device == master)
+            {
+                using var number = HostScratch.Rent(4);
+                if (HostSyscall.Invoke(HostCall.IoCtl, file.HostDescriptor, GetPtyNumber, number.Address) == 0)
+                {
+                    int n = BinaryPrimitives.ReadInt32LittleEndian(number.Span);
+                    if (process.Fs.Space.Confined) process.Fs.Space.Terminals[n] = 0;
+                    file.Terminal = new TerminalEnd(process.Realm.Terminals.Add(n), IsMaster: true);
+                }
+            }
+            else if ((device >> 8 & 0xfff) == 136 && process.Realm.Terminals[(int)(device & 0xff | device >> 12 & 0xfff00)] is { } terminal)
+            {
+                file.Terminal = new TerminalEnd(terminal, IsMaster: false);
+                if (mayControl && terminal.Session == 0) Control(process, terminal, steal: false);
+            }
         }
         file.Release();
     }

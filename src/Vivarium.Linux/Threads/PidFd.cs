@@ -53,7 +53,9 @@ internal sealed class PidFds
     {
         var file = thread.Process.Files.Acquire(fd);
         if (file == null) return null;
-        _processes.TryGetValue(file, out var process);
+        if (!_processes.TryGetValue(file, out var process) && file.Node is { IsDirectory: true } node && node.Path.StartsWith("/proc/", StringComparison.Ordinal)
+            && int.TryParse(node.Path.AsSpan(6), out int pid))
+            thread.Process.Realm.Processes.TryGetValue(pid, out process); // pidfd_send_signal(2): a descriptor of /proc/PID will do
         file.Release();
         return process;
     }

@@ -16,7 +16,12 @@ internal static class DeviceFileSystem
         children.Add(new FixedDirectory("/dev/mqueue", 0x3FF));
         foreach (var (_, node) in DescriptorLinks()) children.Add(node);
         children.Add(new LinkNode("/dev/core", "/proc/kcore"));
-        return new FixedDirectory("/dev", 0x1ED, [.. children]);
+        var devices = new FixedDirectory("/dev", 0x1ED, [.. children]);
+        return new DynamicDirectory("/dev", 0x1ED,
+            (name, caller) => name == "tty" && caller?.Realm.Terminals.OfSession(caller.Session) is { } terminal
+                ? new HostNode("/dev/tty", $"/dev/pts/{terminal.Number}", Character)
+                : devices.Lookup(name, caller),
+            devices.List);
     }
 
     /// <summary>fd, stdin, stdout and stderr, which mean the caller's own.</summary>

@@ -46,6 +46,9 @@ public sealed class OpenFile
     /// <summary>Set for a signalfd.</summary>
     internal Syscalls.EventSignalFd? Signals { get; init; }
 
+    /// <summary>Set for either side of a pseudo-terminal that a guest opened. Set once, before a second thread can know the file.</summary>
+    internal Terminals.TerminalEnd? Terminal { get; set; }
+
     /// <summary>Set for an epoll descriptor.</summary>
     internal EPollSet? EPoll { get; init; }
 
@@ -84,6 +87,7 @@ public sealed class OpenFile
     {
         if (Interlocked.Decrement(ref _references) != 0) return 0;
         Signals?.Closed();
+        if (Terminal is { IsMaster: true } master) master.Terminal.ReleaseMaster();
         if (_duplicates != null) foreach (int host in _duplicates) HostSyscall.Invoke(HostCall.Close, host);
         return HostSyscall.Invoke(HostCall.Close, HostDescriptor);
     }

@@ -190,8 +190,9 @@ internal static partial class ProcFileSystem
     private static string Stat(GuestProcess process)
     {
         var (size, resident) = MemoryUse(process);
+        var terminal = process.Realm.Terminals.OfSession(process.Session);
         return string.Create(CultureInfo.InvariantCulture,
-            $"{process.Pid} ({process.Name}) {StateName(process)[0]} {process.Parent?.Pid ?? 0} {process.ProcessGroup} {process.Session} 0 -1 4194304 0 0 0 0 0 0 0 0 20 0 {ThreadCount(process)} 0 1 {size} {resident / 4096} 18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0\n");
+            $"{process.Pid} ({process.Name}) {StateName(process)[0]} {process.Parent?.Pid ?? 0} {process.ProcessGroup} {process.Session} {terminal?.Device ?? 0} {terminal?.Foreground ?? -1} 4194304 0 0 0 0 0 0 0 0 20 0 {ThreadCount(process)} 0 1 {size} {resident / 4096} 18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0\n");
     }
 
     private static string StatM(GuestProcess process)
