@@ -82,8 +82,8 @@ public sealed class Virtqueue(PhysicalMemory memory, int index, ushort maximumSi
         return true;
     }
 
-    /// <summary>Puts the request that was popped last back: the next <see cref="TryPop"/> finds it again.</summary>
-    public void Unpop() => _nextAvailable--;
+    /// <summary>Puts the requests that were popped last back: the next <see cref="TryPop"/> finds them again.</summary>
+    public void Unpop(int count) => _nextAvailable -= (ushort)count;
 
     /// <summary>Whether a request waits.</summary>
     public bool HasWork()
