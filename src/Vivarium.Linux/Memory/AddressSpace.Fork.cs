@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using Vivarium.Host;
 using Vivarium.RiscV.Execution;
 
@@ -8,101 +7,81 @@ namespace Vivarium.Linux.Memory;
 public sealed partial class AddressSpace
 {
     /// <summary>
-    /// A copy for a child. Shared mappings and untouched file pages are mapped again; pages of its own that the parent has (and only those:
-    /// the host's page table says which) are copied. Other threads of the parent may go on: they see what they would see beside a fork.
+    /// A copy for a child. Shared mappings and untouched file pages are mapped again. Of the pages that the parent has of its own (the host's
+    /// page table says which) few are copied; many are frozen, if <paramref name="alone"/> or after <paramref name="standStill"/> has said true: then
+    /// nothing else runs in or writes to the parent's memory. Otherwise other threads of the parent go on: they see what they would see beside a fork.
     /// </summary>
-    public AddressSpace Fork(MemoryWindow window, Executor executor)
+    public AddressSpace Fork(MemoryWindow window, Executor executor, bool alone = false, Func<bool>? standStill = null)
     {
-        var child = new AddressSpace(window, executor, _placement);
+        var child = new AddressSpace(window, executor, _placement) { FreezeAtOnce = FreezeAtOnce };
         using var pages = new PageMap();
+        var runs = new List<(ulong Offset, ulong Length)>();
         lock (_lock)
         {
+            _forks++;
             child._brkStart = _brkStart;
             child._brk = _brk;
             for (int i = 0; i < _table.Count; i++)
             {
                 var vma = _table[i];
                 if ((vma.Flags & VmaFlags.DontFork) != 0) continue;
-                child.Inherit(this, vma, pages);
+                if ((vma.Flags & VmaFlags.WipeOnFork) != 0)
+                {
+                    vma = vma.Thawed();
+                    child.MapForChild(vma, HostProtection(vma.Protection), anonymous: true);
+                    child._table.Set(vma);
+                    continue;
+                }
+                bool copies = !vma.IsShared && (vma.File == null || (vma.Flags & VmaFlags.MayDiffer) != 0);
+                if (copies)
+                {
+                    pages.OwnRuns(Window.HostBase + vma.Start, vma.Length, runs);
+                    copies = runs.Count > 0;
+                    if (copies && !alone && standStill != null && IsWorthFreezing(vma, runs))
+                    {
+                        alone = standStill();
+                        standStill = null;
+                        if (alone) pages.OwnRuns(Window.HostBase + vma.Start, vma.Length, runs);
+                    }
+                    if (copies && alone && IsWorthFreezing(vma, runs) && Freeze(vma, runs))
+                    {
+                        vma = _table[i];
+                        copies = false;
+                    }
+                }
+                var final = HostProtection(vma.Protection);
+                var first = copies ? Protection.Read | Protection.Write : final;
+                child.MapForChild(vma, first, vma.File == null);
+                if (copies) child.CopyFrom(this, vma, runs);
+                if (final != first) window.Protect(vma.Start, vma.Length, final);
                 child._table.Set(vma);
             }
+            EndFreeze();
         }
         child.PublishExecutable();
         child.AnnounceCode(0, WindowSize);
         return child;
     }
 
-    private void Inherit(AddressSpace parent, Vma vma, PageMap pages)
+    private void MapForChild(Vma vma, Protection protection, bool anonymous)
     {
-        bool copies = !vma.IsShared && (vma.File == null || (vma.Flags & VmaFlags.MayDiffer) != 0) && (vma.Flags & VmaFlags.WipeOnFork) == 0;
-        var final = HostProtection(vma.Protection);
-        var first = copies ? Protection.Read | Protection.Write : final;
-        int error = vma.File == null || (vma.Flags & VmaFlags.WipeOnFork) != 0
-            ? Window.MapAnonymous(vma.Start, vma.Length, first, noReserve: true)
-            : Window.MapFile(vma.Start, vma.Length, first, vma.File.HostDescriptor, vma.FileOffset, vma.IsShared);
+        int error = anonymous
+            ? Window.MapAnonymous(vma.Start, vma.Length, protection, noReserve: true)
+            : Window.MapFile(vma.Start, vma.Length, protection, vma.File!.HostDescriptor, vma.FileOffset, vma.IsShared);
         if (error < 0) throw new OutOfMemoryException($"fork: mapping {vma.Start:x}: errno {-error}");
-        if (!copies) return;
+    }
+
+    private void CopyFrom(AddressSpace parent, Vma vma, List<(ulong Offset, ulong Length)> runs)
+    {
         bool unreadable = HostProtection(vma.Protection) == Protection.None;
-        pages.ForEachOwnRun(parent.Window.HostBase + vma.Start, vma.Length, (offset, length) =>
+        foreach (var (offset, length) in runs)
         {
             // What the guest may not read we may not either: open it for the copy.
             if (unreadable) parent.Window.Protect(vma.Start + offset, length, Protection.Read);
             // One call for all the pages of a long run instead of a fault for each.
-            if (length >= 16 * PageSize) Window.Advise(vma.Start + offset, length, 23 /* MADV_POPULATE_WRITE */);
+            if (length >= 4 * PageSize) Window.Advise(vma.Start + offset, length, 23 /* MADV_POPULATE_WRITE */);
             parent.Window.CopyTo(vma.Start + offset, Window, vma.Start + offset, length);
             if (unreadable) parent.Window.Protect(vma.Start + offset, length, Protection.None);
-        });
-        if (final != first) Window.Protect(vma.Start, vma.Length, final);
-    }
-
-    /// <summary>Which pages of this host process exist and are no file's: /proc/self/pagemap.</summary>
-    private sealed class PageMap : IDisposable
-    {
-        private const ulong Present = 1UL << 63, Swapped = 1UL << 62, OfFile = 1UL << 61;
-
-        private readonly HostBuffer _buffer = new(64 << 10);
-        private readonly int _descriptor;
-
-        public PageMap()
-        {
-            "/proc/self/pagemap\0"u8.CopyTo(_buffer.Bytes);
-            _descriptor = (int)HostSyscall.Invoke(2 /* open */, _buffer.Address, 0x80000 /* O_CLOEXEC */);
-        }
-
-        /// <summary>Calls <paramref name="action"/> with offset and length of each run of pages of the process's own.</summary>
-        public void ForEachOwnRun(ulong hostAddress, ulong length, Action<ulong, ulong> action)
-        {
-            if (_descriptor < 0)
-            {
-                action(0, length);
-                return;
-            }
-            ulong runStart = ulong.MaxValue;
-            for (ulong at = 0; at < length;)
-            {
-                ulong count = Math.Min((length - at) / PageSize, (ulong)_buffer.Bytes.Length / 8);
-                long read = HostSyscall.Invoke(17 /* pread64 */, _descriptor, _buffer.Address, (long)(count * 8), (long)((hostAddress + at) / PageSize * 8));
-                if (read <= 0)
-                {
-                    action(at, length - at);
-                    return;
-                }
-                for (int i = 0; i < (int)read; i += 8, at += PageSize)
-                {
-                    ulong entry = BinaryPrimitives.ReadUInt64LittleEndian(_buffer.Bytes[i..]);
-                    bool own = (entry & (Present | Swapped)) != 0 && (entry & OfFile) == 0;
-                    if (own && runStart == ulong.MaxValue) runStart = at;
-                    if (own || runStart == ulong.MaxValue) continue;
-                    action(runStart, at - runStart);
-                    runStart = ulong.MaxValue;
-                }
-            }
-            if (runStart != ulong.MaxValue) action(runStart, length - runStart);
-        }
-
-        public void Dispose()
-        {
-            if (_descriptor >= 0) HostSyscall.Invoke(3, _descriptor);
         }
     }
 }

@@ -125,6 +125,7 @@ public sealed partial class AddressSpace
         bool hadCode = _table.AnyExecutable(start, start + length);
         int error = Window.Unmap(start, length);
         if (error < 0) return error;
+        DropFrozen(start, start + length);
         _table.Remove(start, start + length);
         CodeChanged(start, start + length, hadCode);
         return 0;

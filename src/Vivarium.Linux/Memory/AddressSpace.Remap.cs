@@ -28,7 +28,8 @@ public sealed partial class AddressSpace
             if (vma == null) return -Errno.EFAULT;
             if (oldLength == 0) return RemapCopy(vma, oldStart, newLength, mayMove, toFixed ? newStart : 0);
             // One mapping only, as the kernel before 6.17 wants it, but for shrinking.
-            bool oneMapping = oldLength <= vma.End - oldStart;
+            ulong oneEnd = _table.EndOfOne(oldStart);
+            bool oneMapping = oldLength <= oneEnd - oldStart;
             if (!toFixed && !keepOld)
             {
                 if (newLength <= oldLength)
@@ -42,22 +43,23 @@ public sealed partial class AddressSpace
                 }
                 if (!oneMapping) return -Errno.EFAULT;
                 ulong oldEnd = oldStart + oldLength, newEnd = oldStart + newLength;
-                if (oldEnd == vma.End && newEnd <= StackTop && newEnd > oldEnd && _table.IsFree(oldEnd, newEnd))
+                if (oldEnd == oneEnd && newEnd <= StackTop && newEnd > oldEnd && _table.IsFree(oldEnd, newEnd))
                 {
-                    GrowObject(vma, newEnd);
-                    long tail = MapLocked(oldEnd, newEnd - oldEnd, vma.Protection, vma.IsShared, MapFlagsOf(vma), vma.File,
-                        vma.File == null ? 0 : vma.FileOffset + vma.Length, vma.Name);
+                    var last = _table.Find(oldEnd - 1)!;
+                    GrowObject(last, newEnd);
+                    long tail = MapLocked(oldEnd, newEnd - oldEnd, last.Protection, last.IsShared, MapFlagsOf(last), last.IsFrozen ? null : last.File,
+                        last.File == null || last.IsFrozen ? 0 : last.FileOffset + last.Length, last.Name);
                     if (tail >= 0)
                     {
                         // One mapping again, with all that madvise said of it.
-                        _table.Set(vma with { End = newEnd });
+                        _table.Set(last.IsFrozen ? last.Thawed() with { Start = oldEnd, End = newEnd } : last with { End = newEnd });
                         return (long)oldStart;
                     }
                 }
                 if (!mayMove) return -Errno.ENOMEM;
             }
             if (!oneMapping) return -Errno.EFAULT;
-            return Move(vma.Clip(oldStart, oldStart + oldLength), newLength, toFixed ? newStart : 0, keepOld);
+            return Move(oldStart, oldLength, newLength, toFixed ? newStart : 0, keepOld);
         }
     }
 
@@ -79,7 +81,7 @@ public sealed partial class AddressSpace
         HostSyscall.Invoke(77 /* ftruncate */, vma.File.HostDescriptor, (long)(vma.FileOffset + (newEnd - vma.Start)));
     }
 
-    private long Move(Vma old, ulong newLength, ulong newStart, bool keepOld)
+    private long Move(ulong oldStart, ulong oldLength, ulong newLength, ulong newStart, bool keepOld)
     {
         if (newStart == 0)
         {
@@ -91,49 +93,64 @@ public sealed partial class AddressSpace
             int error = UnmapLocked(newStart, newLength);
             if (error < 0) return error;
         }
-        bool hadCode = old.IsExecutable;
-        ulong moved = Math.Min(old.Length, newLength);
-        int result = Window.Move(old.Start, moved, newStart, newLength);
-        if (result < 0)
+        bool hadCode = _table.AnyExecutable(oldStart, oldStart + oldLength);
+        ulong moved = Math.Min(oldLength, newLength);
+        // Several pieces where a fork froze a part of what is one mapping to the guest.
+        foreach (var piece in _table.Within(oldStart, oldStart + moved))
         {
-            // The host holds this mapping in several pieces: copy. Only private memory has them.
-            if (old.IsShared) return result;
-            result = MoveByCopy(old, moved, newStart, newLength);
-            if (result < 0) return result;
+            ulong target = newStart + (piece.Start - oldStart);
+            bool grows = piece.End == oldStart + moved && newLength > moved;
+            ulong targetLength = grows && !piece.IsFrozen ? newStart + newLength - target : piece.Length;
+            var placed = piece with { Start = target, End = target + targetLength };
+            int result = Window.Move(piece.Start, piece.Length, target, targetLength);
+            if (result < 0)
+            {
+                // The host holds this mapping in several pieces: copy. Only private memory has them.
+                if (piece.IsShared) return result;
+                result = MoveByCopy(piece, target, targetLength);
+                if (result < 0) return result;
+                placed = placed.Thawed();
+            }
+            // Set takes its own reference before the old one goes.
+            _table.Set(placed);
+            if (grows && piece.IsFrozen)
+            {
+                ulong tail = target + piece.Length;
+                int error = Window.MapAnonymous(tail, newStart + newLength - tail, HostProtection(piece.Protection), noReserve: true);
+                if (error < 0) return error;
+                _table.Set(piece.Thawed() with { Start = tail, End = newStart + newLength });
+            }
+            if (keepOld)
+            {
+                int error = piece.File == null || piece.IsFrozen
+                    ? Window.MapAnonymous(piece.Start, piece.Length, HostProtection(piece.Protection), noReserve: true)
+                    : Window.MapFile(piece.Start, piece.Length, HostProtection(piece.Protection), piece.File.HostDescriptor, piece.FileOffset, piece.IsShared);
+                if (error < 0) _table.Remove(piece.Start, piece.End);
+                else _table.Set(piece.Thawed());
+            }
         }
-        if (moved < old.Length) Window.Unmap(old.Start + moved, old.Length - moved);
-        if (keepOld)
-        {
-            int error = old.File == null
-                ? Window.MapAnonymous(old.Start, old.Length, HostProtection(old.Protection), noReserve: true)
-                : Window.MapFile(old.Start, old.Length, HostProtection(old.Protection), old.File.HostDescriptor, old.FileOffset, old.IsShared);
-            if (error < 0) keepOld = false;
-        }
-        // Set takes its own reference before the old one goes.
-        _table.Set(old with { Start = newStart, End = newStart + newLength });
-        if (!keepOld)
-        {
-            _table.Remove(old.Start, old.End);
-        }
-        CodeChanged(old.Start, old.End, hadCode);
+        if (moved < oldLength) Window.Unmap(oldStart + moved, oldLength - moved);
+        if (!keepOld) _table.Remove(oldStart, oldStart + oldLength);
+        CodeChanged(oldStart, oldStart + oldLength, hadCode);
         CodeChanged(newStart, newStart + newLength, false);
         return (long)newStart;
     }
 
-    private int MoveByCopy(Vma old, ulong length, ulong newStart, ulong newLength)
+    private int MoveByCopy(Vma old, ulong newStart, ulong newLength)
     {
         int error = Window.MapAnonymous(newStart, newLength, Protection.Read | Protection.Write, noReserve: true);
         if (error < 0) return error;
         byte[] page = new byte[65536];
-        for (ulong at = 0; at < length; at += (ulong)page.Length)
+        for (ulong at = 0; at < old.Length; at += (ulong)page.Length)
         {
-            int size = (int)Math.Min((ulong)page.Length, length - at);
+            int size = (int)Math.Min((ulong)page.Length, old.Length - at);
             if (Window.Read(old.Start + at, page.AsSpan(0, size)) < size) break;
-            if (!page.AsSpan(0, size).ContainsAnyExcept((byte)0)) continue;
+            // A page of zeroes may differ from the file's, and what a fork takes for the child's is told by who owns the page.
+            if (old.IsAnonymous && !page.AsSpan(0, size).ContainsAnyExcept((byte)0)) continue;
             Window.Write(newStart + at, page.AsSpan(0, size));
         }
         Window.Protect(newStart, newLength, HostProtection(old.Protection));
-        return Window.Unmap(old.Start, length);
+        return Window.Unmap(old.Start, old.Length);
     }
 
     /// <summary>madvise: 0 or a negative errno.</summary>
@@ -154,6 +171,16 @@ public sealed partial class AddressSpace
                 case MADV_DONTNEED or MADV_FREE or MADV_REMOVE or 14 or 15 or 22 or 23 or 24:
                     foreach (var vma in _table.Within(start, end))
                     {
+                        if (vma.IsFrozen && advice is MADV_DONTNEED or MADV_FREE)
+                        {
+                            // The host would show what was frozen again, not zeroes.
+                            int failed = Window.MapAnonymous(vma.Start, vma.Length, HostProtection(vma.Protection), noReserve: true);
+                            if (failed < 0) return failed;
+                            DropFrozen(vma.Start, vma.End);
+                            _table.Set(vma.Thawed());
+                            if (vma.IsExecutable) Executor.InvalidateCode(vma.Start, vma.Length);
+                            continue;
+                        }
                         int error = Window.Advise(vma.Start, vma.Length, advice);
                         // Huge pages are a wish: hosts without them say EINVAL.
                         if (error < 0 && advice is not (14 or 15)) return error;

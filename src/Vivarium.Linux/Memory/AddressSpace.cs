@@ -54,6 +54,9 @@ public sealed partial class AddressSpace : IDisposable
     /// <summary>Another process uses this address space too (vfork).</summary>
     public void AddUser() => Interlocked.Increment(ref _users);
 
+    /// <summary>More than one process uses it.</summary>
+    public bool IsShared => Volatile.Read(ref _users) > 1;
+
     /// <summary>A process is done with it; the last one gives everything back.</summary>
     public void Release()
     {
@@ -104,7 +107,24 @@ public sealed partial class AddressSpace : IDisposable
     /// <summary>Writes <c>/proc/self/maps</c>.</summary>
     public void WriteMaps(TextWriter writer)
     {
-        foreach (var vma in Mappings())
+        Vma? pending = null;
+        foreach (var next in Mappings())
+        {
+            // What a fork froze is still anonymous memory to the guest, and one mapping with what grew on it since.
+            var thawed = next.Thawed();
+            if (pending != null && pending.Joins(thawed)) pending = pending with { End = thawed.End };
+            else
+            {
+                WriteMapping(writer, pending);
+                pending = thawed;
+            }
+        }
+        WriteMapping(writer, pending);
+    }
+
+    private static void WriteMapping(TextWriter writer, Vma? vma)
+    {
+        if (vma == null) return;
         {
             var identity = vma.File?.Identity ?? default;
             var p = vma.Protection;

@@ -33,6 +33,12 @@ public sealed class MappedFile
 
     public bool IsRegular { get; private init; }
 
+    /// <summary>Holds private memory that a fork froze.</summary>
+    public bool IsFrozen { get; private init; }
+
+    /// <summary>References that there are: each mapping in any address space holds one.</summary>
+    public int References => Volatile.Read(ref _references);
+
     /// <summary>Takes a duplicate of a host descriptor; null with a negative errno.</summary>
     public static MappedFile? Open(int hostDescriptor, string path, int openFlags, out int error)
     {
@@ -48,11 +54,16 @@ public sealed class MappedFile
         return new MappedFile((int)copy, path, openFlags & 3) { Identity = identity, IsRegular = regular };
     }
 
+    /// <summary>An empty, sparse file for memory that a fork freezes; null with a negative errno.</summary>
+    public static MappedFile? CreateFrozen(out int error) => Create("viv-frozen\0"u8, 1UL << 46, true, out error);
+
     /// <summary>Memory without a name that processes share: what backs MAP_SHARED|MAP_ANONYMOUS.</summary>
-    public static MappedFile? CreateAnonymous(ulong size, out int error)
+    public static MappedFile? CreateAnonymous(ulong size, out int error) => Create("viv-shared\0"u8, size, false, out error);
+
+    private static MappedFile? Create(ReadOnlySpan<byte> name, ulong size, bool frozen, out int error)
     {
         var buffer = HostBuffer.Current;
-        "viv-shared\0"u8.CopyTo(buffer.Bytes);
+        name.CopyTo(buffer.Bytes);
         long descriptor = HostSyscall.Invoke(SysMemfdCreate, buffer.Address, 1 /* MFD_CLOEXEC */);
         if (descriptor >= 0)
         {
@@ -66,7 +77,7 @@ public sealed class MappedFile
         error = (int)Math.Min(descriptor, 0);
         if (descriptor < 0) return null;
         Stat((int)descriptor, out var identity, out _);
-        return new MappedFile((int)descriptor, "/dev/zero (deleted)", 2) { Identity = identity };
+        return new MappedFile((int)descriptor, "/dev/zero (deleted)", 2) { Identity = identity, IsFrozen = frozen };
     }
 
     /// <summary>Whether this is the file behind another descriptor, so that one duplicate serves both.</summary>

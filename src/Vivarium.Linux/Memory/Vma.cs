@@ -41,6 +41,19 @@ public sealed record Vma(
 
     public bool IsExecutable => (Protection & Protection.Execute) != 0;
 
+    /// <summary>Private anonymous memory that a fork has put into a file of ours, which is mapped privately since (see <c>AddressSpace.Freeze</c>). The
+    /// guest must not see the difference.</summary>
+    public bool IsFrozen => File is { IsFrozen: true };
+
+    /// <summary>Private memory without a file, as the guest sees it.</summary>
+    public bool IsAnonymous => !IsShared && (File == null || File.IsFrozen);
+
+    /// <summary>Not frozen, with nothing in it yet.</summary>
+    public Vma Thawed() => IsFrozen ? this with { File = null, FileOffset = 0, Flags = Flags & ~VmaFlags.MayDiffer } : this;
+
+    /// <summary>Whether the guest may think that <paramref name="next"/> and this are one mapping.</summary>
+    public bool LooksLikeOneWith(Vma next) => Joins(next) || (IsAnonymous && next.IsAnonymous && Thawed().Joins(next.Thawed()));
+
     /// <summary>The part of this mapping within [start, end), which must overlap it.</summary>
     public Vma Clip(ulong start, ulong end)
     {

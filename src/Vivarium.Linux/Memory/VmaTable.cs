@@ -64,6 +64,26 @@ public sealed class VmaTable
         return result;
     }
 
+    /// <summary>End of the run that begins at <paramref name="start"/> and looks like one mapping to the guest; 0 where nothing is mapped.</summary>
+    public ulong EndOfOne(ulong start)
+    {
+        int index = IndexAfter(start);
+        if (index == _list.Count || _list[index].Start > start) return 0;
+        while (index + 1 < _list.Count && _list[index].LooksLikeOneWith(_list[index + 1])) index++;
+        return _list[index].End;
+    }
+
+    /// <summary>How many mappings are of this file.</summary>
+    public int CountOf(MappedFile file)
+    {
+        int count = 0;
+        foreach (var vma in _list)
+        {
+            if (ReferenceEquals(vma.File, file)) count++;
+        }
+        return count;
+    }
+
     /// <summary>Adds a mapping; what was there before goes.</summary>
     public void Set(Vma vma)
     {

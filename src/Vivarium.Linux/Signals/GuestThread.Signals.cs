@@ -132,6 +132,7 @@ public sealed partial class GuestThread
         Interlocked.MemoryBarrier();
         while (!IsEnding)
         {
+            if (Process.MustStand(this)) Process.Stand(this);
             if (Process.IsStopped)
             {
                 WaitWhileStopped();
@@ -168,6 +169,14 @@ public sealed partial class GuestThread
         if (IsEnding) return;
         if (interrupted != 0) RestartSyscall();
         if (_restoreMask && interrupted == 0) RestoreMask();
+    }
+
+    /// <summary>A kick has been seen; the next look at the thread's state must find what it was for.</summary>
+    internal void AcceptKick()
+    {
+        HostThread!.ClearKick();
+        Hart.RequestExit();
+        Interlocked.MemoryBarrier();
     }
 
     private void WaitWhileStopped()

@@ -21,14 +21,20 @@ internal static class Forking
         }
         else
         {
+            bool stands = false;
             try
             {
                 var window = MemoryWindow.Reserve(AddressSpace.WindowSize);
-                memory = process.Memory.Fork(window, realm.Executors.Create());
+                bool own = !process.Memory.IsShared;
+                memory = process.Memory.Fork(window, realm.Executors.Create(), own && process.ThreadCount == 1, own ? () => stands = process.StandStill(parent) : null);
             }
             catch (OutOfMemoryException)
             {
                 return -Errno.ENOMEM;
+            }
+            finally
+            {
+                if (stands) process.Resume();
             }
         }
         int pid = realm.AllocateTid();

@@ -15,7 +15,7 @@ public class AddressSpaceTests
     private readonly record struct Operation(int Kind, int Start, int Length, int Other, bool Write);
 
     private static readonly Gen<Operation> s_operation =
-        from kind in Gen.Choose(0, 6)
+        from kind in Gen.Choose(0, 9)
         from start in Gen.Choose(0, Pages - 1)
         from length in Gen.Choose(1, 10)
         from other in Gen.Choose(0, Pages - 1)
@@ -30,7 +30,7 @@ public class AddressSpaceTests
 
     [Fact]
     public void MemoryIsWhatTheModelSays() =>
-        Prop.ForAll(Gen.ArrayOf(s_operation).ToArbitrary(), operations => Check(operations)).QuickCheckThrowOnFailure();
+        Prop.ForAll(Gen.ArrayOf(s_operation).ToArbitrary(), operations => Check(operations)).Check(Config.QuickThrowOnFailure.WithMaxTest(300).WithEndSize(120));
 
     private static AddressSpace Create()
     {
@@ -40,8 +40,24 @@ public class AddressSpaceTests
 
     private static bool Check(Operation[] operations)
     {
-        using var memory = Create();
+        var family = new List<(AddressSpace Memory, PageModel?[] Model)>();
+        try
+        {
+            return Check(operations, family);
+        }
+        finally
+        {
+            foreach (var (memory, _) in family) memory.Dispose();
+        }
+    }
+
+    /// <summary>Operations go to one of several processes that descend from each other; every page that has been written is frozen.</summary>
+    private static bool Check(Operation[] operations, List<(AddressSpace Memory, PageModel?[] Model)> family)
+    {
+        var memory = Create();
+        memory.FreezeAtOnce = Page;
         var model = new PageModel?[Pages];
+        family.Add((memory, model));
         byte next = 1;
         foreach (var operation in operations)
         {
@@ -78,14 +94,29 @@ public class AddressSpaceTests
                         if (model[operation.Start + i] is { } page) page.First = 0;
                     }
                     break;
-                default:
+                case 6:
                     if (!MoveOne(memory, model, operation)) return false;
+                    break;
+                case 7:
+                    if (!MoveMany(memory, model, operation)) return false;
+                    break;
+                case 8:
+                    if (family.Count == 6) break;
+                    var born = memory.Fork(MemoryWindow.Reserve(AddressSpace.WindowSize), new ReferenceInterpreter(), alone: operation.Other % 4 != 0);
+                    family.Add((born, model.Select(page => page == null ? null : new PageModel { Writable = page.Writable, First = page.First }).ToArray()));
+                    break;
+                default:
+                    if (family.Count > 1 && operation.Write && operation.Length == 1)
+                    {
+                        memory.Dispose();
+                        family.Remove((memory, model));
+                    }
+                    (memory, model) = family[operation.Other % family.Count];
                     break;
             }
             if (!Agree(memory, model)) return false;
         }
-        using var child = memory.Fork(MemoryWindow.Reserve(AddressSpace.WindowSize), new ReferenceInterpreter());
-        return Agree(child, model);
+        return family.All(member => Agree(member.Memory, member.Model));
     }
 
     /// <summary>mremap of one page onto another.</summary>
@@ -98,6 +129,23 @@ public class AddressSpaceTests
         model[operation.Other] = model[operation.Start];
         model[operation.Start] = null;
         return result == (long)to;
+    }
+
+    /// <summary>mremap of several pages beyond the others, where they may grow and shrink, and back.</summary>
+    private static bool MoveMany(AddressSpace memory, PageModel?[] model, Operation operation)
+    {
+        ulong from = Base + (ulong)operation.Start * Page, length = (ulong)operation.Length * Page;
+        var pages = model[operation.Start..(operation.Start + operation.Length)];
+        const ulong Away = Base + 2 * Pages * Page;
+        long result = memory.Remap(from, length, length + 3 * Page, 3, Away);
+        if (pages.Any(page => page == null || page.Writable != pages[0]!.Writable)) return result == -Errno.EFAULT;
+        if (result != (long)Away) return false;
+        for (ulong at = length; at < length + 3 * Page; at += Page)
+        {
+            if (!memory.Window.TryLoad8(Away + at, out byte value) || value != 0) return false;
+        }
+        if (memory.Remap(Away, length + 3 * Page, length + 5 * Page, 0, 0) != (long)Away) return false;
+        return memory.Remap(Away, length + 5 * Page, length, 3, from) == (long)from && memory.Unmap(Away, length + 5 * Page) == 0;
     }
 
     private static bool Agree(AddressSpace memory, PageModel?[] model)
@@ -129,6 +177,34 @@ public class AddressSpaceTests
         Assert.False(memory.IsExecutable(Base + Page));
         Assert.True(memory.IsExecutable(Base + 2 * Page));
     }
+
+    [Fact]
+    public void ForksShareWhatNobodyWrites()
+    {
+        const ulong Size = 64 << 20;
+        using var memory = Create();
+        memory.Map(Base, Size, Protection.Read | Protection.Write, MapFlags.Private | MapFlags.Anonymous | MapFlags.Fixed);
+        for (ulong at = 0; at < Size; at += Page) memory.Window.TryStore64(Base + at, at + 1);
+        long before = Resident();
+        var children = new List<AddressSpace>();
+        for (int i = 0; i < 10; i++) children.Add(memory.Fork(MemoryWindow.Reserve(AddressSpace.WindowSize), new ReferenceInterpreter(), alone: true));
+        foreach (var child in children)
+        {
+            Assert.True(child.Window.TryLoad64(Base + Size / 2, out ulong value));
+            Assert.Equal(Size / 2 + 1, value);
+        }
+        Assert.InRange(Resident() - before, long.MinValue, (long)Size / 4);
+        using (var writer = new StringWriter())
+        {
+            memory.WriteMaps(writer);
+            Assert.Single(writer.ToString().Split('\n', StringSplitOptions.RemoveEmptyEntries));
+            Assert.DoesNotContain("deleted", writer.ToString(), StringComparison.Ordinal);
+        }
+        children.ForEach(child => child.Dispose());
+    }
+
+    private static long Resident() =>
+        long.Parse(File.ReadLines("/proc/self/status").First(line => line.StartsWith("VmRSS", StringComparison.Ordinal)).Split(' ', StringSplitOptions.RemoveEmptyEntries)[1]) * 1024;
 
     [Fact]
     public void SharedAnonymousMemoryIsOneForParentAndChild()

@@ -150,6 +150,81 @@ CASE(process_copy_on_write_walk, "fork")
     }
 }
 
+static volatile int writers_run;
+static void *write_counters(void *p)
+{
+    volatile uint64_t *a = p, *b = a + 4096;
+    while (writers_run) { atomic_thread_fence(memory_order_seq_cst); (*a)++; atomic_thread_fence(memory_order_seq_cst); *b = *a; }
+    return NULL;
+}
+
+CASE(process_fork_of_much_memory, "fork long")
+{
+    // Enough to make copying a bad idea, changed in every way between and after forks.
+    enum { N = 2000 };
+    char *p = mmap(NULL, N * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    for (int i = 0; i < N; i++) p[i * PAGE] = (char)(i | 1);
+    for (int round = 0; round < 5; round++)
+    {
+        pid_t c = child();
+        if (c == 0)
+        {
+            for (int i = 0; i < N; i++) EQUAL(p[i * PAGE], (char)(i | 1));
+            ZERO(madvise(p, 10 * PAGE, MADV_DONTNEED));
+            EQUAL(p[0], 0);
+            p[PAGE] = 5;
+            char *q = mremap(p, N * PAGE, 2 * N * PAGE, MREMAP_MAYMOVE);
+            CHECK(q != MAP_FAILED);
+            EQUAL(q[0], 0); EQUAL(q[PAGE], 5); EQUAL(q[10 * PAGE], 11); EQUAL(q[(N - 1) * PAGE], (char)(N - 1)); EQUAL(q[N * PAGE], 0); EQUAL(q[(2 * N - 1) * PAGE], 0);
+            q[N * PAGE] = 77;
+            ZERO(munmap(q + 20 * PAGE, 10 * PAGE));
+            char *hole = mmap(q + 20 * PAGE, 10 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+            EQUAL(hole[PAGE], 0);
+            ZERO(mprotect(q + 100 * PAGE, 50 * PAGE, PROT_READ));
+            pid_t grandchild = child();
+            if (grandchild == 0)
+            {
+                EQUAL(q[PAGE], 5); EQUAL(q[N * PAGE], 77); EQUAL(q[20 * PAGE], 0); EQUAL(q[30 * PAGE], 31); EQUAL(q[120 * PAGE], 121);
+                // One mapping to the program: it may be resized as one.
+                char *r = mremap(q + 200 * PAGE, (2 * N - 200) * PAGE, 3 * N * PAGE, MREMAP_MAYMOVE);
+                CHECK(r != MAP_FAILED);
+                EQUAL(r[0], (char)201); EQUAL(r[(N - 200) * PAGE], 77); EQUAL(r[(3 * N - 1) * PAGE], 0);
+                memset(r, 1, 3 * N * PAGE);
+                _exit(3);
+            }
+            EQUAL(WEXITSTATUS(wait_for(grandchild)), 3);
+            EQUAL(q[N * PAGE], 77);
+            _exit(0);
+        }
+        for (int i = 0; i < N; i += 7) p[i * PAGE + 8] = (char)round;
+        EQUAL(wait_for(c), 0);
+        for (int i = 0; i < N; i++) EQUAL(p[i * PAGE], (char)(i | 1));
+    }
+    // Others write meanwhile: nothing of theirs gets lost, and the child sees no old memory.
+    volatile uint64_t *counters = (uint64_t *)p;
+    counters[0] = counters[4096] = 0;
+    writers_run = 1;
+    pthread_t t = start(write_counters, p);
+    for (int round = 0; round < 5; round++)
+    {
+        uint64_t before = counters[0];
+        pid_t c = child();
+        if (c == 0)
+        {
+            uint64_t a = counters[0], b = counters[4096];
+            CHECK(a >= before && b + 1 >= before);
+            _exit(0);
+        }
+        EQUAL(wait_for(c), 0);
+        for (int i = 100; i < N; i++) p[i * PAGE + 8] = (char)round;
+    }
+    uint64_t last = counters[0];
+    while (counters[0] == last) { }
+    writers_run = 0;
+    join(t);
+    EQUAL(counters[0], counters[4096]);
+}
+
 // Run by process_exec in the new program: argv and environment as given, the CLOEXEC descriptor gone, the other there.
 CASE(exec_target, "internal")
 {
