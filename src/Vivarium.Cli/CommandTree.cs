@@ -31,6 +31,7 @@ internal static class CommandTree
         var root = new RootCommand("Vivarium: gives a program the virtual execution environment it needs.")
         {
             RunHelp(),
+            Boot.BootCommand.Build(),
             ImageCommand.Build(),
             DisasmCommand.Build(),
             CompletionCommand.Build(),

@@ -17,11 +17,35 @@ internal static class ImageCommand
     {
         _store,
         BuildImport(),
+        BuildInitrd(),
         BuildList(),
         BuildInspect(),
         BuildVerify(),
         BuildRemove(),
     };
+
+    private static Command BuildInitrd()
+    {
+        var tree = new Argument<string>("DIRECTORY") { Description = "The tree to pack; its files become root's" };
+        var file = new Argument<string>("FILE") { Description = "The archive (cpio in newc format, gzip)" };
+        var initrd = new Command("initrd", "Pack a directory as an initial RAM file system for viv boot --initrd") { tree, file };
+        initrd.SetAction(result => Guard(() =>
+        {
+            if (!Directory.Exists(result.GetRequiredValue(tree)))
+                throw new CommandException(ExitCodes.Failed, $"cannot pack '{result.GetRequiredValue(tree)}': no such directory");
+            try
+            {
+                Vivarium.Machine.Boot.InitialRamFileSystem.Pack(result.GetRequiredValue(tree), result.GetRequiredValue(file));
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                throw new CommandException(ExitCodes.Failed, $"cannot pack '{result.GetRequiredValue(tree)}': {e.Message}");
+            }
+
+            return 0;
+        }));
+        return initrd;
+    }
 
     private static Command BuildImport()
     {

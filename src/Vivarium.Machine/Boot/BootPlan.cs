@@ -7,8 +7,7 @@ namespace Vivarium.Machine.Boot;
 /// <param name="Entry">The first instruction.</param>
 /// <param name="MachineMode">Whether it is firmware, in M-mode; else a kernel in S-mode.</param>
 /// <param name="DeviceTree">Where the blob lies.</param>
-/// <param name="Information">OpenSBI's <c>fw_dynamic_info</c> for <c>a2</c>, or 0.</param>
-public sealed record BootPlan(ulong Entry, bool MachineMode, ulong DeviceTree, ulong Information);
+public sealed record BootPlan(ulong Entry, bool MachineMode, ulong DeviceTree);
 
 /// <summary>
 /// Places kernel, firmware, initrd and device tree in RAM:
@@ -16,12 +15,13 @@ public sealed record BootPlan(ulong Entry, bool MachineMode, ulong DeviceTree, u
 /// RAM + 0        firmware (or nothing)
 /// RAM + 2 MiB    kernel (its text_offset)
 /// ...            initrd: at a quarter of RAM (at most 128 MiB up), above the kernel in any case
-/// end of RAM     device tree, in the last 2 MiB below the end of RAM or 3 GiB
+/// end of RAM     device tree (and reset vector), in the last 2 MiB below the end of RAM or 3 GiB
 /// </code>
 /// </summary>
 public sealed class BootLoader(PhysicalMemory memory)
 {
     private const ulong Megabyte = 1 << 20;
+    private const int ResetVectorSize = 80;
     private const ulong KernelOffset = 2 * Megabyte;
     private readonly List<(string Name, ulong Start, ulong End)> _used = [];
 
@@ -52,27 +52,38 @@ public sealed class BootLoader(PhysicalMemory memory)
         Initrd = (above, above + (ulong)bytes.Length);
     }
 
-    /// <summary>Puts the device tree in its place, and returns it.</summary>
-    public ulong PlaceDeviceTree(ReadOnlySpan<byte> blob)
+    /// <summary>Puts the device tree in its place, and behind it what firmware wants to know and a reset vector that hands that over.</summary>
+    public BootPlan Finish(ReadOnlySpan<byte> deviceTree, bool hasFirmware)
     {
         ulong top = Math.Min(memory.RamBase + memory.RamSize, memory.RamBase + 3072 * Megabyte);
-        ulong at = (top - (ulong)blob.Length) & ~(2 * Megabyte - 1);
-        Put("the device tree", at, blob, (ulong)blob.Length);
-        return at;
+        ulong at = (top - Math.Min((ulong)deviceTree.Length + ResetVectorSize, memory.RamSize)) & ~(2 * Megabyte - 1);
+        Put("the device tree", at, deviceTree, (ulong)deviceTree.Length);
+        if (!hasFirmware)
+            return new BootPlan(KernelEntry, false, at);
+        ulong vector = (at + (ulong)deviceTree.Length + 63) & ~63ul;
+        Put("the reset vector", vector, ResetVector(vector), ResetVectorSize);
+        return new BootPlan(vector, true, at);
     }
 
-    /// <summary>Puts OpenSBI's <c>struct fw_dynamic_info</c> (version 2: magic, version, next address, next mode, options, boot hart) behind the
-    /// device tree, and returns its address.</summary>
-    public ulong PlaceDynamicInformation(ulong deviceTree, int deviceTreeSize)
+    /// <summary>Enters the firmware with a2 pointing to OpenSBI's <c>struct fw_dynamic_info</c> (version 2: magic, version, next address, next
+    /// mode, options, boot hart); other firmware does not look at it.</summary>
+    private byte[] ResetVector(ulong at)
     {
         const ulong supervisor = 1;
-        byte[] information = new byte[48];
-        ReadOnlySpan<ulong> words = [0x4942534f, 2, KernelEntry, supervisor, 0, 0];
+        byte[] vector = new byte[ResetVectorSize];
+        ReadOnlySpan<uint> code =
+        [
+            0x00000297, // auipc t0, 0
+            0x0102b603, // ld a2, 16(t0)
+            0x0182b283, // ld t0, 24(t0)
+            0x00028067, // jr t0
+        ];
+        for (int i = 0; i < code.Length; i++)
+            BinaryPrimitives.WriteUInt32LittleEndian(vector.AsSpan(i * 4), code[i]);
+        ReadOnlySpan<ulong> words = [at + 32, FirmwareEntry, 0x4942534f, 2, KernelEntry, supervisor, 0, 0];
         for (int i = 0; i < words.Length; i++)
-            BinaryPrimitives.WriteUInt64LittleEndian(information.AsSpan(i * 8), words[i]);
-        ulong at = (deviceTree + (ulong)deviceTreeSize + 63) & ~63ul;
-        Put("the firmware's information", at, information, (ulong)information.Length);
-        return at;
+            BinaryPrimitives.WriteUInt64LittleEndian(vector.AsSpan(16 + i * 8), words[i]);
+        return vector;
     }
 
     private ulong Place(BootImage image, string name, ulong at)

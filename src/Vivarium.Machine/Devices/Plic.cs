@@ -12,7 +12,7 @@ namespace Vivarium.Machine.Devices;
 /// <remarks>Lock order: a device's lock, then this one's. The contexts' lines are set under the lock, so that they never go back in time.</remarks>
 public sealed class Plic : IMmioDevice, IStateful
 {
-    public const ulong Size = 0x600_0000;
+    public const ulong Size = 0x400_0000;
     public const int SourceCount = 96; // source 0 does not exist
     public const uint MaximumPriority = 7;
 

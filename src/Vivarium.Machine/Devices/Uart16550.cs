@@ -61,6 +61,24 @@ public sealed class Uart16550 : IMmioDevice, IStateful
         }
     }
 
+    /// <summary>Takes the next byte of input past the registers (SBI's console), or -1.</summary>
+    public int Take()
+    {
+        bool roomMade;
+        int value = -1;
+        lock (_lock)
+        {
+            bool there = _received.Count > 0;
+            byte taken = TakeReceived(out roomMade);
+            if (there)
+                value = taken;
+        }
+
+        if (roomMade)
+            RoomMade?.Invoke();
+        return value;
+    }
+
     public ulong Read(ulong offset, int size)
     {
         if (size != 1)

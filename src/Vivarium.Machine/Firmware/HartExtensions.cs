@@ -1,3 +1,4 @@
+using System.Numerics;
 using Vivarium.Machine.Harts;
 using Vivarium.RiscV.Privileged;
 
@@ -22,16 +23,21 @@ public sealed class IpiExtension(IReadOnlyList<MachineHart> harts) : ISbiExtensi
 {
     public uint Id => 0x735049;
 
-    public SbiResult Call(MachineHart hart, uint function, SbiArguments arguments) => function == 0
-        ? HartMask.ForEach(harts, arguments[0], arguments[1], 0, static (h, _) => h.SetInterrupt(1, true))
-        : SbiError.NotSupported;
+    public SbiResult Call(MachineHart hart, uint function, SbiArguments arguments)
+    {
+        if (function != 0)
+            return SbiError.NotSupported;
+        if (!HartMask.TryGet(harts, arguments[0], arguments[1], out ulong mask))
+            return SbiError.InvalidParameter;
+        for (; mask != 0; mask &= mask - 1)
+            harts[BitOperations.TrailingZeroCount(mask)].SetInterrupt(1, true);
+        return SbiResult.Ok();
+    }
 }
 
 /// <summary>RFENCE (chapter 8): fences on other harts. Those for guest addresses need the hypervisor extension.</summary>
 public sealed class RemoteFenceExtension(IReadOnlyList<MachineHart> harts) : ISbiExtension
 {
-    private readonly record struct Fence(MachineHart Caller, FenceKind Kind, ulong Start, ulong Size, ulong Asid);
-
     public uint Id => 0x52464E43;
 
     public SbiResult Call(MachineHart hart, uint function, SbiArguments arguments)
@@ -51,8 +57,13 @@ public sealed class RemoteFenceExtension(IReadOnlyList<MachineHart> harts) : ISb
                 return SbiError.NotSupported;
         }
 
-        SbiResult Send(FenceKind kind, ulong from, ulong length, ulong asid) =>
-            HartMask.ForEach(harts, arguments[0], arguments[1], new Fence(hart, kind, from, length, asid), static (h, f) => h.RemoteFence(f.Kind, f.Start, f.Size, f.Asid));
+        SbiResult Send(FenceKind kind, ulong from, ulong length, ulong asid)
+        {
+            if (!HartMask.TryGet(harts, arguments[0], arguments[1], out ulong mask))
+                return SbiError.InvalidParameter;
+            hart.Core.RemoteFence(mask, kind, from, length, asid);
+            return SbiResult.Ok();
+        }
     }
 }
 

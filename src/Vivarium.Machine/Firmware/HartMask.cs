@@ -1,3 +1,4 @@
+using System.Numerics;
 using Vivarium.Machine.Harts;
 
 namespace Vivarium.Machine.Firmware;
@@ -5,22 +6,20 @@ namespace Vivarium.Machine.Firmware;
 /// <summary>The harts that a call means: <c>hart_mask</c> and <c>hart_mask_base</c> (SBI 2.0, section 3.1).</summary>
 internal static class HartMask
 {
-    /// <summary>Calls <paramref name="action"/> for each hart of the mask; with a base of -1 for all.</summary>
-    /// <returns>Invalid parameter where the mask names a hart that is not there; then nothing was done.</returns>
-    public static SbiResult ForEach<T>(IReadOnlyList<MachineHart> harts, ulong mask, ulong @base, T argument, Action<MachineHart, T> action)
+    /// <summary>The mask from hart 0 on; a base of -1 means all harts.</summary>
+    /// <returns>False where the mask names a hart that is not there.</returns>
+    public static bool TryGet(IReadOnlyList<MachineHart> harts, ulong mask, ulong @base, out ulong all)
     {
+        all = ulong.MaxValue >> (64 - harts.Count); // 1 to 64
         if (@base == ulong.MaxValue)
-        {
-            foreach (var hart in harts)
-                action(hart, argument);
-            return SbiResult.Ok();
-        }
-
-        ulong highest = mask == 0 ? 0 : (ulong)(63 - System.Numerics.BitOperations.LeadingZeroCount(mask));
-        if (mask != 0 && (@base >= (ulong)harts.Count || highest >= (ulong)harts.Count - @base))
-            return SbiError.InvalidParameter;
-        for (; mask != 0; mask &= mask - 1)
-            action(harts[(int)@base + System.Numerics.BitOperations.TrailingZeroCount(mask)], argument);
-        return SbiResult.Ok();
+            return true;
+        ulong there = all;
+        all = 0;
+        if (mask == 0)
+            return true;
+        if (@base >= 64 || @base + (ulong)(63 - BitOperations.LeadingZeroCount(mask)) >= 64)
+            return false;
+        all = mask << (int)@base;
+        return (all & ~there) == 0;
     }
 }

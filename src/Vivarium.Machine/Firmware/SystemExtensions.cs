@@ -135,8 +135,7 @@ public sealed class LegacyExtension(uint id, IReadOnlyList<MachineHart> harts, I
                     other.SetInterrupt(1, true);
                 break;
             case 5 or 6 or 7:
-                foreach (var other in harts)
-                    other.RemoteFence(id == 5 ? FenceKind.Instructions : FenceKind.AddressSpaces, 0, ulong.MaxValue, 0);
+                hart.Core.RemoteFence(ulong.MaxValue, id == 5 ? FenceKind.Instructions : FenceKind.AddressSpaces);
                 break;
             case 8:
                 shutdown(new Shutdown(ShutdownKind.PowerOff));

@@ -71,10 +71,11 @@ public class BootImageTests
         loader.PlaceFirmware(BootImage.Parse([1, 2, 3, 4], "fw"), "fw");
         loader.PlaceKernel(BootImage.Parse(Kernel(), "vmlinuz"), "vmlinuz");
         loader.PlaceInitrd([5, 6, 7], "initrd");
-        ulong tree = loader.PlaceDeviceTree(new byte[5000]);
+        var plan = loader.Finish(new byte[5000], hasFirmware: true);
         Assert.Equal((Ram, Ram + 0x20_0000), (loader.FirmwareEntry, loader.KernelEntry));
         Assert.Equal((Ram + (16 << 20), Ram + (16 << 20) + 3), loader.Initrd);
-        Assert.Equal(Ram + (62 << 20), tree);
+        Assert.Equal((Ram + (62 << 20), true), (plan.DeviceTree, plan.MachineMode));
+        Assert.InRange(plan.Entry, plan.DeviceTree + 5000, plan.DeviceTree + 5100);
         byte[] there = new byte[3];
         Assert.True(memory.TryReadBytes(loader.Initrd.Start, there));
         Assert.Equal([5, 6, 7], there);

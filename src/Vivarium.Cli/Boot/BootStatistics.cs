@@ -1,0 +1,24 @@
+using System.Diagnostics;
+using System.Globalization;
+using Vivarium.Machine.Board;
+
+namespace Vivarium.Cli.Boot;
+
+/// <summary>What <c>viv boot --stats</c> prints.</summary>
+internal static class BootStatistics
+{
+    public static void Print(VirtualMachine machine)
+    {
+        using var process = Process.GetCurrentProcess();
+        Line("time", Seconds(DateTime.Now - process.StartTime));
+        Line("host CPU time", $"{Seconds(process.TotalProcessorTime)} (user {Seconds(process.UserProcessorTime)})");
+        Line("host memory, most", $"{process.PeakWorkingSet64 >> 20} MiB");
+        Line("collections", $"{GC.CollectionCount(0)} ({Seconds(GC.GetTotalPauseDuration())})");
+        if (machine.Sbi is { } sbi)
+            Line("SBI calls", sbi.Count.ToString(CultureInfo.InvariantCulture));
+    }
+
+    private static string Seconds(TimeSpan time) => time.TotalSeconds.ToString("0.000 s", CultureInfo.InvariantCulture);
+
+    private static void Line(string name, string value) => Report.Errors.Write($"viv: {name,-20} {value}\r\n");
+}

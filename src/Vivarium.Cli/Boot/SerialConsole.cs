@@ -1,0 +1,173 @@
+using Microsoft.Win32.SafeHandles;
+using Vivarium.Machine.Devices;
+
+namespace Vivarium.Cli.Boot;
+
+/// <summary>
+/// The guest's serial port on standard input and output. Output is written by a thread of its own, so that a burst of single bytes becomes few
+/// writes; a guest that is faster than the terminal waits. Outlives the machine: a reboot attaches the next one.
+/// </summary>
+internal sealed class SerialConsole : ISerialBackEnd, IDisposable
+{
+    private const int OutputLimit = 1 << 16;
+
+    private readonly FileStream _input = new(new SafeFileHandle(0, ownsHandle: false), FileAccess.Read, bufferSize: 0);
+    private readonly Stream _output = new DescriptorStream(1);
+    private readonly object _outputLock = new(); // a monitor, for its Wait and Pulse
+    private readonly object _inputLock = new();
+    private readonly Thread _writer;
+    private readonly Action _quit;
+    private readonly bool _escapes;
+    private byte[] _pending = new byte[4096];
+    private int _pendingCount;
+    private bool _writing;
+    private bool _closed;
+    private Uart16550? _uart;
+
+    /// <param name="escapes">Whether the input is typed by somebody, so that Ctrl-A is the escape key.</param>
+    /// <param name="quit">Called when the user, or a closed output, ends the session.</param>
+    public SerialConsole(bool escapes, Action quit)
+    {
+        (_escapes, _quit) = (escapes, quit);
+        _writer = new Thread(WriteOutput) { IsBackground = true, Name = "console output" };
+        _writer.Start();
+        new Thread(ReadInput) { IsBackground = true, Name = "console input" }.Start();
+    }
+
+    /// <summary>Where input goes from now on.</summary>
+    public void Attach(Uart16550 uart)
+    {
+        uart.RoomMade = () =>
+        {
+            lock (_inputLock)
+                Monitor.PulseAll(_inputLock);
+        };
+        lock (_inputLock)
+        {
+            _uart = uart;
+            Monitor.PulseAll(_inputLock);
+        }
+    }
+
+    public void Transmit(byte value)
+    {
+        lock (_outputLock)
+        {
+            while (_pendingCount >= OutputLimit && !_closed)
+                Monitor.Wait(_outputLock);
+            if (_closed)
+                return;
+            if (_pendingCount == _pending.Length)
+                Array.Resize(ref _pending, _pending.Length * 2);
+            _pending[_pendingCount++] = value;
+            if (!_writing)
+                Monitor.PulseAll(_outputLock);
+        }
+    }
+
+    /// <summary>Writes what is left, and stops.</summary>
+    public void Dispose()
+    {
+        lock (_outputLock)
+        {
+            _closed = true;
+            Monitor.PulseAll(_outputLock);
+        }
+
+        _writer.Join(TimeSpan.FromSeconds(5)); // a terminal that is stopped must not keep us
+    }
+
+    private void WriteOutput()
+    {
+        byte[] taken = new byte[4096];
+        while (true)
+        {
+            int count;
+            lock (_outputLock)
+            {
+                _writing = false;
+                while (_pendingCount == 0 && !_closed)
+                    Monitor.Wait(_outputLock);
+                if (_pendingCount == 0)
+                    return;
+                (taken, _pending) = (_pending, taken);
+                (count, _pendingCount) = (_pendingCount, 0);
+                _writing = true;
+                Monitor.PulseAll(_outputLock);
+            }
+
+            try
+            {
+                _output.Write(taken.AsSpan(0, count));
+            }
+            catch (IOException)
+            {
+                lock (_outputLock)
+                {
+                    _closed = true;
+                    _pendingCount = 0;
+                    Monitor.PulseAll(_outputLock);
+                }
+
+                _quit();
+                return;
+            }
+        }
+    }
+
+    private void ReadInput()
+    {
+        var escape = new ConsoleEscape();
+        byte[] typed = new byte[1024], filtered = new byte[1024];
+        while (true)
+        {
+            int count;
+            try
+            {
+                count = _input.Read(typed);
+            }
+            catch (IOException)
+            {
+                return;
+            }
+
+            if (count <= 0)
+                return; // the machine runs on without input
+            if (!_escapes)
+            {
+                Send(typed.AsSpan(0, count));
+                continue;
+            }
+
+            Send(filtered.AsSpan(0, escape.Filter(typed.AsSpan(0, count), filtered)));
+            if (escape.Quit)
+            {
+                _quit();
+                return;
+            }
+
+            if (escape.Help)
+            {
+                escape.Help = false;
+                foreach (byte value in "\r\nviv: Ctrl-A x ends the machine, Ctrl-A Ctrl-A sends Ctrl-A\r\n"u8)
+                    Transmit(value);
+            }
+        }
+    }
+
+    private void Send(ReadOnlySpan<byte> bytes)
+    {
+        while (!bytes.IsEmpty)
+        {
+            Uart16550? uart;
+            lock (_inputLock)
+                uart = _uart;
+            if (uart is not null)
+                bytes = bytes[uart.Receive(bytes)..];
+            if (bytes.IsEmpty)
+                return;
+            lock (_inputLock)
+                Monitor.Wait(_inputLock, 100); // room may have been made before we came to wait
+        }
+    }
+}

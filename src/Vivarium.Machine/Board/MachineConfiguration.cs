@@ -1,0 +1,65 @@
+namespace Vivarium.Machine.Board;
+
+/// <summary>How a machine's harts execute.</summary>
+public enum HartExecution
+{
+    /// <summary>The best that there is.</summary>
+    Default,
+
+    /// <summary>The reference interpreter.</summary>
+    Interpreter,
+
+    /// <summary>The tier-1 translator.</summary>
+    Translator,
+}
+
+/// <summary>A port of the host that leads to one of the guest.</summary>
+/// <param name="Udp">UDP; else TCP.</param>
+/// <param name="HostAddress">Where the host listens.</param>
+/// <param name="HostPort">1 to 65535.</param>
+/// <param name="GuestPort">1 to 65535.</param>
+public sealed record PortForward(bool Udp, System.Net.IPAddress HostAddress, int HostPort, int GuestPort);
+
+/// <summary>A disk of a machine.</summary>
+/// <param name="File">Path of the image: raw or qcow2, told apart by content.</param>
+/// <param name="ReadOnly">The guest cannot write.</param>
+/// <param name="Temporary">What the guest writes is thrown away at the end.</param>
+public sealed record DiskConfiguration(string File, bool ReadOnly = false, bool Temporary = false);
+
+/// <summary>Everything that a machine is made of; plain data, checked by <see cref="VirtualMachine"/>.</summary>
+public sealed record MachineConfiguration
+{
+    public const int MaximumHarts = 64;
+    public const ulong MinimumMemory = 16ul << 20;
+    public const ulong MaximumMemory = 1ul << 40;
+
+    public int Harts { get; set; } = 1;
+
+    /// <summary>Bytes of RAM; a multiple of 2 MiB.</summary>
+    public ulong Memory { get; set; } = 1ul << 30;
+
+    public string? Kernel { get; set; }
+
+    public string? Initrd { get; set; }
+
+    /// <summary>The kernel's command line; null leaves the default (or the device tree's own).</summary>
+    public string? Append { get; set; }
+
+    /// <summary>What runs in M-mode instead of the built-in SBI.</summary>
+    public string? Firmware { get; set; }
+
+    /// <summary>A device tree blob instead of the generated one.</summary>
+    public string? DeviceTree { get; set; }
+
+    /// <summary>The minimal machine: rv64imafdc, Sv39, 16550, PLIC; no PCI.</summary>
+    public bool Minimal { get; set; }
+
+    public List<DiskConfiguration> Disks { get; } = [];
+
+    /// <summary>A network card behind a user-mode NAT.</summary>
+    public bool Network { get; set; }
+
+    public List<PortForward> Forwards { get; } = [];
+
+    public HartExecution Execution { get; set; }
+}
