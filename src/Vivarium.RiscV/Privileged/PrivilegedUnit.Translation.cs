@@ -33,7 +33,8 @@ public sealed partial class PrivilegedUnit
         /// <summary>The leaf's R, W, X, U and D; where nothing is translated, what allows everything to the mode.</summary>
         public ulong Flags;
 
-        public bool Superpage;
+        /// <summary>Bytes that the leaf maps, less 1; 0 where nothing is translated.</summary>
+        public ulong SizeMask;
     }
 
     /// <summary>Translates a virtual address in a mode; false with <see cref="FaultCause"/> set.</summary>
@@ -92,7 +93,7 @@ public sealed partial class PrivilegedUnit
 
             mapping.Address = (number | (address >> 12 & below)) << 12 | (address & PageMask);
             mapping.Flags = pte & (R | W | X | U | D);
-            mapping.Superpage = below != 0;
+            mapping.SizeMask = below << 12 | PageMask;
             return true;
         }
     }
@@ -159,7 +160,7 @@ public sealed partial class PrivilegedUnit
         if (page - _bus.RamBase >= _bus.RamSize) return true;
         var table = kind == AccessKind.Fetch ? _fetchTable : _dataTable;
         var virtualPage = address & ~PageMask;
-        if (mapping.Superpage) NoteSuperpage(virtualPage);
+        if (mapping.SizeMask > PageMask) NoteSuperpage(address & ~mapping.SizeMask, address | mapping.SizeMask);
         ref var entry = ref _tlb.Fill(table, address);
         var addend = page - _bus.RamBase - virtualPage;
         if (entry.Addend != addend || (entry.LoadTag & entry.StoreTag & entry.FetchTag) != virtualPage)
@@ -173,25 +174,17 @@ public sealed partial class PrivilegedUnit
         return true;
     }
 
-    private void NoteSuperpage(ulong page)
+    private void NoteSuperpage(ulong first, ulong last)
     {
-        if ((long)page >= 0)
-        {
-            if (_superLow0 > page) _superLow0 = page;
-            if (_superHigh0 <= page) _superHigh0 = page + PageSize;
-        }
-        else
-        {
-            if (_superLow1 > page) _superLow1 = page;
-            if (_superHigh1 <= page) _superHigh1 = page | PageMask;
-        }
+        if ((long)first >= 0) (_superLow0, _superHigh0) = (Math.Min(_superLow0, first), Math.Max(_superHigh0, last));
+        else (_superLow1, _superHigh1) = (Math.Min(_superLow1, first), Math.Max(_superHigh1, last));
     }
 
     /// <summary>Forgets the translations of one page, or of all. Entries are not tagged with their ASID, so one ASID means all.</summary>
     public void FlushTranslations(ulong? address = null, ulong? asid = null)
     {
         _fetchPage = NoPage;
-        if (address is { } page && !((page >= _superLow0 && page < _superHigh0) || (page >= _superLow1 && page < _superHigh1)))
+        if (address is { } page && !((page >= _superLow0 && page <= _superHigh0) || (page >= _superLow1 && page <= _superHigh1)))
         {
             _tlb.FlushPage(page);
             return;
