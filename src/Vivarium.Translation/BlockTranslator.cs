@@ -46,6 +46,7 @@ internal sealed unsafe partial class BlockTranslator(CodeCache cache)
         Fusion.Run(_block);
         DeadWrites.Run(_block);
         RedundantFences.Run(_block);
+        DeferredResults.Run(_block);
         if (options.Validate) IrValidator.Validate(_block);
 
         if (!HasArena()) return null;

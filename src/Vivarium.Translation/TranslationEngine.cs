@@ -219,6 +219,8 @@ public sealed unsafe partial class TranslationEngine : Executor
             state.X[g] = (point.Pending >> h & 1) != 0 ? (ulong)(int)value : value;
         }
         FloatSlots.Canonicalise(ref state, point.Float);
+        for (int i = low + 1; i < block->FaultCount && block->Faults[i].CodeOffset == offset && (block->Faults[i].Live & FaultPoint.IsDeferred) != 0; i++)
+            block->Faults[i].Apply(ref state);
         if ((point.Pending & FaultPoint.NeedsReservation) != 0) Reservations.Renew(ref state, state.FaultHostAddress - state.MemoryBase);
         // Registers of the static mapping that the block gave away went home in its prologue.
         state.Pc = block->GuestPc + (ulong)(long)point.PcDelta;

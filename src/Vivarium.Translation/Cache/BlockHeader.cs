@@ -1,4 +1,7 @@
 using System.Runtime.InteropServices;
+using Vivarium.RiscV.Execution;
+using Vivarium.Translation.Ir;
+using Vivarium.Translation.Passes;
 
 namespace Vivarium.Translation.Cache;
 
@@ -60,7 +63,7 @@ internal unsafe struct ExitRecord
 
 /// <summary>How to recover the precise guest state when the host instruction at an offset faults.</summary>
 [StructLayout(LayoutKind.Sequential)]
-internal struct FaultPoint
+internal unsafe struct FaultPoint
 {
     /// <summary>Offset of the faulting host instruction from the block's entry.</summary>
     public uint CodeOffset;
@@ -77,6 +80,24 @@ internal struct FaultPoint
     /// <summary>In <see cref="Pending"/>, at the place of rax, which never holds a guest register: a store-conditional whose load-reserved left no
     /// reservation; see <see cref="Vivarium.RiscV.Execution.Reservations.Renew"/>.</summary>
     public const ushort NeedsReservation = 1;
+
+    /// <summary>In <see cref="Live"/>: this is no point of its own, but says how to compute a register that the code has not (r15 holds no guest register).</summary>
+    public const ushort IsDeferred = 0x8000;
+
+    /// <summary>An entry behind the point at <paramref name="codeOffset"/>: dst = a code b, or imm.</summary>
+    public static FaultPoint Deferred(uint codeOffset, IrCode code, int dst, int a, int b, int shift, bool hasImm, long imm) => new()
+    {
+        CodeOffset = codeOffset, PcDelta = (int)code | shift << 8 | (hasImm ? 1 << 16 : 0), Live = (ushort)(IsDeferred | dst), Pending = (ushort)(a | b << 5),
+        Float = new Float.FloatState((uint)imm, (uint)(imm >> 32)),
+    };
+
+    /// <summary>Does what <see cref="Deferred"/> says.</summary>
+    public readonly void Apply(ref HartState state)
+    {
+        ulong b = (PcDelta >> 16 & 1) != 0 ? Float.DirtyD | (ulong)Float.DirtyS << 32 : state.X[Pending >> 5 & 31];
+        int dst = Live & 31;
+        if (dst != 0) state.X[dst] = DeferredResults.Evaluate((IrCode)(byte)PcDelta, state.X[Pending & 31], b, PcDelta >> 8 & 63);
+    }
 
     /// <summary>Floating-point registers whose NaNs have yet to be made canonical.</summary>
     public Float.FloatState Float;

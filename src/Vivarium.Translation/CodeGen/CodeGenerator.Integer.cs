@@ -626,6 +626,29 @@ public sealed unsafe partial class CodeGenerator
         Gpr r = Target(op.Dst);
         int a = op.A;
         bool mapped = InRegister(a);
+        if (op.Code == IrCode.SextW && mapped)
+        {
+            // Nothing to do but to remember it, or to copy what is known already.
+            if (a == op.Dst)
+            {
+                if ((_known32 >> a & 1) == 0) Finish32(a, r);
+                return;
+            }
+            if ((_known32 >> a & 1) != 0 && InRegister(op.Dst))
+            {
+                if ((_pending >> a & 1) != 0)
+                {
+                    Load32(r, a);
+                    Finish32(op.Dst, r);
+                }
+                else
+                {
+                    Load64(r, a);
+                    Finish64(op.Dst, r, true);
+                }
+                return;
+            }
+        }
         if (!mapped && a == 0) _asm.Zero(r);
         else
         {
@@ -635,7 +658,6 @@ public sealed unsafe partial class CodeGenerator
             {
                 case IrCode.SextW:
                     if (!mapped) _asm.Movsxd(r, m);
-                    else if ((_known32 >> a & 1) != 0 && (_pending >> a & 1) == 0 && s == r) return;
                     else _asm.Movsxd(r, s);
                     break;
                 case IrCode.SextB: if (mapped) _asm.Movsx8(r, s); else _asm.Movsx8(r, m); break;

@@ -28,7 +28,7 @@ public sealed unsafe partial class CodeGenerator
     private readonly ushort _allocatable;
 
     private readonly ExitPlan[] _exits = new ExitPlan[MaxExits];
-    private readonly FaultPoint[] _faults = new FaultPoint[IrBlock.MaxGuestInstructions * 4];
+    private FaultPoint[] _faults = new FaultPoint[IrBlock.MaxGuestInstructions * 4];
     private readonly int[] _uses = new int[32];
 
     private StubTable _stubs = null!;
@@ -52,6 +52,7 @@ public sealed unsafe partial class CodeGenerator
         public Label Stub;
         public ulong Target;
         public uint Pending;
+        public ulong Waiting;   // deferred operations that the cold code has to do
         public FloatState Float; // what the cold code has to make canonical
         public int Field;       // offset of the patchable displacement, -1 for none
         public int StubOffset;
@@ -94,6 +95,7 @@ public sealed unsafe partial class CodeGenerator
         _pending = _known32 = 0;
         _loopLabel = default;
         ResetFloat();
+        ResetDeferred();
         Array.Clear(_labels, 0, block.LabelCount);
 
         _asm.Quad(0);
@@ -102,7 +104,17 @@ public sealed unsafe partial class CodeGenerator
         if (block.HasFloat) BeginFloat();
         _loopOffset = _asm.Offset;
         _asm.Bind(ref _loopLabel);
-        for (_opIndex = 0; _opIndex < block.Count; _opIndex++) Lower(ref block.Ops[_opIndex]);
+        for (_opIndex = 0; _opIndex < block.Count; _opIndex++)
+        {
+            ref IrOp op = ref block.Ops[_opIndex];
+            if ((op.Flags & IrFlags.Deferred) != 0)
+            {
+                Defer(op);
+                continue;
+            }
+            Lower(ref op);
+            if (_deferred != 0) Overwrite(op.Dst);
+        }
         EmitFloatCold();
         EmitCold();
         return !_asm.Overflowed;
@@ -161,6 +173,12 @@ public sealed unsafe partial class CodeGenerator
         {
             ref readonly IrOp op = ref ops[i];
             uint dst = op.Dst, a = op.A, b = op.B;
+            if ((op.Flags & IrFlags.Deferred) != 0)
+            {
+                // Exits write it, hardly ever.
+                written |= 1u << (int)dst;
+                continue;
+            }
             if (op.Code is >= IrCode.MulH and <= IrCode.RemUW) wantsRdx++;
             if (dst < 32)
             {
@@ -378,7 +396,7 @@ public sealed unsafe partial class CodeGenerator
     /// <summary>The next host instruction may fault on guest memory: remember how to recover the state.</summary>
     private void MayFault(in IrOp op)
     {
-        ref FaultPoint point = ref _faults[_faultCount++];
+        ref FaultPoint point = ref NewFault();
         point.CodeOffset = (uint)(_asm.Offset - EntryOffset);
         point.PcDelta = (int)(_block.GuestPc[op.Guest] - _block.Start);
         point.Live = _live;
@@ -386,6 +404,7 @@ public sealed unsafe partial class CodeGenerator
         for (uint p = _pending; p != 0; p &= p - 1) pending |= (ushort)(1 << _host[System.Numerics.BitOperations.TrailingZeroCount(p)]);
         point.Pending = pending;
         point.Float = Floats.State;
+        if (_deferred != 0) DescribeDeferred(point.CodeOffset);
     }
 
     // Exits.
@@ -425,7 +444,7 @@ public sealed unsafe partial class CodeGenerator
             exit.Field = _asm.JccPatchable(condition, ref _loopLabel);
             return;
         }
-        if (_pending == 0 && !_ownMapping && Floats.State.IsClean)
+        if (_pending == 0 && !_ownMapping && _deferred == 0 && Floats.State.IsClean)
         {
             exit.Field = _asm.JccPatchable(condition, ref exit.Stub);
             return;
@@ -466,6 +485,7 @@ public sealed unsafe partial class CodeGenerator
         exit.Target = target;
         exit.Kind = kind;
         exit.Field = -1;
+        exit.Waiting = _deferred;
         return ref exit;
     }
 
@@ -497,7 +517,8 @@ public sealed unsafe partial class CodeGenerator
             if (exit.Deferred)
             {
                 _asm.Bind(ref exit.Cold);
-                CanonicalAll(exit.Pending);
+                if (exit.Waiting != 0) EmitDeferred(exit.Waiting, exit.Pending);
+                else CanonicalAll(exit.Pending);
                 Floats.FlushCold(exit.Float);
                 if (exit.Restore) RestoreMapping();
                 if (exit.Kind == BlockExit.Direct) exit.Field = _asm.JmpPatchable(ref exit.Stub);

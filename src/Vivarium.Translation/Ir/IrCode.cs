@@ -110,4 +110,7 @@ public enum IrFlags : byte
 
     /// <summary>A branch or jump to a label of this block.</summary>
     Internal = 16,
+
+    /// <summary>The result is computed only where the block is left before it is overwritten.</summary>
+    Deferred = 32,
 }

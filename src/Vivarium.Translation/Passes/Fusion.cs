@@ -1,75 +1,221 @@
 using System.Runtime.CompilerServices;
+using Vivarium.Translation.CodeGen;
 using Vivarium.Translation.Ir;
 
 namespace Vivarium.Translation.Passes;
 
-/// <summary>Joins neighbouring operations that compilers for machines without the fused form make: zero extension by two shifts, scaled
-/// indices, sign extension of bytes and halfwords.</summary>
+/// <summary>Joins operations that belong together because compilers for machines without the fused form make them: zero extension by two shifts,
+/// scaled indices, rotates, address arithmetic, branches on comparisons. An operation takes over what its source was computed from; whether the
+/// source's own computation is still needed is for <see cref="DeadWrites"/> and <see cref="DeferredResults"/> to say.</summary>
 internal static class Fusion
 {
+    private const int None = -1;
+
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Run(IrBlock block)
     {
         SplitPartlyWrittenSlots(block);
         IrOp[] ops = block.Ops;
-        for (int i = 1; i < block.Count; i++)
+        Span<uint> gone = stackalloc uint[ops.Length]; // see MarkLastReads
+        MarkLastReads(block, gone);
+        Span<short> writer = stackalloc short[64]; // the operation that wrote the register last, on every way to here
+        writer.Fill(None);
+        for (int i = 0; i < block.Count; i++)
         {
-            ref IrOp first = ref ops[i - 1];
-            ref IrOp second = ref ops[i];
-            if (first.Dst == 0 || first.Dst != second.Dst) continue;
-            if (first.Code == IrCode.Shl && first.HasImmB)
+            ref IrOp op = ref ops[i];
+            if (op.Code is <= IrCode.ShlUw or IrCode.Store or IrCode.Branch)
             {
-                // The first result is the second's only input and is overwritten by it.
-                if (second.HasImmB && second.A == first.Dst && second.Code is IrCode.Shr or IrCode.Sar && second.A == first.Dst && second.HasImmB)
-                {
-                    IrCode code = (second.Code, first.Imm, second.Imm) switch
-                    {
-                        (IrCode.Shr, 32, 32) => IrCode.ZextW,
-                        (IrCode.Shr, 48, 48) => IrCode.ZextH,
-                        (IrCode.Sar, 48, 48) => IrCode.SextH,
-                        (IrCode.Sar, 56, 56) => IrCode.SextB,
-                        (IrCode.Sar, 32, 32) => IrCode.SextW,
-                        _ => IrCode.Nop,
-                    };
-                    if (code != IrCode.Nop)
-                    {
-                        second.Code = code;
-                        second.A = first.A;
-                        second.Flags = IrFlags.None;
-                        second.Imm = 0;
-                        first.Code = IrCode.Nop;
-                    }
-                    else if (second.Code == IrCode.Shr && first.Imm == 32 && second.Imm is >= 29 and < 32)
-                    {
-                        // zext32(a) << (32 - n): an index scaled by 2, 4 or 8.
-                        second.Code = IrCode.ShlUw;
-                        second.A = first.A;
-                        second.Imm = 32 - second.Imm;
-                        first.Code = IrCode.Nop;
-                    }
-                }
-                else if (second.Code == IrCode.Add && !second.HasImmB && first.Imm is >= 1 and <= 3 && second.A != second.B)
-                {
-                    int other = second.A == first.Dst ? second.B : second.B == first.Dst ? second.A : 0;
-                    if (other == 0) continue;
-                    second.Code = IrCode.ShAdd;
-                    second.C = (byte)first.Imm;
-                    second.A = first.A;
-                    second.B = (byte)other;
-                    first.Code = IrCode.Nop;
-                }
+                op.A = Original(ops, writer, op.A);
+                op.B = Original(ops, writer, op.B);
             }
-            else if (first.Code == IrCode.ShlUw && second.Code == IrCode.Add && !second.HasImmB && first.Imm is >= 0 and <= 3 && second.A != second.B)
+            switch (op.Code)
             {
-                int other = second.A == first.Dst ? second.B : second.B == first.Dst ? second.A : 0;
-                if (other == 0) continue;
-                second.Code = IrCode.ShAddUw;
-                second.C = (byte)first.Imm;
-                second.A = first.A;
-                second.B = (byte)other;
-                first.Code = IrCode.Nop;
+                case IrCode.Nop: continue;
+                case IrCode.Label:
+                    writer.Fill(None);
+                    continue;
+                case IrCode.Shr or IrCode.Sar when op.HasImmB: ShiftBack(ops, writer, i); break;
+                case IrCode.Add when !op.HasImmB: Scale(ops, writer, i, gone[i]); break;
+                case IrCode.Or or IrCode.Xor when !op.HasImmB: Rotate(ops, writer, ref op); break;
+                case IrCode.Load or IrCode.Store: Address(ops, writer, ref op); break;
+                case IrCode.Branch: Compare(ops, writer, ref op); break;
             }
+            writer[op.Dst] = (short)i;
+            writer[0] = None;
         }
+    }
+
+    /// <summary>Bit r of <paramref name="gone"/>: behind this operation nobody reads xr before it is overwritten, except where the block is left.</summary>
+    private static void MarkLastReads(IrBlock block, Span<uint> gone)
+    {
+        IrOp[] ops = block.Ops;
+        uint now = 0;
+        for (int i = block.Count - 1; i >= 0; i--)
+        {
+            ref readonly IrOp op = ref ops[i];
+            gone[i] = now;
+            if (op.Code is <= IrCode.ShlUw or IrCode.Load or IrCode.Store or IrCode.Float || op.Code == IrCode.Branch && !op.IsInternal && op.Target != block.Start)
+            {
+                if (op.Dst < 32) now |= 1u << op.Dst;
+                if (op.A < 32) now &= ~(1u << op.A);
+                if (op.B < 32) now &= ~(1u << op.B);
+            }
+            else now = 0;
+        }
+    }
+
+    /// <summary>The register that <paramref name="x"/> was copied from, where that has the value still.</summary>
+    private static byte Original(IrOp[] ops, Span<short> writer, byte x)
+    {
+        int w = writer[x];
+        if (w < 0 || ops[w].Code != IrCode.Move) return x;
+        byte a = ops[w].A;
+        return writer[a] > w || IsFarther(a, x) ? x : a;
+    }
+
+    /// <summary>The operation of this kind, on one source and an immediate, that computed <paramref name="x"/> for operation <paramref name="i"/>; -1 where
+    /// that is another or the source has changed since. Where it overwrote its own source (x = x op imm), operation i must overwrite
+    /// the result in turn with nothing in between that could see it: then the first one goes.</summary>
+    private static int OnlySource(IrOp[] ops, Span<short> writer, int i, int x, IrCode code)
+    {
+        int w = writer[x];
+        if (w < 0 || ops[w].Code != code || !ops[w].HasImmB) return None;
+        ref IrOp first = ref ops[w];
+        if (first.A != x) return writer[first.A] > w ? None : w;
+        if (ops[i].Dst != x) return None;
+        for (int j = w + 1; j < i; j++)
+        {
+            if (ops[j].Code > IrCode.ShlUw || ops[j].A == x || ops[j].B == x) return None;
+        }
+        return w;
+    }
+
+    /// <summary>x &lt;&lt; m, then &gt;&gt; n: extensions, zero-extended indices, fields.</summary>
+    private static void ShiftBack(IrOp[] ops, Span<short> writer, int i)
+    {
+        ref IrOp op = ref ops[i];
+        int w = OnlySource(ops, writer, i, op.A, IrCode.Shl);
+        if (w < 0) return;
+        int m = (int)ops[w].Imm, n = (int)op.Imm;
+        (IrCode code, int imm) = (op.Code, m, n) switch
+        {
+            (IrCode.Shr, 32, 32) => (IrCode.ZextW, 0),
+            (IrCode.Shr, 32, < 32) => (IrCode.ShlUw, 32 - n), // zext32(a) << (32 - n): an index
+            (IrCode.Shr, 32, _) => (IrCode.ShrW, n - 32),
+            (IrCode.Shr, 48, 48) => (IrCode.ZextH, 0),
+            (IrCode.Shr, 56, 56) => (IrCode.ZextB, 0),
+            (IrCode.Sar, 48, 48) => (IrCode.SextH, 0),
+            (IrCode.Sar, 56, 56) => (IrCode.SextB, 0),
+            (IrCode.Sar, 32, 32) => (IrCode.SextW, 0),
+            (IrCode.Sar, 32, > 32) => (IrCode.SarW, n - 32),
+            _ => (IrCode.Nop, 0),
+        };
+        if (code == IrCode.Nop) return;
+        bool hasImm = code is IrCode.ShlUw or IrCode.ShrW or IrCode.SarW;
+        TakeOver(ops, w, i);
+        op.Code = code;
+        op.Imm = imm;
+        op.Flags = hasImm ? IrFlags.ImmB : IrFlags.None;
+    }
+
+    /// <summary>Operation i reads what w read instead of w's result.</summary>
+    private static void TakeOver(IrOp[] ops, int w, int i)
+    {
+        ref IrOp first = ref ops[w];
+        ops[i].A = first.A;
+        if (first.A == first.Dst) first.Code = IrCode.Nop;
+    }
+
+    /// <summary>(a &lt;&lt; n) + b, also with a zero-extended a where nobody else needs the shifted value.</summary>
+    private static void Scale(IrOp[] ops, Span<short> writer, int i, uint gone)
+    {
+        ref IrOp op = ref ops[i];
+        if (op.A == op.B) return;
+        for (int side = 0; side < 2; side++)
+        {
+            int x = side == 0 ? op.A : op.B, other = side == 0 ? op.B : op.A;
+            if (other == 0) continue;
+            int w = OnlySource(ops, writer, i, x, IrCode.Shl);
+            IrCode code = IrCode.ShAdd;
+            if (w < 0 && (op.Dst == x || (gone >> x & 1) != 0))
+            {
+                w = OnlySource(ops, writer, i, x, IrCode.ShlUw);
+                code = IrCode.ShAddUw;
+            }
+            if (w < 0 || ops[w].Imm is < 0 or > 3) continue;
+            op.Code = code;
+            op.C = (byte)ops[w].Imm;
+            op.B = (byte)other;
+            TakeOver(ops, w, i);
+            return;
+        }
+    }
+
+    /// <summary>(a &gt;&gt; n) | (a &lt;&lt; width - n).</summary>
+    private static void Rotate(IrOp[] ops, Span<short> writer, ref IrOp op)
+    {
+        int wa = writer[op.A], wb = writer[op.B];
+        if (wa < 0 || wb < 0) return;
+        ref IrOp right = ref ops[wa];
+        ref IrOp left = ref ops[wb];
+        if (right.Code is IrCode.Shl or IrCode.ShlW)
+        {
+            right = ref left;
+            left = ref ops[wa];
+        }
+        bool word = right.Code == IrCode.ShrW && left.Code == IrCode.ShlW;
+        if (!word && !(right.Code == IrCode.Shr && left.Code == IrCode.Shl)) return;
+        int a = right.A;
+        if (!right.HasImmB || !left.HasImmB || left.A != a || a == 0 || right.Imm == 0 || right.Imm + left.Imm != (word ? 32 : 64)) return;
+        // Neither shift, nor anything since the first of them, has changed the source.
+        if (right.Dst == a || left.Dst == a || writer[a] > Math.Min(wa, wb)) return;
+        op.Code = word ? IrCode.RorW : IrCode.Ror;
+        op.A = (byte)a;
+        op.B = 0;
+        op.Imm = right.Imm;
+        op.Flags = IrFlags.ImmB;
+    }
+
+    /// <summary>The address is a register plus a constant: fold the constant.</summary>
+    private static void Address(IrOp[] ops, Span<short> writer, ref IrOp op)
+    {
+        if ((op.Flags & (IrFlags.Absolute | IrFlags.Halves)) != 0) return;
+        int w = writer[op.A];
+        if (w < 0) return;
+        ref readonly IrOp first = ref ops[w];
+        long imm = op.Imm;
+        if (first.Code == IrCode.Add && first.HasImmB) imm += first.Imm;
+        else if (first.Code != IrCode.Move) return;
+        if (first.A == op.A || first.A == 0 || writer[first.A] > w || imm != (int)imm || IsFarther(first.A, op.A)) return;
+        op.A = first.A;
+        op.Imm = imm;
+    }
+
+    /// <summary>Reading <paramref name="a"/> costs more than reading <paramref name="x"/>.</summary>
+    private static bool IsFarther(int a, int x) => RegisterMap.IntegerHost[a] < 0 && RegisterMap.IntegerHost[x] >= 0;
+
+    /// <summary>slt, then bnez or beqz: compare and branch.</summary>
+    private static void Compare(IrOp[] ops, Span<short> writer, ref IrOp op)
+    {
+        if (op.Condition > IrCondition.NotEqual || (op.HasImmB ? op.Imm != 0 : op.B != 0)) return;
+        int w = writer[op.A];
+        if (w < 0 || ops[w].Code is not (IrCode.SetLt or IrCode.SetLtu)) return;
+        ref readonly IrOp first = ref ops[w];
+        if (first.A == first.Dst || first.B == first.Dst || writer[first.A] > w || writer[first.B] > w) return;
+        if (first.Code == IrCode.SetLtu && first.HasImmB && first.Imm == 1)
+        {
+            // seqz
+            op.A = first.A;
+            op.C ^= 1;
+            return;
+        }
+        var condition = first.Code == IrCode.SetLt ? IrCondition.Less : IrCondition.LessUnsigned;
+        if (op.Condition == IrCondition.Equal) condition++;
+        op.C = (byte)condition;
+        op.A = first.A;
+        op.B = first.B;
+        op.Imm = first.Imm;
+        op.Flags = op.Flags & ~IrFlags.ImmB | first.Flags & IrFlags.ImmB;
     }
 
     /// <summary>Compilers spill 32-bit values with sw and fetch them with ld; the store buffer cannot forward a half to a whole.</summary>

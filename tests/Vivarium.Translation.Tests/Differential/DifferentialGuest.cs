@@ -17,6 +17,8 @@ internal sealed class DifferentialGuest : IDisposable
     public DifferentialGuest(TranslationOptions? options = null)
     {
         Engine = new TranslationEngine(null, options ?? new TranslationOptions { Validate = true });
+        // Data does not execute: nobody says fence.i when it changes.
+        Engine.MayExecute = Interpreter.MayExecute = static pc => pc - Code < CodeSize;
         Expected = new Hart(_windows[0]) { Reservations = new() };
         Actual = new Hart(_windows[1]) { Reservations = new() };
     }
@@ -99,7 +101,7 @@ internal sealed class DifferentialGuest : IDisposable
             RiscV.Isa.Instruction insn = RiscV.Isa.Decoder.Decode(code[i]);
             wrong.Append($"  0x{Code + (ulong)i * 4:x}: {code[i]:x8} {insn.Opcode} rd {insn.Rd} rs1 {insn.Rs1} rs2 {insn.Rs2} imm {insn.Imm}\n");
         }
-        Assert.Fail($"{what}\n{wrong}");
+        Assert.Fail($"{what}, stopped at 0x{Expected.Pc:x}\n{wrong}");
     }
 
     public void Dispose()

@@ -126,6 +126,11 @@ internal sealed partial class ProgramGenerator(int seed)
     {
         int d = LikelyDestination(), a = Source();
         int n = Shifts[_random.Next(5)];
+        if (_random.Next(2) == 0)
+        {
+            AddSplitIdiom();
+            return;
+        }
         switch (_random.Next(4))
         {
             case 0:

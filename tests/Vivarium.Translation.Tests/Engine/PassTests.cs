@@ -96,4 +96,76 @@ public class PassTests
         Assert.Contains("goto 0x1000a", text);
         Assert.DoesNotContain("label", text);
     }
+
+    [Fact]
+    public void RotatesByShiftsBecomeRotates()
+    {
+        string text = Dump(I(Opcode.Srliw, 10, 11, 7), I(Opcode.Slliw, 12, 11, 25), R(Opcode.Or, 13, 10, 12));
+        Assert.Contains("x13 = RorW x11, 7", text);
+        Assert.Contains("x13 = Ror x11, 57", Dump(I(Opcode.Slli, 10, 11, 7), I(Opcode.Srli, 12, 11, 57), R(Opcode.Xor, 13, 10, 12)));
+        // The amounts do not make a rotate; the source has changed; a shift overwrites it.
+        Assert.DoesNotContain("Ror", Dump(I(Opcode.Srliw, 10, 11, 7), I(Opcode.Slliw, 12, 11, 24), R(Opcode.Or, 13, 10, 12)));
+        Assert.DoesNotContain("Ror", Dump(I(Opcode.Srliw, 10, 11, 7), I(Opcode.Addi, 11, 11, 1), I(Opcode.Slliw, 12, 11, 25), R(Opcode.Or, 13, 10, 12)));
+        Assert.DoesNotContain("Ror", Dump(I(Opcode.Srliw, 10, 11, 7), I(Opcode.Slliw, 11, 11, 25), R(Opcode.Or, 13, 10, 11)));
+    }
+
+    [Fact]
+    public void ExtensionsThroughAnotherRegisterAreSeen()
+    {
+        string text = Dump(I(Opcode.Slli, 10, 11, 32), I(Opcode.Srli, 12, 10, 30), R(Opcode.Add, 12, 12, 13));
+        Assert.Contains("x12 = ShAddUw x11 << 2, x13", text);
+        Assert.Contains("x12 = ShrW x11, 8", Dump(I(Opcode.Slli, 10, 11, 32), I(Opcode.Srli, 12, 10, 40)));
+        // The shifted value is overwritten by its own shift, and somebody else reads it.
+        Assert.DoesNotContain("ZextW", Dump(I(Opcode.Slli, 10, 10, 32), R(Opcode.Add, 14, 10, 10), I(Opcode.Srli, 10, 10, 32)));
+    }
+
+    [Fact]
+    public void ComparisonsGoIntoTheirBranches()
+    {
+        Assert.Contains("if x11 LessUnsigned x12 goto", Dump(R(Opcode.Sltu, 10, 11, 12), Branch(Opcode.Bne, 10, 0, 8)));
+        Assert.Contains("if x11 GreaterEqual 5 goto", Dump(I(Opcode.Slti, 10, 11, 5), Branch(Opcode.Beq, 10, 0, 8)));
+        Assert.Contains("if x11 NotEqual 0 goto", Dump(I(Opcode.Sltiu, 10, 11, 1), Branch(Opcode.Beq, 10, 0, 8)));
+        Assert.Contains("if x10 NotEqual 0 goto", Dump(R(Opcode.Sltu, 10, 10, 12), Branch(Opcode.Bne, 10, 0, 8)));
+    }
+
+    [Fact]
+    public void ResultsThatOnlyFaultsCanSeeAreDeferred()
+    {
+        string text = Dump(I(Opcode.Addi, 10, 11, 1), I(Opcode.Ld, 13, 2, 0), I(Opcode.Addi, 10, 12, 2));
+        Assert.Contains("deferred: x10 = Add x11", text);
+        // Read, a changed source, or a source that is its own destination.
+        Assert.DoesNotContain("deferred", Dump(I(Opcode.Addi, 10, 11, 1), R(Opcode.Add, 13, 10, 10), I(Opcode.Ld, 14, 2, 0), I(Opcode.Addi, 10, 12, 2)));
+        Assert.DoesNotContain("deferred", Dump(I(Opcode.Addi, 10, 11, 1), I(Opcode.Ld, 11, 2, 0), I(Opcode.Addi, 10, 12, 2)));
+        Assert.DoesNotContain("deferred", Dump(I(Opcode.Addi, 10, 10, 1), I(Opcode.Ld, 13, 2, 0), I(Opcode.Addi, 10, 12, 2)));
+    }
+
+    [Fact]
+    public void DeferredResultsAreThereAfterAFault()
+    {
+        using var guest = new EngineGuest();
+        guest.Write(Code, I(Opcode.Slli, 10, 11, 32), I(Opcode.Srli, 12, 10, 30), I(Opcode.Addi, 28, 12, 5), I(Opcode.Ld, 13, 14, 0), I(Opcode.Addi, 10, 0, 1),
+            I(Opcode.Addi, 12, 0, 2), I(Opcode.Addi, 28, 0, 2), Ecall);
+        using Hart hart = guest.NewHart(Code);
+        hart[11] = 0xFFFF_FFFF_8000_0001;
+        hart[14] = 0x3000_0000; // nothing is mapped there
+        Assert.Equal(TrapCause.LoadPageFault, guest.Engine.Run(hart).Cause);
+        Assert.Equal(Code + 12, hart.Pc);
+        Assert.Equal(0x8000_0001_0000_0000UL, hart[10]);
+        Assert.Equal(0x2_0000_0004UL, hart[12]);
+        Assert.Equal(0x2_0000_0009UL, hart[28]);
+    }
+
+    [Fact]
+    public void DeferredResultsAreThereBehindATakenBranch()
+    {
+        using var guest = new EngineGuest();
+        guest.Write(Code, I(Opcode.Addiw, 10, 11, 1), R(Opcode.Add, 29, 11, 12), Branch(Opcode.Beq, 14, 0, 16), I(Opcode.Addi, 10, 0, 1), I(Opcode.Addi, 29, 0, 2), Ecall, Ecall);
+        using Hart hart = guest.NewHart(Code);
+        hart[11] = 0x7FFF_FFFF;
+        hart[12] = 3;
+        guest.RunToEcall(hart);
+        Assert.Equal(Code + 24, hart.Pc);
+        Assert.Equal(0xFFFF_FFFF_8000_0000UL, hart[10]);
+        Assert.Equal(0x8000_0002UL, hart[29]);
+    }
 }
