@@ -1,7 +1,5 @@
-using Microsoft.Win32.SafeHandles;
 using Vivarium.Images;
 using Vivarium.Linux;
-using Vivarium.Linux.Vfs;
 
 namespace Vivarium.Cli;
 
@@ -52,22 +50,21 @@ internal static class RunCommand
         if (request.Root is not null && !Directory.Exists(request.Root))
             throw new CommandException(ExitCodes.RunFailed, $"cannot use '{request.Root}' as a root: {(File.Exists(request.Root) ? "not a directory" : "no such directory")}");
 
+        using var upper = UpperDirectory.For(request, image);
         string[] command = WithImageCommand(request.Command, image);
         string? workingDirectory = request.WorkingDirectory ?? (image?.Config.WorkingDir is { Length: > 0 } directory ? directory : null);
         var environment = GuestEnvironment(request, image, hasRoot: root is not null);
-        string program = command[0];
-        if (!program.Contains('/'))
-        {
-            program = Search(program, environment.GetValueOrDefault("PATH", DefaultPath), root, workingDirectory)
-                ?? throw new CommandException(ExitCodes.NotFound, $"cannot run '{command[0]}': not found in the guest's PATH");
-        }
-
         var options = new RunOptions
         {
-            Program = program,
+            Program = command[0],
+            SearchPath = environment.GetValueOrDefault("PATH", DefaultPath),
             Arguments = command,
             Environment = [.. environment.Select(pair => pair.Key + "=" + pair.Value)],
             Root = root,
+            Upper = upper?.Directory,
+            ReadOnly = request.ReadOnly,
+            Volumes = request.Volumes,
+            TemporaryDirectories = request.TemporaryDirectories,
             WorkingDirectory = workingDirectory,
             Strace = strace,
             Stats = request.Stats,
@@ -137,22 +134,6 @@ internal static class RunCommand
             else if (Environment.GetEnvironmentVariable(pair) is { } value)
                 environment[pair] = value;
         }
-    }
-
-    private static string? Search(string name, string path, string? root, string? workingDirectory)
-    {
-        var files = FsContext.Create(root, workingDirectory);
-        foreach (string directory in path.Split(':'))
-        {
-            string candidate = (directory.Length == 0 ? "." : directory) + "/" + name;
-            int descriptor = files.OpenExecutable(System.Text.Encoding.UTF8.GetBytes(candidate), out _);
-            if (descriptor < 0)
-                continue;
-            new SafeFileHandle(descriptor, ownsHandle: true).Dispose();
-            return candidate;
-        }
-
-        return null;
     }
 
     private static TextWriter OpenStrace(string? file)

@@ -25,6 +25,11 @@ internal static class RunCommandLine
     [
         new("--root", "DIR", "Show this host directory to the guest as /", (r, v) => Set(() => r.Root = v)),
         new("--image", "NAME", "Show the tree of this image as /", (r, v) => Set(() => r.Image = v)),
+        new("--overlay", null, "Leave the tree of --root as it is: changes last for this run (--image always does that)", (r, _) => Set(() => r.Overlay = true)),
+        new("--upper", "DIR", "Keep the changes of the tree in this directory, and find those of earlier runs there", (r, v) => Set(() => r.Upper = v)),
+        new("--read-only", null, "Refuse changes of the tree; volumes and tmpfs take theirs", (r, _) => Set(() => r.ReadOnly = true)),
+        new("--volume", "HOST:GUEST[:ro]", "Show a file or directory of the host at a guest path", AddVolume),
+        new("--tmpfs", "DIR", "Mount memory on this guest directory", AddTemporary),
         new("--store", "DIR", "Image store (default: $VIV_STORE, else ~/.local/share/vivarium)", (r, v) => Set(() => r.Store = v)),
         new("--env", "NAME[=VALUE]", "Set a variable of the guest; without a value, hand on the host's", AddEnvironment),
         new("--workdir", "DIR", "Initial working directory, as the guest sees it", (r, v) => Set(() => r.WorkingDirectory = v)),
@@ -100,6 +105,10 @@ internal static class RunCommandLine
         request.Command = arguments[i..].ToArray();
         if (request.Root is not null && request.Image is not null)
             return "--root and --image exclude each other";
+        if (request.ReadOnly && (request.Overlay || request.Upper is not null))
+            return "--read-only leaves nothing for --overlay or --upper to take";
+        if (request.Root is null && request.Image is null && (request.Overlay || request.Upper is not null || request.ReadOnly || request.TemporaryDirectories.Count > 0))
+            return "--overlay, --upper, --read-only and --tmpfs need --root or --image";
         if (request.Command.Length == 0 && request.Image is null)
             return "no program given; see 'viv run --help'";
         return null;
@@ -130,6 +139,24 @@ internal static class RunCommandLine
         if (value[0] == '=')
             return $"--env needs NAME[=VALUE], not '{value}'";
         request.Environment.Add(value);
+        return null;
+    }
+
+    private static string? AddVolume(RunRequest request, string value)
+    {
+        string[] parts = value.Split(':');
+        bool readOnly = parts.Length == 3 && parts[2] == "ro";
+        if (parts.Length is < 2 or > 3 || parts[0].Length == 0 || !parts[1].StartsWith('/') || parts.Length == 3 && parts[2] is not ("ro" or "rw"))
+            return $"--volume needs HOST:GUEST[:ro] with an absolute guest path, not '{value}'";
+        request.Volumes.Add(new Linux.Vfs.Volume(Path.GetFullPath(parts[0]), parts[1], readOnly));
+        return null;
+    }
+
+    private static string? AddTemporary(RunRequest request, string value)
+    {
+        if (!value.StartsWith('/') || value.Trim('/').Length == 0)
+            return $"--tmpfs needs an absolute guest path, not '{value}'";
+        request.TemporaryDirectories.Add(value);
         return null;
     }
 

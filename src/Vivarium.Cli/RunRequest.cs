@@ -8,6 +8,18 @@ internal sealed class RunRequest
     /// <summary>Host directory that becomes the guest's root.</summary>
     public string? Root { get; set; }
 
+    /// <summary>Changes of <see cref="Root"/> last for this run.</summary>
+    public bool Overlay { get; set; }
+
+    /// <summary>Where changes are kept.</summary>
+    public string? Upper { get; set; }
+
+    public bool ReadOnly { get; set; }
+
+    public List<Linux.Vfs.Volume> Volumes { get; } = [];
+
+    public List<string> TemporaryDirectories { get; } = [];
+
     /// <summary>Image whose tree becomes the guest's root.</summary>
     public string? Image { get; set; }
 

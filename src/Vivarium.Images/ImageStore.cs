@@ -116,7 +116,7 @@ public sealed class ImageStore
                 var config = Layout.ReadConfig(manifest);
                 string chain = Digest.Chain(config.Rootfs.DiffIds);
                 if (System.IO.Directory.Exists(Layout.Tree(chain)))
-                    return new RunnableImage(name, StoreLayout.RootOf(Layout.Tree(chain)), config.Config ?? new OciProcessConfig(), FileLock.Acquire(Layout.TreeLock(chain), shared: true));
+                    return new RunnableImage(name, StoreLayout.RootOf(Layout.Tree(chain)), config.Config ?? new OciProcessConfig(), FileLock.Acquire(Layout.TreeLock(chain), shared: true), Layout);
             }
 
             Unpack(name);

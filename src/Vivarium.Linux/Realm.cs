@@ -87,7 +87,7 @@ public sealed partial class Realm : IDisposable
         GuestThread thread;
         try
         {
-            var fs = FsContext.Create(options.Root, options.WorkingDirectory);
+            var fs = FsContext.Create(options.Tree());
             (process, thread) = Start(options, fs);
         }
         catch (LoadException error)
@@ -121,12 +121,13 @@ public sealed partial class Realm : IDisposable
 
     private (GuestProcess Process, GuestThread Thread) Start(RunOptions options, FsContext fs)
     {
-        using var prepared = ProgramLoader.Prepare(fs, ToLatin1(options.Program), options.Arguments.Select(ToLatin1).ToList());
+        string program0 = Locate(fs, options);
+        using var prepared = ProgramLoader.Prepare(fs, ToLatin1(program0), options.Arguments.Select(ToLatin1).ToList());
         var environment = options.Environment.Select(ToLatin1).ToList();
-        var credentials = ParseUser(options.User);
+        var credentials = options.User == null && fs.Space.Confined ? Credentials.Of(0, 0) : ParseUser(options.User);
         var limits = ResourceLimits.FromHost();
         var memory = CreateAddressSpace();
-        var program = ProgramLoader.Load(prepared, memory, environment, ToLatin1(options.Program), credentials, limits);
+        var program = ProgramLoader.Load(prepared, memory, environment, ToLatin1(program0), credentials, limits);
         int pid = AllocateTid();
         var process = new GuestProcess
         {
@@ -140,6 +141,21 @@ public sealed partial class Realm : IDisposable
         thread.Hart[2] = program.StackPointer;
         process.AddThread(thread);
         return (process, thread);
+    }
+
+    // As execvp of a shell: the first directory of PATH that has an executable file of that name.
+    private static string Locate(FsContext fs, RunOptions options)
+    {
+        if (options.Program.Contains('/') || options.SearchPath == null) return options.Program;
+        foreach (string directory in options.SearchPath.Split(':'))
+        {
+            string candidate = (directory.Length == 0 ? "." : directory) + "/" + options.Program;
+            int descriptor = fs.OpenExecutable(System.Text.Encoding.UTF8.GetBytes(candidate), out _);
+            if (descriptor < 0) continue;
+            HostSyscall.Invoke(3 /* close */, descriptor);
+            return candidate;
+        }
+        throw new LoadException(Errno.ENOENT, "not found in the guest's PATH");
     }
 
     /// <summary>Strings of the host as bytes in Latin-1 characters: what guest strings are inside the personality.</summary>

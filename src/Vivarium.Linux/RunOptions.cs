@@ -13,8 +13,11 @@ public enum ExecutorKind
 /// <summary>A guest program to run and the world that it sees.</summary>
 public sealed record RunOptions
 {
-    /// <summary>Path of the program as the guest sees it (no search in PATH).</summary>
+    /// <summary>Path of the program as the guest sees it; a name without a slash is looked up in <see cref="SearchPath"/>.</summary>
     public required string Program { get; init; }
+
+    /// <summary>Directories to look the program up in, separated by colons; null for no search.</summary>
+    public string? SearchPath { get; init; }
 
     /// <summary>argv, argv[0] first.</summary>
     public required IReadOnlyList<string> Arguments { get; init; }
@@ -24,6 +27,23 @@ public sealed record RunOptions
 
     /// <summary>Host directory that the guest sees as <c>/</c>; null shows the host's own tree.</summary>
     public string? Root { get; init; }
+
+    /// <summary>Directory that takes all changes of the root, which itself stays as it is; null changes the root.</summary>
+    public string? Upper { get; init; }
+
+    /// <summary>The root cannot be changed.</summary>
+    public bool ReadOnly { get; init; }
+
+    /// <summary>Host files and directories shown to the guest.</summary>
+    public IReadOnlyList<Vfs.Volume> Volumes { get; init; } = [];
+
+    /// <summary>Guest directories that are memory.</summary>
+    public IReadOnlyList<string> TemporaryDirectories { get; init; } = [];
+
+    internal Vfs.TreeOptions Tree() => new()
+    {
+        Root = Root, Upper = Upper, ReadOnly = ReadOnly, Volumes = Volumes, TemporaryDirectories = TemporaryDirectories, WorkingDirectory = WorkingDirectory,
+    };
 
     /// <summary>Guest path of the initial working directory; null is the host's (without a root) or <c>/</c>.</summary>
     public string? WorkingDirectory { get; init; }

@@ -60,20 +60,34 @@ internal static class DirectorySyscalls
         var file = thread.Process.Files.Acquire((int)args.A0);
         if (file == null) return -Errno.EBADF;
         uint size = (uint)args.A2;
-        long result = file.Node != null ? ReadSynthetic(thread, file, file.Node, args.A1, size)
+        long result = file.Node != null ? !file.Node.IsDirectory ? -Errno.ENOTDIR : ReadEntries(thread, file, args.A1, size)
+            : file.Layer is { Path: not null, FileSystem: OverlayFileSystem overlay } layer && IsMerged(file, overlay, layer) ? ReadEntries(thread, file, args.A1, size)
             : thread.TryHost(args.A1, size, out long host) ? HostSyscall.Invoke(HostCall.GetDEnts64, file.HostDescriptor, host, size)
             : -Errno.EFAULT;
         file.Release();
         return result;
     }
 
-    private static long ReadSynthetic(GuestThread thread, OpenFile file, SyntheticNode node, ulong address, uint size)
+    // Whether names come from both layers. What a reading begins as it stays until it starts again.
+    private static bool IsMerged(OpenFile file, OverlayFileSystem overlay, FileLayer layer)
     {
-        if (!node.IsDirectory) return -Errno.ENOTDIR;
         var stream = file.Stream;
         lock (stream.Lock)
         {
-            var entries = stream.Entries ??= Entries(node, thread.Process);
+            if (stream.Entries != null) return true;
+            if (HostSyscall.Invoke(HostCall.LSeek, file.HostDescriptor, 0, 1) != 0) return false;
+            stream.Entries = overlay.Entries(file, layer);
+            stream.Position = 0;
+            return stream.Entries != null;
+        }
+    }
+
+    private static long ReadEntries(GuestThread thread, OpenFile file, ulong address, uint size)
+    {
+        var stream = file.Stream;
+        lock (stream.Lock)
+        {
+            var entries = stream.Entries ??= Entries(file.Node!, thread.Process);
             Span<byte> record = stackalloc byte[24 + 256];
             uint done = 0;
             while (stream.Position < entries.Count)
@@ -102,11 +116,9 @@ internal static class DirectorySyscalls
         return entries;
     }
 
-    /// <summary>lseek on a synthetic directory: positions are entry numbers.</summary>
-    internal static long SeekSynthetic(GuestThread thread, OpenFile file, SyntheticNode node, long offset, int whence)
+    /// <summary>lseek on a directory whose entries we list: positions are entry numbers.</summary>
+    internal static long SeekEntries(OpenFile file, long offset, int whence)
     {
-        _ = node;
-        _ = thread;
         var stream = file.Stream;
         lock (stream.Lock)
         {

@@ -36,6 +36,7 @@ internal static class EventSyscalls
         {
             Flags = (mask & OnlyDirectory) != 0 ? OpenFlags.Directory : 0,
             Caller = thread.Process,
+            Watches = true,
         };
         var resolved = ResolvedPath.Of(thread, unchecked((ulong)At.FdCwd), args.A1, request);
         long status = resolved.Status;

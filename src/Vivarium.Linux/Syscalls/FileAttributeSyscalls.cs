@@ -38,14 +38,31 @@ internal static class FileAttributeSyscalls
 
     // ---- permissions and owners ----
 
-    private static long FChMod(GuestThread thread, in SyscallArgs args) => FileSyscalls.Plain(thread, HostCall.FChMod, args.A0, args.A1 & 0xFFF);
+    private static long FChMod(GuestThread thread, in SyscallArgs args)
+    {
+        if (thread.Process.Fs.Space.Owners is not { } owners) return FileSyscalls.Plain(thread, HostCall.FChMod, args.A0, args.A1 & 0xFFF);
+        uint mode = (uint)args.A1;
+        return OnDescriptor(thread, args.A0, descriptor => owners.ChangeMode(descriptor, mode, thread.Process.Credentials));
+    }
+
+    private static long OnDescriptor(GuestThread thread, ulong fd, Func<int, long> change)
+    {
+        var file = thread.Process.Files.Acquire((int)fd);
+        if (file == null) return -Errno.EBADF;
+        long status = file.Node != null ? -Errno.EPERM : file.PrepareChange(thread.Process);
+        if (status >= 0 && (HostSyscall.Invoke(HostCall.FCntl, file.HostDescriptor, 3) & OpenFlags.Path) != 0) status = -Errno.EBADF;
+        if (status >= 0) status = change(file.HostDescriptor);
+        file.Release();
+        return status;
+    }
+
     private static long FChModAt(GuestThread thread, in SyscallArgs args) => ChMod(thread, args.A0, args.A1, args.A2, 0);
     private static long FChModAt2(GuestThread thread, in SyscallArgs args) => ChMod(thread, args.A0, args.A1, args.A2, (int)args.A3);
 
     private static long ChMod(GuestThread thread, ulong directory, ulong path, ulong mode, int flags)
     {
         if ((flags & ~(At.SymlinkNoFollow | At.EmptyPath)) != 0) return -Errno.EINVAL;
-        var resolved = ResolvedPath.Of(thread, directory, path, Handle(thread, (flags & At.SymlinkNoFollow) == 0), (flags & At.EmptyPath) != 0);
+        var resolved = ResolvedPath.Of(thread, directory, path, Handle(thread, (flags & At.SymlinkNoFollow) == 0, modifies: true), (flags & At.EmptyPath) != 0);
         long status = resolved.Status;
         if (status >= 0)
         {
@@ -53,6 +70,7 @@ internal static class FileAttributeSyscalls
             HostPaths.WriteLinkName(resolved.Result.Descriptor, name.Span);
             // A link has no permissions of its own: the kernel, too, says EOPNOTSUPP.
             status = resolved.Result.Node != null ? -Errno.EPERM : IsLink(resolved.Result.Descriptor) ? -Errno.EOPNOTSUPP
+                : thread.Process.Fs.Space.Owners is { } owners ? owners.ChangeMode(resolved.Result.Descriptor, (uint)mode, thread.Process.Credentials)
                 : HostSyscall.Invoke(HostCall.Chmod, name.Address, (long)(mode & 0xFFF));
         }
         resolved.Dispose();
@@ -61,17 +79,23 @@ internal static class FileAttributeSyscalls
 
     private static bool IsLink(int descriptor) => FileStat.OfDescriptor(descriptor, out var stat) >= 0 && (stat.Mode & FileType.Mask) == FileType.Link;
 
-    private static PathRequest Handle(GuestThread thread, bool follow) => new(PathIntent.Handle, follow) { Caller = thread.Process };
+    private static PathRequest Handle(GuestThread thread, bool follow, bool modifies = false) => new(PathIntent.Handle, follow) { Caller = thread.Process, Modifies = modifies };
 
-    private static long FChOwn(GuestThread thread, in SyscallArgs args) => FileSyscalls.Plain(thread, HostCall.FChOwn, args.A0, (uint)args.A1, (uint)args.A2);
+    private static long FChOwn(GuestThread thread, in SyscallArgs args)
+    {
+        if (thread.Process.Fs.Space.Owners is not { } owners) return FileSyscalls.Plain(thread, HostCall.FChOwn, args.A0, (uint)args.A1, (uint)args.A2);
+        uint uid = (uint)args.A1, gid = (uint)args.A2;
+        return OnDescriptor(thread, args.A0, descriptor => owners.ChangeOwner(descriptor, uid, gid, thread.Process.Credentials));
+    }
 
     private static long FChOwnAt(GuestThread thread, in SyscallArgs args)
     {
         int flags = (int)args.A4;
         if ((flags & ~(At.SymlinkNoFollow | At.EmptyPath)) != 0) return -Errno.EINVAL;
-        var resolved = ResolvedPath.Of(thread, args.A0, args.A1, new PathRequest(PathIntent.At, (flags & At.SymlinkNoFollow) == 0) { Caller = thread.Process }, (flags & At.EmptyPath) != 0);
+        var resolved = ResolvedPath.Of(thread, args.A0, args.A1, new PathRequest(PathIntent.At, (flags & At.SymlinkNoFollow) == 0) { Caller = thread.Process, Modifies = true }, (flags & At.EmptyPath) != 0);
         ref var at = ref resolved.Result;
         long status = resolved.Status < 0 ? resolved.Status : at.Node != null ? -Errno.EPERM
+            : thread.Process.Fs.Space.Owners is { } owners ? owners.ChangeOwner(at.Descriptor, (uint)args.A2, (uint)args.A3, thread.Process.Credentials)
             : HostSyscall.Invoke(HostCall.FChOwnAt, at.Descriptor, at.Leaf, (long)(uint)args.A2, (long)(uint)args.A3, at.AtFlags);
         resolved.Dispose();
         return status;
@@ -90,11 +114,11 @@ internal static class FileAttributeSyscalls
             if ((int)args.A0 == At.FdCwd) return -Errno.EFAULT;
             var file = thread.Process.Files.Acquire((int)args.A0);
             if (file == null) return -Errno.EBADF;
-            long result = file.Node != null ? -Errno.EPERM : HostSyscall.Invoke(HostCall.UTimeNsAt, file.HostDescriptor, 0, times, 0);
+            long result = file.Node != null ? -Errno.EPERM : file.PrepareChange(thread.Process) is < 0 and var refused ? refused : HostSyscall.Invoke(HostCall.UTimeNsAt, file.HostDescriptor, 0, times, 0);
             file.Release();
             return result;
         }
-        var resolved = ResolvedPath.Of(thread, args.A0, args.A1, new PathRequest(PathIntent.At, (flags & At.SymlinkNoFollow) == 0) { Caller = thread.Process }, (flags & At.EmptyPath) != 0);
+        var resolved = ResolvedPath.Of(thread, args.A0, args.A1, new PathRequest(PathIntent.At, (flags & At.SymlinkNoFollow) == 0) { Caller = thread.Process, Modifies = true }, (flags & At.EmptyPath) != 0);
         long status = resolved.Status;
         if (status >= 0)
         {
@@ -120,7 +144,7 @@ internal static class FileAttributeSyscalls
 
     private static long OnPath(GuestThread thread, ulong path, bool follow, long call, ulong? name, ulong value, ulong size, long flags)
     {
-        var resolved = ResolvedPath.Of(thread, unchecked((ulong)At.FdCwd), path, Handle(thread, follow));
+        var resolved = ResolvedPath.Of(thread, unchecked((ulong)At.FdCwd), path, Handle(thread, follow, call is HostCall.SetXAttr or HostCall.RemoveXAttr));
         long status = resolved.Status;
         if (status >= 0)
         {
@@ -139,7 +163,8 @@ internal static class FileAttributeSyscalls
     {
         var file = thread.Process.Files.Acquire((int)fd);
         if (file == null) return -Errno.EBADF;
-        long status = Call(thread, call, file.HostDescriptor, name, value, size, flags);
+        long status = call is HostCall.FSetXAttr or HostCall.FRemoveXAttr ? file.PrepareChange(thread.Process) : 0;
+        if (status >= 0) status = Call(thread, call, file.HostDescriptor, name, value, size, flags);
         file.Release();
         return status;
     }
@@ -147,12 +172,44 @@ internal static class FileAttributeSyscalls
     private static long Call(GuestThread thread, long call, long target, ulong? name, ulong value, ulong size, long flags)
     {
         if (!thread.TryHostOrNull(value, size, out long buffer)) return -Errno.EFAULT;
-        if (name is not { } address) return HostSyscall.Invoke(call, target, buffer, (long)size);
+        var owners = thread.Process.Fs.Space.Owners;
+        if (name is not { } address) return owners == null ? HostSyscall.Invoke(call, target, buffer, (long)size) : List(thread, call, target, value, size);
         using var text = HostScratch.Rent(NameMaximum);
         int length = thread.Window.ReadCString(address, text.Span);
         if (length < 0) return length == -Errno.ENAMETOOLONG ? -Errno.ERANGE : length;
         if (length >= NameMaximum) return -Errno.ERANGE;
         text.Span[length] = 0;
+        if (owners != null)
+        {
+            if (ExtendedAttributes.IsHidden(text.Span[..length])) return call is HostCall.SetXAttr or HostCall.FSetXAttr ? -Errno.EPERM : -Errno.ENODATA;
+            if (ExtendedAttributes.IsPrivileged(text.Span[..length])) return Privileged(thread, owners, call, target, text.Span[..length], text.Address, buffer, size, flags);
+        }
         return HostSyscall.Invoke(call, target, text.Address, buffer, (long)size, flags);
+    }
+
+    // security.* and trusted.*: as root of the host they are what they are; else under a name of ours.
+    private static long Privileged(GuestThread thread, Ownership owners, long call, long target, ReadOnlySpan<byte> name, long address, long buffer, ulong size, long flags)
+    {
+        bool changes = call is HostCall.SetXAttr or HostCall.FSetXAttr or HostCall.RemoveXAttr or HostCall.FRemoveXAttr;
+        if (changes && thread.Process.Credentials.EffectiveUid != 0) return -Errno.EPERM;
+        if (owners.Real)
+        {
+            long real = HostSyscall.Invoke(call, target, address, buffer, (long)size, flags);
+            if (real is not (-Errno.EPERM or -Errno.EOPNOTSUPP or -Errno.ENODATA)) return real;
+        }
+        using var other = HostScratch.Rent(NameMaximum);
+        if (ExtendedAttributes.WriteStandIn(name, other.Span) < 0) return -Errno.ERANGE;
+        return HostSyscall.Invoke(call, target, other.Address, buffer, (long)size, flags);
+    }
+
+    private static long List(GuestThread thread, long call, long target, ulong value, ulong size)
+    {
+        using var names = HostScratch.Rent(65536);
+        long length = HostSyscall.Invoke(call, target, names.Address, names.Length);
+        if (length <= 0) return length;
+        length = ExtendedAttributes.Filter(names.Span[..(int)length]);
+        if (size == 0) return length;
+        if (size < (ulong)length) return -Errno.ERANGE;
+        return thread.Put(value, names.Span[..(int)length]) < 0 ? -Errno.EFAULT : length;
     }
 }

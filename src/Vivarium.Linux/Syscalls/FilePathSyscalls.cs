@@ -30,7 +30,7 @@ internal ref struct ResolvedPath
         bool absolute = path.Length > 0 && path.Path[0] == '/';
         if (!absolute) resolved._directory = (int)directory == At.FdCwd ? process.Fs.AcquireWorkingDirectory() : process.Files.Acquire((int)directory);
         if (!absolute && resolved._directory == null) resolved.Status = path.Length == 0 && !emptyPath ? -Errno.ENOENT : -Errno.EBADF;
-        else if (path.Length == 0 && emptyPath) resolved.Itself();
+        else if (path.Length == 0 && emptyPath) resolved.Itself(request);
         else resolved.Status = process.Fs.Space.Walk(resolved._directory, path, request, ref resolved.Result);
         return resolved;
     }
@@ -42,8 +42,10 @@ internal ref struct ResolvedPath
     }
 
     // The directory descriptor is the object.
-    private void Itself()
+    private void Itself(in PathRequest request)
     {
+        if (request.Modifies && (Status = _directory!.PrepareChange(request.Caller!)) < 0) return;
+        Result.Layer = _directory!.Layer;
         Result.Descriptor = _directory!.HostDescriptor;
         Result.Node = _directory.Node;
         Result.Leaf = _buffer.Address;
@@ -126,11 +128,33 @@ internal static class FilePathSyscalls
         if (result >= 0)
         {
             var node = resolved.Result.Node;
-            result = thread.Install(resolved.Result.Take(), (flags & OpenFlags.CloseOnExec) != 0, process.Fs.Space, node);
+            var space = process.Fs.Space;
+            if (space.Owners != null && node == null && !resolved.Result.IsDevice && (flags & (OpenFlags.Path | OpenFlags.Directory)) == 0) result = OpenDevice(ref resolved.Result, flags);
+            if (result >= 0)
+            {
+                var layer = space.LayerOf(resolved.Result);
+                result = thread.Install(resolved.Result.Take(), (flags & OpenFlags.CloseOnExec) != 0, space, node, layer);
+            }
             if (result >= 0 && (resolved.Result.IsDevice || TerminalSyscalls.NamesHostTerminal(thread, path))) TerminalSyscalls.Opened(thread, (int)result, (flags & OpenFlags.NoCtty) == 0);
         }
         resolved.Dispose();
         return GuestAccess.Restartable(result);
+    }
+
+    // A device node of the guest's tree is an empty file with a record: what it stands for is opened instead.
+    private static long OpenDevice(ref PathResult result, int flags)
+    {
+        if (FileStat.OfDescriptor(result.Descriptor, out var stat) < 0 || !Ownership.IsDevice(result.Descriptor, stat, out var record)) return 0;
+        if (Ownership.HostDevice(record) is not { } device) return -Errno.ENXIO;
+        using var name = HostName.Of(System.Text.Encoding.ASCII.GetBytes(device));
+        long fd = HostThread.Current.BlockingSyscall(HostCall.OpenAt, At.FdCwd, name.Address, flags & ~(OpenFlags.Create | OpenFlags.Exclusive | OpenFlags.Truncate) | OpenFlags.CloseOnExec);
+        if (fd < 0) return fd;
+        result.Dispose();
+        result.Descriptor = (int)fd;
+        result.Owned = true;
+        result.IsDevice = true;
+        result.FileSystem = null;
+        return 0;
     }
 
     // ---- stat ----
@@ -141,6 +165,7 @@ internal static class FilePathSyscalls
         if (file == null) return -Errno.EBADF;
         using var buffer = HostScratch.Rent(FileStat.HostSize);
         long status = file.Node != null ? 0 : HostSyscall.Invoke(HostCall.FStat, file.HostDescriptor, buffer.Address);
+        if (status >= 0 && file.Node == null) thread.Process.Fs.Space.Owners?.Adjust(buffer.Span, file.HostDescriptor);
         if (status >= 0) status = file.Node != null ? PutStat(thread, args.A1, file.Node.Stat(thread.Process)) : PutHostStat(thread, args.A1, buffer.Span);
         file.Release();
         return status;
@@ -172,7 +197,10 @@ internal static class FilePathSyscalls
             using var buffer = HostScratch.Rent(FileStat.HostSize);
             if (at.Node != null) status = PutStat(thread, args.A2, at.Node.Stat(thread.Process));
             else if ((status = HostSyscall.Invoke(HostCall.NewFStatAt, at.Descriptor, at.Leaf, buffer.Address, at.AtFlags)) == 0)
+            {
+                thread.Process.Fs.Space.Owners?.Adjust(buffer.Span, at.Descriptor);
                 status = PutHostStat(thread, args.A2, buffer.Span);
+            }
         }
         resolved.Dispose();
         return status;
@@ -193,7 +221,11 @@ internal static class FilePathSyscalls
             ref var at = ref resolved.Result;
             using var buffer = HostScratch.Rent(FileStat.StatXSize);
             if (at.Node != null) at.Node.Stat(thread.Process).ToStatX(buffer.Span);
-            else status = HostSyscall.Invoke(HostCall.StatX, at.Descriptor, at.Leaf, at.AtFlags | flags & (SyncType | At.NoAutomount), (long)args.A3, buffer.Address);
+            else
+            {
+                status = HostSyscall.Invoke(HostCall.StatX, at.Descriptor, at.Leaf, at.AtFlags | flags & (SyncType | At.NoAutomount), (long)args.A3 | 0x7, buffer.Address);
+                if (status >= 0) thread.Process.Fs.Space.Owners?.AdjustStatX(buffer.Span, at.Descriptor);
+            }
             if (status >= 0) status = thread.Put(args.A4, buffer.Span);
         }
         resolved.Dispose();
@@ -297,7 +329,7 @@ internal static class FilePathSyscalls
     {
         long length = (long)args.A1;
         if (length < 0) return -Errno.EINVAL;
-        var resolved = ResolvedPath.Of(thread, unchecked((ulong)At.FdCwd), args.A0, Request(thread, PathIntent.Handle, 0));
+        var resolved = ResolvedPath.Of(thread, unchecked((ulong)At.FdCwd), args.A0, new PathRequest(PathIntent.Handle) { Caller = thread.Process, Modifies = true });
         long status = resolved.Status;
         if (status >= 0)
         {
@@ -313,30 +345,39 @@ internal static class FilePathSyscalls
 
     private static long MkNodAt(GuestThread thread, in SyscallArgs args)
     {
-        // A device node would lead out of the tree where viv runs as root. (Device 0:0 is overlayfs's mark for a removed name.)
-        uint type = (uint)args.A2 & FileType.Mask;
-        if (thread.Process.Fs.Space.Confined && (type == FileType.Block || type == FileType.Character && args.A3 != 0)) return -Errno.EPERM;
+        uint mode = (uint)args.A2, type = mode & FileType.Mask;
+        ulong device = args.A3;
         HostUmask.Apply(thread.Process.Fs.Umask);
-        return OnParent(thread, HostCall.MkNodAt, args.A0, args.A1, (long)args.A2, (long)args.A3);
+        // A real device node would lead out of the tree where viv runs as root.
+        if (thread.Process.Fs.Space.Confined && type is FileType.Block or FileType.Character)
+        {
+            if (thread.Process.Credentials.EffectiveUid != 0) return -Errno.EPERM;
+            mode &= ~(uint)thread.Process.Fs.Umask;
+            return OnParent(thread, args.A0, args.A1, type, (directory, leaf) => Ownership.MakeDevice(directory, leaf, mode, device));
+        }
+        return OnParent(thread, args.A0, args.A1, type == 0 ? FileType.Regular : type, (directory, leaf) => HostSyscall.Invoke(HostCall.MkNodAt, directory, leaf, mode, (long)device));
     }
 
     private static long MkDirAt(GuestThread thread, in SyscallArgs args)
     {
         HostUmask.Apply(thread.Process.Fs.Umask);
-        return OnParent(thread, HostCall.MkDirAt, args.A0, args.A1, (long)args.A2);
+        long mode = (long)args.A2;
+        return OnParent(thread, args.A0, args.A1, FileType.Directory, (directory, leaf) => HostSyscall.Invoke(HostCall.MkDirAt, directory, leaf, mode));
     }
 
     private static long UnlinkAt(GuestThread thread, in SyscallArgs args)
     {
         if (((int)args.A2 & ~At.RemoveDir) != 0) return -Errno.EINVAL;
-        long status = OnParent(thread, HostCall.UnlinkAt, args.A0, args.A1, (long)args.A2);
+        var resolved = ResolvedPath.Of(thread, args.A0, args.A1, new PathRequest(PathIntent.Parent) { Caller = thread.Process });
+        long status = resolved.Status < 0 ? resolved.Status : resolved.Result.FileSystem!.RemoveName(resolved.Result, thread.Process, (int)args.A2);
+        resolved.Dispose();
         return status == -Errno.EEXIST ? -Errno.EROFS : status;
     }
 
-    private static long OnParent(GuestThread thread, long call, ulong directory, ulong path, long a, long b = 0)
+    private static long OnParent(GuestThread thread, ulong directory, ulong path, uint type, NameMaker maker)
     {
         var resolved = ResolvedPath.Of(thread, directory, path, new PathRequest(PathIntent.Parent) { Caller = thread.Process });
-        long status = resolved.Status < 0 ? resolved.Status : HostSyscall.Invoke(call, resolved.Result.Descriptor, resolved.Result.Leaf, a, b);
+        long status = resolved.Status < 0 ? resolved.Status : resolved.Result.FileSystem!.MakeName(resolved.Result, thread.Process, type, maker);
         resolved.Dispose();
         return status;
     }
@@ -346,11 +387,9 @@ internal static class FilePathSyscalls
         // The text of a link is kept as it is: it is resolved in the guest's tree whenever it is followed.
         long status = PathBuffer.Read(thread.Window, args.A0, out var text);
         if (status < 0) return status;
-        var resolved = ResolvedPath.Of(thread, args.A1, args.A2, new PathRequest(PathIntent.Parent) { Caller = thread.Process });
+        long address = text.Address;
         status = text.Length == 0 ? -Errno.ENOENT
-            : resolved.Status < 0 ? resolved.Status
-            : HostSyscall.Invoke(HostCall.SymlinkAt, text.Address, resolved.Result.Descriptor, resolved.Result.Leaf);
-        resolved.Dispose();
+            : OnParent(thread, args.A1, args.A2, FileType.Link, (directory, leaf) => HostSyscall.Invoke(HostCall.SymlinkAt, address, directory, leaf));
         text.Dispose();
         return status;
     }
@@ -359,16 +398,17 @@ internal static class FilePathSyscalls
     {
         int flags = (int)args.A4;
         if ((flags & ~(At.SymlinkFollow | At.EmptyPath)) != 0) return -Errno.EINVAL;
-        var old = ResolvedPath.Of(thread, args.A0, args.A1, new PathRequest(PathIntent.Handle, (flags & At.SymlinkFollow) != 0) { Caller = thread.Process }, (flags & At.EmptyPath) != 0);
+        var old = ResolvedPath.Of(thread, args.A0, args.A1, new PathRequest(PathIntent.Handle, (flags & At.SymlinkFollow) != 0) { Caller = thread.Process, Modifies = true }, (flags & At.EmptyPath) != 0);
         var made = ResolvedPath.Of(thread, args.A2, args.A3, new PathRequest(PathIntent.Parent) { Caller = thread.Process });
         long status = old.Status < 0 ? old.Status : made.Status;
-        if (status >= 0 && old.Result.Node != null) status = -Errno.EXDEV;
+        if (status >= 0 && (old.Result.Node != null || old.Result.FileSystem is { } there && !there.SharesNames(made.Result.FileSystem!))) status = -Errno.EXDEV;
         if (status >= 0)
         {
             // The descriptor is the file itself; /proc/self/fd needs no privilege, AT_EMPTY_PATH does.
-            using var name = HostScratch.Rent(32);
-            HostPaths.WriteLinkName(old.Result.Descriptor, name.Span);
-            status = HostSyscall.Invoke(HostCall.LinkAt, At.FdCwd, name.Address, made.Result.Descriptor, made.Result.Leaf, At.SymlinkFollow);
+            using var name = HostName.OfDescriptor(old.Result.Descriptor);
+            long address = name.Address;
+            status = made.Result.FileSystem!.MakeName(made.Result, null, 0,
+                (directory, leaf) => HostSyscall.Invoke(HostCall.LinkAt, At.FdCwd, address, directory, leaf, At.SymlinkFollow));
         }
         made.Dispose();
         old.Dispose();
@@ -385,7 +425,8 @@ internal static class FilePathSyscalls
         var renamed = ResolvedPath.Of(thread, newDirectory, newPath, request);
         long status = old.Status < 0 ? old.Status == -Errno.EEXIST ? -Errno.EROFS : old.Status
             : renamed.Status < 0 ? renamed.Status == -Errno.EEXIST ? -Errno.EROFS : renamed.Status
-            : HostSyscall.Invoke(HostCall.RenameAt2, old.Result.Descriptor, old.Result.Leaf, renamed.Result.Descriptor, renamed.Result.Leaf, (long)flags);
+            : !old.Result.FileSystem!.SharesNames(renamed.Result.FileSystem!) ? -Errno.EXDEV
+            : old.Result.FileSystem.RenameName(old.Result, renamed.Result, thread.Process, flags);
         renamed.Dispose();
         old.Dispose();
         return status;

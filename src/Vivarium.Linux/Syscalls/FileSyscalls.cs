@@ -114,8 +114,8 @@ public static class FileSyscalls
     {
         var file = thread.Process.Files.Acquire((int)args.A0);
         if (file == null) return -Errno.EBADF;
-        long result = file.Node is { IsDirectory: true } node
-            ? DirectorySyscalls.SeekSynthetic(thread, file, node, (long)args.A1, (int)args.A2)
+        long result = file.ListsEntries
+            ? DirectorySyscalls.SeekEntries(file, (long)args.A1, (int)args.A2)
             : HostSyscall.Invoke(HostCall.LSeek, file.HostDescriptor, (long)args.A1, (long)args.A2);
         file.Release();
         return result;

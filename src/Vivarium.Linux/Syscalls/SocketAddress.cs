@@ -60,6 +60,7 @@ internal ref struct SocketAddress
         if (name[0] != '/') _cwd = thread.Process.Fs.AcquireWorkingDirectory();
         var request = new PathRequest(toBind ? PathIntent.Parent : PathIntent.Handle) { Caller = thread.Process };
         Status = space.Walk(_cwd, _path, request, ref _result);
+        if (Status >= 0 && toBind && _result.Node == null) Status = _result.FileSystem!.PrepareBind(ref _result, thread.Process);
         if (Status < 0)
         {
             // The name exists in a place of ours: bind says so in its own words.
@@ -97,6 +98,7 @@ internal ref struct SocketAddress
     public readonly void Remember(GuestThread thread, OpenFile file)
     {
         if (_guestName == null) return;
+        _result.FileSystem?.Bound(_result);
         file.BoundName = _guestName;
         thread.Process.Fs.Space.SocketNames[Encoding.Latin1.GetString(Path(_lease.Span, Length))] = _guestName;
     }

@@ -216,7 +216,9 @@ internal static class SocketMessages
                 for (int slot = 16; slot + 4 <= length; slot += 4)
                 {
                     // A descriptor that finds no number any more is closed, as the kernel does.
-                    long fd = thread.Install(BinaryPrimitives.ReadInt32LittleEndian(one[slot..]), closeOnExec, thread.Process.Fs.Space);
+                    int received = BinaryPrimitives.ReadInt32LittleEndian(one[slot..]);
+                    var space = thread.Process.Fs.Space;
+                    long fd = thread.Install(received, closeOnExec, space, null, space.LayerOf(received));
                     if (fd < 0)
                     {
                         outFlags |= ControlTruncated;

@@ -150,8 +150,8 @@ internal struct FileStat
         Put(statx, 140, Minor(Device));
     }
 
-    private static uint Major(ulong device) => (uint)(device >> 8 & 0xFFF | device >> 32 & 0xFFFFF000);
-    private static uint Minor(ulong device) => (uint)(device & 0xFF | device >> 12 & 0xFFFFFF00);
+    internal static uint Major(ulong device) => (uint)(device >> 8 & 0xFFF | device >> 32 & 0xFFFFF000);
+    internal static uint Minor(ulong device) => (uint)(device & 0xFF | device >> 12 & 0xFFFFFF00);
 
     private static void Time(Span<byte> to, int at, long seconds, long nanoseconds)
     {

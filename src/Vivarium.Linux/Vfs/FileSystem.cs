@@ -34,6 +34,12 @@ internal readonly ref struct PathRequest
     /// <summary>Who asks: <c>/proc/self</c> is its own. Null for the loader before there is a process.</summary>
     public GuestProcess? Caller { get; init; }
 
+    /// <summary>Handle, At: the object is going to be changed (mode, owner, times, attributes, length, a further name).</summary>
+    public bool Modifies { get; init; }
+
+    /// <summary>Handle: changes of the object are going to be watched.</summary>
+    public bool Watches { get; init; }
+
     /// <summary>RESOLVE_* bits the guest asked for with openat2.</summary>
     public ulong Resolve { get; init; }
 }
@@ -59,6 +65,18 @@ internal ref struct PathResult
     /// <summary>A device of the host was opened under one of our names.</summary>
     public bool IsDevice;
 
+    /// <summary>The file system that the walk ended in; null where <see cref="Node"/> answers.</summary>
+    public FileSystem? FileSystem;
+
+    /// <summary>The path in that file system; it lies in the walk's buffers. Set by overlays.</summary>
+    public Span<byte> Inside;
+
+    /// <summary>The object is in a layer that must not change.</summary>
+    public bool Lower;
+
+    /// <summary>What the open file that <see cref="Descriptor"/> was taken from remembers.</summary>
+    public FileLayer? Layer;
+
     /// <summary>Keeps <see cref="Descriptor"/> alive where another open file lends it.</summary>
     public OpenFile? Lender;
 
@@ -78,7 +96,7 @@ internal ref struct PathResult
     }
 }
 
-/// <summary>Something mounted in a guest's tree. Overlays of image layers and tmpfs join here.</summary>
+/// <summary>Something mounted in a guest's tree.</summary>
 internal abstract class FileSystem
 {
     /// <summary>
@@ -91,4 +109,31 @@ internal abstract class FileSystem
     /// <summary>Reads the symbolic link <paramref name="path"/> (relative to the root, parents without links) into <paramref name="target"/>: its length, 0 if
     /// it is no link, negative errno.</summary>
     public abstract int ReadLink(in PathRequest request, bool last, long address, Span<byte> path, Span<byte> target, long targetAddress);
+
+    /// <summary>Makes the name that a walk with <see cref="PathIntent.Parent"/> ended at, by <paramref name="maker"/>: what that returns, or negative errno.</summary>
+    public virtual long MakeName(in PathResult at, GuestProcess? caller, uint type, NameMaker maker) => maker(at.Descriptor, at.Leaf);
+
+    /// <summary>unlinkat of such a name.</summary>
+    public virtual long RemoveName(in PathResult at, GuestProcess? caller, int flags) =>
+        Host.HostSyscall.Invoke(HostCall.UnlinkAt, at.Descriptor, at.Leaf, flags);
+
+    /// <summary>renameat2 of such a name to another in this file system.</summary>
+    public virtual long RenameName(in PathResult from, in PathResult to, GuestProcess? caller, ulong flags) =>
+        Host.HostSyscall.Invoke(HostCall.RenameAt2, from.Descriptor, from.Leaf, to.Descriptor, to.Leaf, (long)flags);
+
+    /// <summary>Before the host makes a socket at such a name by itself: gives <see cref="PathResult.Descriptor"/> the directory.</summary>
+    public virtual long PrepareBind(ref PathResult at, GuestProcess caller) => 0;
+
+    /// <summary>The host has made it.</summary>
+    public virtual void Bound(in PathResult at)
+    {
+    }
+
+    /// <summary>Whether names can be renamed and linked from here to <paramref name="other"/> as far as we know.</summary>
+    public virtual bool SharesNames(FileSystem other) => ReferenceEquals(this, other);
+
+    /// <summary>The realm is gone.</summary>
+    public virtual void Close()
+    {
+    }
 }

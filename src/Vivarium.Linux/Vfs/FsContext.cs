@@ -19,7 +19,10 @@ public sealed partial class FsContext
     }
 
     /// <summary>The tree paths are resolved in.</summary>
-    public NameSpace Space { get; }
+    public NameSpace Space { get; private set; }
+
+    /// <summary>chroot and pivot_root: paths begin elsewhere from now on; the working directory stays.</summary>
+    internal void ChangeRoot(NameSpace space) => Space = space;
 
     /// <summary>Permission bits taken off new files.</summary>
     public int Umask
@@ -30,10 +33,15 @@ public sealed partial class FsContext
 
     /// <summary>See <see cref="RunOptions.Root"/> and <see cref="RunOptions.WorkingDirectory"/>.</summary>
     /// <exception cref="IOException">A directory cannot be used; the message is for people.</exception>
-    public static FsContext Create(string? root, string? workingDirectory)
+    public static FsContext Create(string? root, string? workingDirectory) => Create(new TreeOptions { Root = root, WorkingDirectory = workingDirectory });
+
+    /// <summary>As above, for a tree with all that can be had.</summary>
+    /// <exception cref="IOException">A directory cannot be used; the message is for people.</exception>
+    public static FsContext Create(TreeOptions options)
     {
-        var space = root == null ? NameSpace.HostTree() : NameSpace.RootDirectory(root);
+        string? root = options.Root, workingDirectory = options.WorkingDirectory;
         HostUmask.Detach();
+        var space = NameSpace.Create(options);
         // Confined, "/" of the host is only a stand-in: the first step is an absolute path in the guest's own tree.
         var context = new FsContext(space, new OpenFile(NameSpace.OpenDirectory(root == null ? "." : "/"), space), HostUmask.Initial);
         string? start = workingDirectory ?? (root == null ? null : "/");
@@ -145,7 +153,8 @@ public sealed partial class FsContext
             result.Dispose();
             return -Errno.EACCES;
         }
-        return Enter(new OpenFile(result.Take(), Space));
+        var layer = Space.LayerOf(result);
+        return Enter(new OpenFile(result.Take(), Space, null, layer));
     }
 
     /// <summary>fchdir to a directory (the reference moves).</summary>

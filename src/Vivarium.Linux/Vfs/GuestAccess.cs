@@ -63,10 +63,10 @@ internal static class GuestAccess
     public static long NotRestartable(long result) => result is -Errno.EINTR or -Errno.ERESTARTSYS ? -Errno.ERESTARTNOHAND : result;
 
     /// <summary>A new descriptor for a host descriptor (owned): its number, or negative errno with the host descriptor closed.</summary>
-    public static long Install(this GuestThread thread, long hostDescriptor, bool closeOnExec, NameSpace? space = null, SyntheticNode? node = null)
+    public static long Install(this GuestThread thread, long hostDescriptor, bool closeOnExec, NameSpace? space = null, SyntheticNode? node = null, FileLayer? layer = null)
     {
         if (hostDescriptor < 0) return hostDescriptor;
-        var file = new OpenFile((int)hostDescriptor, space, node);
+        var file = new OpenFile((int)hostDescriptor, space, node, layer);
         int fd = thread.Process.Files.Install(file, closeOnExec, thread.Process.Limits.Soft(ResourceLimits.OpenFiles));
         if (fd < 0) file.Release();
         return fd;

@@ -16,11 +16,30 @@ internal sealed class HostFileSystem : FileSystem
 
     /// <param name="root">O_PATH descriptor of the root directory, owned.</param>
     /// <param name="confined">Nothing outside is reachable.</param>
-    public HostFileSystem(int root, bool confined)
+    /// <param name="readOnly">Nothing in it can be changed.</param>
+    public HostFileSystem(int root, bool confined, bool readOnly = false)
     {
         _root = root;
         Confined = confined;
+        ReadOnly = readOnly;
+        Layer = new FileLayer(this, lower: false);
     }
+
+    public bool ReadOnly { get; }
+
+    /// <summary>The root is no directory: a single file of the host is mounted.</summary>
+    public bool IsFile { get; init; }
+
+    /// <summary>Owners as guests see them, or null.</summary>
+    public Ownership? Owners { get; set; }
+
+    /// <summary>What open files remember where this is not the realm's root.</summary>
+    public FileLayer Layer { get; }
+
+    public override void Close() => HostSyscall.Invoke(HostCall.Close, _root);
+
+    // The host kernel knows better whether two of its directories are of one file system.
+    public override bool SharesNames(FileSystem other) => other is HostFileSystem;
 
     public bool Confined { get; }
 
@@ -31,6 +50,8 @@ internal sealed class HostFileSystem : FileSystem
     {
         bool fromRoot = baseDescriptor == -1;
         int from = fromRoot ? _root : baseDescriptor;
+        result.FileSystem = this;
+        if (ReadOnly) return FinishReadOnly(request, from, fromRoot, address, path, ref result);
         if (path.IsEmpty && request.Intent != PathIntent.Parent) return FinishHere(request, from, address, ref result);
         return Confined ? FinishConfined(request, from, fromRoot, address, path, ref result) : FinishUnconfined(request, from, address, ref result);
     }
@@ -38,6 +59,7 @@ internal sealed class HostFileSystem : FileSystem
     // The path is the base itself: "." without the walk.
     private long FinishHere(in PathRequest request, int from, long address, ref PathResult result)
     {
+        if (IsFile && from == _root) return FinishFile(request, address, ref result);
         using var dot = HostScratch.Rent(2);
         dot.Span[0] = (byte)'.';
         dot.Span[1] = 0;
@@ -71,13 +93,51 @@ internal sealed class HostFileSystem : FileSystem
         }
     }
 
-    private static long FinishConfined(in PathRequest request, int from, bool fromRoot, long address, Span<byte> path, ref PathResult result)
+    private long FinishFile(in PathRequest request, long address, ref PathResult result)
+    {
+        int flags = request.Intent == PathIntent.Open ? request.Flags & ~(OpenFlags.NoFollow | OpenFlags.Create | OpenFlags.Exclusive) : OpenFlags.Path | request.Flags & OpenFlags.Directory;
+        using var name = HostName.OfDescriptor(_root);
+        return Opened(request, HostThread.Current.BlockingSyscall(HostCall.OpenAt, At.FdCwd, name.Address, flags | OpenFlags.CloseOnExec, request.Mode), address, ref result);
+    }
+
+    // Refuses what would change something, with the errors that come before that one.
+    private long FinishReadOnly(in PathRequest request, int from, bool fromRoot, long address, Span<byte> path, ref PathResult result)
+    {
+        const int changing = OpenFlags.Create | OpenFlags.Truncate | OpenFlags.TmpFileBit;
+        bool opens = request.Intent == PathIntent.Open && (request.Flags & OpenFlags.Path) == 0;
+        bool changes = opens ? (request.Flags & (OpenFlags.AccessMode | changing)) != 0 : request.Modifies;
+        if (!changes && request.Intent != PathIntent.Parent)
+            return path.IsEmpty ? FinishHere(request, from, address, ref result) : FinishConfined(request, from, fromRoot, address, path, ref result);
+        if (request.Intent == PathIntent.Parent)
+        {
+            if (path.IsEmpty) return -Errno.EBUSY;
+            long found = FinishConfined(request, from, fromRoot, address, path, ref result);
+            if (found < 0) return found;
+            return FileStat.OfPath(result.Descriptor, result.Leaf, At.SymlinkNoFollow, out _) == 0 ? -Errno.EEXIST : -Errno.EROFS;
+        }
+        var look = new PathRequest(PathIntent.Handle, request.Follow) { Flags = request.Flags & OpenFlags.Directory, Caller = request.Caller };
+        long status = path.IsEmpty ? FinishHere(look, from, address, ref result) : FinishConfined(look, from, fromRoot, address, path, ref result);
+        if (status == -Errno.ENOENT && (request.Flags & OpenFlags.Create) != 0 && opens) return -Errno.EROFS;
+        if (status < 0 || !opens) return status < 0 ? status : -Errno.EROFS;
+        FileStat.OfDescriptor(result.Descriptor, out var stat);
+        uint type = stat.Mode & FileType.Mask;
+        if ((request.Flags & (OpenFlags.Create | OpenFlags.Exclusive)) == (OpenFlags.Create | OpenFlags.Exclusive)) return -Errno.EEXIST;
+        if ((request.Flags & OpenFlags.TmpFileBit) != 0) return -Errno.EROFS;
+        bool writes = (request.Flags & (OpenFlags.AccessMode | OpenFlags.Truncate)) != 0;
+        if (writes && type == FileType.Directory) return -Errno.EISDIR;
+        if (writes && type == FileType.Regular) return -Errno.EROFS;
+        result.Dispose();
+        var open = new PathRequest(PathIntent.Open, request.Follow) { Flags = request.Flags & ~changing, Caller = request.Caller };
+        return path.IsEmpty ? FinishHere(open, from, address, ref result) : FinishConfined(open, from, fromRoot, address, path, ref result);
+    }
+
+    private long FinishConfined(in PathRequest request, int from, bool fromRoot, long address, Span<byte> path, ref PathResult result)
     {
         ulong resolve = ResolveFlags.NoSymlinks | ResolveFlags.NoMagicLinks | (fromRoot ? ResolveFlags.InRoot : ResolveFlags.Beneath);
         switch (request.Intent)
         {
             case PathIntent.Open:
-                return Opened(request, OpenAt2(from, address, request.Flags | OpenFlags.CloseOnExec, request.Mode, resolve), address, ref result);
+                return Opened(request, OpenConfined(request, from, address, resolve), address, ref result);
             case PathIntent.Handle:
             case PathIntent.At:
                 int flags = OpenFlags.Path | OpenFlags.CloseOnExec | (request.Follow ? 0 : OpenFlags.NoFollow) | request.Flags & OpenFlags.Directory;
@@ -85,6 +145,39 @@ internal sealed class HostFileSystem : FileSystem
             default:
                 return Parent(from, address, path, resolve, ref result);
         }
+    }
+
+    private long OpenConfined(in PathRequest request, int from, long address, ulong resolve)
+    {
+        int flags = request.Flags | OpenFlags.CloseOnExec;
+        if (Owners == null || request.Caller == null || (flags & (OpenFlags.Create | OpenFlags.TmpFileBit)) == 0 || (flags & OpenFlags.Path) != 0
+            || !Owners.NeedsCare(FileType.Regular, request.Mode & ~(uint)request.Caller.Fs.Umask, request.Caller.Credentials)) return OpenAt2(from, address, flags, request.Mode, resolve);
+        // Whether the file is new must be known.
+        for (int attempt = 0; attempt < 100; attempt++)
+        {
+            bool temporary = (flags & OpenFlags.TmpFileBit) != 0;
+            long fd = OpenAt2(from, address, temporary ? flags : flags | OpenFlags.Exclusive, request.Mode, resolve);
+            if (fd >= 0)
+            {
+                if (FileStat.OfDescriptor((int)fd, out var stat) >= 0) Owners.Made((int)fd, stat.Mode, request.Caller.Credentials);
+                return fd;
+            }
+            if (fd != -Errno.EEXIST || (flags & OpenFlags.Exclusive) != 0) return fd;
+            fd = OpenAt2(from, address, flags & ~OpenFlags.Create, request.Mode, resolve);
+            if (fd != -Errno.ENOENT) return fd;
+        }
+        return -Errno.ENOENT;
+    }
+
+    public override long MakeName(in PathResult at, GuestProcess? caller, uint type, NameMaker maker)
+    {
+        long status = maker(at.Descriptor, at.Leaf);
+        if (status < 0 || Owners == null || caller == null || Owners.Real && caller.Credentials is { FsUid: 0, FsGid: 0 }) return status;
+        long fd = HostSyscall.Invoke(HostCall.OpenAt, at.Descriptor, at.Leaf, OpenFlags.Path | OpenFlags.NoFollow | OpenFlags.CloseOnExec);
+        if (fd < 0) return status;
+        if (FileStat.OfDescriptor((int)fd, out var stat) >= 0) Owners.Made((int)fd, stat.Mode, caller.Credentials);
+        HostSyscall.Invoke(HostCall.Close, fd);
+        return status;
     }
 
     private static long Opened(in PathRequest request, long fd, long emptyString, ref PathResult result)
@@ -141,7 +234,7 @@ internal sealed class HostFileSystem : FileSystem
     // A fifo blocks in open until its other end comes. (O_NONBLOCK never does.)
     private static bool MayBlock(int flags) => (flags & (OpenFlags.NonBlock | OpenFlags.Directory)) == 0;
 
-    private static long OpenAt2(int from, long address, int flags, uint mode, ulong resolve)
+    internal static long OpenAt2(int from, long address, int flags, uint mode, ulong resolve)
     {
         using var how = HostScratch.Rent(24);
         // openat2 refuses what openat ignores: unknown bits, and a mode without O_CREAT or O_TMPFILE.

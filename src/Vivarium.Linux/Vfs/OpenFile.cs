@@ -16,6 +16,12 @@ public sealed class OpenFile
     /// <param name="hostDescriptor">Host descriptor, owned from now on; close-on-exec.</param>
     /// <param name="space">The name space it was opened in, null for what has no name (pipes, sockets).</param>
     /// <param name="node">The synthetic node behind it, null for what the host answers for.</param>
+    /// <param name="layer">What is to be remembered of the file system it came from, or null.</param>
+    internal OpenFile(int hostDescriptor, NameSpace? space, SyntheticNode? node, FileLayer? layer) : this(hostDescriptor, space, node) => Layer = layer;
+
+    /// <param name="hostDescriptor">Host descriptor, owned from now on; close-on-exec.</param>
+    /// <param name="space">The name space it was opened in, null for what has no name (pipes, sockets).</param>
+    /// <param name="node">The synthetic node behind it, null for what the host answers for.</param>
     public OpenFile(int hostDescriptor, NameSpace? space = null, SyntheticNode? node = null)
     {
         HostDescriptor = hostDescriptor;
@@ -31,13 +37,24 @@ public sealed class OpenFile
     /// <summary>Set for synthetic files: stat and getdents answer from it.</summary>
     public SyntheticNode? Node { get; }
 
+    internal FileLayer? Layer { get; }
+
+    /// <summary>Before the file itself is changed through a descriptor that may be read-only: 0, or negative errno.</summary>
+    internal long PrepareChange(GuestProcess caller)
+    {
+        if (Layer is not { } layer) return 0;
+        if (layer.FileSystem is HostFileSystem { ReadOnly: true }) return -Errno.EROFS;
+        if (!layer.Lower || layer.FileSystem is not OverlayFileSystem overlay) return 0;
+        return overlay.CopyUpOpen(this, layer, caller);
+    }
+
     /// <summary>The guest's socket address where the host's differs from it (a UNIX socket bound by a translated path).</summary>
     internal byte[]? BoundName { get; set; }
 
     /// <summary>Values of <see cref="MountHint"/>.</summary>
     internal const int NoMountsBelow = 1, MountsBelow = 2, IsRoot = 3;
 
-    /// <summary>Directory: what is known of mounts below it; 0 while nobody has asked.</summary>
+    /// <summary>Directory: what is known of mounts below it in the lowest two bits, above them the version of the mount table that it was true for.</summary>
     internal int MountHint;
 
     /// <summary>F_SETOWN.</summary>
@@ -69,6 +86,9 @@ public sealed class OpenFile
     /// <summary>Where a synthetic directory is read.</summary>
     internal SyntheticDirectoryStream Stream => _stream ?? Interlocked.CompareExchange(ref _stream, new SyntheticDirectoryStream(), null) ?? _stream;
 
+    /// <summary>Entries of this directory come from us, not from the host.</summary>
+    internal bool ListsEntries => Node is { IsDirectory: true } || Layer is { Path: not null } && _stream?.Entries != null;
+
     /// <summary>Takes a reference; false when the last one has gone already.</summary>
     public bool TryAcquire()
     {
@@ -91,6 +111,9 @@ public sealed class OpenFile
         if (_duplicates != null) foreach (int host in _duplicates) HostSyscall.Invoke(HostCall.Close, host);
         return HostSyscall.Invoke(HostCall.Close, HostDescriptor);
     }
+
+    /// <summary>The path from the root of the realm, whatever the process's own root is.</summary>
+    internal string RealmPath => Node != null ? Node.Path : Space == null ? "" : Space.RealmPath(HostPaths.Describe(HostDescriptor, null));
 
     /// <summary>The guest path, as the kernel or the synthetic tree knows it now; <c>pipe:[N]</c> and the like for what has none.</summary>
     public string Path => Node != null ? Node.Path : Signals != null ? "anon_inode:[signalfd]" : HostPaths.Describe(HostDescriptor, Space);

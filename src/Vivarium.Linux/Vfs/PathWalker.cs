@@ -24,6 +24,11 @@ public sealed partial class NameSpace
         long address = path.Address + start;
         if (absolute)
         {
+            if (_base.Length > 0)
+            {
+                _base.CopyTo(path.Canonical);
+                return WalkComponents(path, _base.Length, text, true, request, ref result);
+            }
             if (CrossesMount(path.Canonical, 0, text)) return WalkComponents(path, 0, text, false, request, ref result);
             long status = _root.Finish(request, -1, address, text, ref result);
             return Confined && status == -Errno.ELOOP ? WalkComponents(path, 0, text, false, request, ref result) : status;
@@ -34,13 +39,21 @@ public sealed partial class NameSpace
         {
             if ((directory.Node.Mode & FileType.Mask) != FileType.Directory) return -Errno.ENOTDIR;
         }
+        else if (directory.Layer is { FileSystem: OverlayFileSystem overlay } layer)
+        {
+            // Which layer a name is in depends on the whole path.
+            byte[]? where = overlay.PathOf(directory, layer);
+            if (where == null || where.Length >= PathBuffer.Maximum) return -Errno.ENOENT;
+            where.CopyTo(path.Canonical);
+            return WalkComponents(path, where.Length, text, true, request, ref result);
+        }
         else
         {
             climbs = HasDotDot(text);
             if (!climbs && !IsAboveMount(directory) || !(climbs && Confined) && !CrossesMount(path.Canonical, SetPrefix(path, directory), text))
             {
                 // A beneath-walk must not be handed "..": it would stop at the directory instead of climbing.
-                long status = _root.Finish(request, directory.HostDescriptor, address, text, ref result);
+                long status = (directory.Layer?.FileSystem ?? (FileSystem?)_hostRoot ?? StrayDirectory).Finish(request, directory.HostDescriptor, address, text, ref result);
                 if (status >= 0 && !result.Owned && result.Lender == null && result.Descriptor == directory.HostDescriptor && directory.TryAcquire())
                     result.Lender = directory;
                 if (!Confined || status != -Errno.ELOOP) return status;
@@ -49,6 +62,9 @@ public sealed partial class NameSpace
         int prefix = SetPrefix(path, directory);
         return prefix < 0 ? -Errno.ENOENT : WalkComponents(path, prefix, text, climbs, request, ref result);
     }
+
+    // For directories that came without a layer: only their descriptor counts.
+    private static readonly HostFileSystem StrayDirectory = new(-1, confined: true);
 
     private static bool HasDotDot(ReadOnlySpan<byte> text)
     {
@@ -66,25 +82,26 @@ public sealed partial class NameSpace
     // Writes the directory's path without its leading slash into the canonical buffer; its length, -1 when it is not in the tree.
     private static int SetPrefix(in PathBuffer path, OpenFile directory)
     {
-        if (directory.MountHint == OpenFile.IsRoot) return 0;
-        string name = directory.Path;
+        if ((directory.MountHint & 3) == OpenFile.IsRoot) return 0;
+        string name = directory.RealmPath;
         if (!name.StartsWith('/') || name.Length >= PathBuffer.Maximum) return -1;
         return System.Text.Encoding.Latin1.GetBytes(name.AsSpan(1), path.Canonical);
     }
 
     private bool IsAboveMount(OpenFile directory)
     {
-        if (directory.MountHint == 0)
+        int version = Mounts.Version;
+        if (directory.MountHint >> 2 != version)
         {
-            var name = System.Text.Encoding.Latin1.GetBytes(directory.Path);
+            var name = System.Text.Encoding.Latin1.GetBytes(directory.RealmPath);
             bool above = name.Length <= 1;
-            foreach (var mount in _mounts)
+            foreach (var mount in Mounts.All)
             {
                 if (name.Length > 1 && mount.Path.Length >= name.Length - 1 && mount.Path.AsSpan().StartsWith(name.AsSpan(1))) above = true;
             }
-            directory.MountHint = name.Length == 1 ? OpenFile.IsRoot : above ? OpenFile.MountsBelow : OpenFile.NoMountsBelow;
+            directory.MountHint = version << 2 | (name.Length == 1 ? OpenFile.IsRoot : above ? OpenFile.MountsBelow : OpenFile.NoMountsBelow);
         }
-        return directory.MountHint != OpenFile.NoMountsBelow;
+        return (directory.MountHint & 3) != OpenFile.NoMountsBelow;
     }
 
     // Whether the path, read without regard to links, passes a mount point. (Links are found by the walk itself.)
@@ -92,7 +109,7 @@ public sealed partial class NameSpace
     private bool CrossesMount(Span<byte> current, int prefix, ReadOnlySpan<byte> text)
     {
         int length = Math.Max(prefix, 0);
-        if (FindMount(current[..length]) >= 0) return true;
+        if (FindMount(current[..length]) != null) return true;
         while (NextComponent(ref text, out var component, out _))
         {
             if (component.SequenceEqual("."u8)) continue;
@@ -124,6 +141,8 @@ public sealed partial class NameSpace
         text.CopyTo(restBuffer[restStart..]);
         var current = path.Canonical;
         int length = prefix, links = 0;
+        // Nothing climbs above the root of this view; who stands outside of it (a directory from before a chroot) climbs to the realm's.
+        int floor = _base.Length > 0 && current[..length].StartsWith(_base) ? _base.Length : 0;
 
         for (;;)
         {
@@ -138,7 +157,7 @@ public sealed partial class NameSpace
             bool special = component.SequenceEqual("."u8) || component.SequenceEqual(".."u8);
             if (special && !(last && request.Intent == PathIntent.Parent))
             {
-                if (component.Length == 2) length = Pop(current, length);
+                if (component.Length == 2 && length > floor) length = Pop(current, length);
                 if (last) return FinishAt(path, length, true, request, ref result);
                 continue;
             }
@@ -172,7 +191,12 @@ public sealed partial class NameSpace
                         restBuffer[restStart..(restStart + target)].CopyTo(restBuffer[(restStart + 1)..]);
                         restStart++;
                     }
-                    length = path.Link[0] == '/' ? 0 : before;
+                    length = before;
+                    if (path.Link[0] == '/')
+                    {
+                        _base.CopyTo(current);
+                        length = floor = _base.Length;
+                    }
                     tryWhole = Confined;
                     continue;
                 }
@@ -191,6 +215,7 @@ public sealed partial class NameSpace
     {
         status = 0;
         if (length + rest.Length + 1 >= PathBuffer.Maximum || rest.IsEmpty) return false;
+        if (_base.Length > 0 && HasDotDot(rest)) return false;
         var whole = path.Link;
         path.Canonical[..length].CopyTo(whole);
         int total = length;
@@ -217,31 +242,31 @@ public sealed partial class NameSpace
     // The file system that holds a canonical path, and where the path inside it starts.
     private FileSystem Locate(ReadOnlySpan<byte> canonical, out int inside)
     {
-        int mount = FindMount(canonical);
-        if (mount < 0)
+        if (FindMount(canonical) is not { } found)
         {
             inside = 0;
             return _root;
         }
-        inside = Math.Min(_mounts[mount].Path.Length + 1, canonical.Length);
-        return _mounts[mount].FileSystem;
+        inside = Math.Min(found.Path.Length + 1, canonical.Length);
+        return found.FileSystem;
     }
 
-    private int FindMount(ReadOnlySpan<byte> canonical)
+    private Mount? FindMount(ReadOnlySpan<byte> canonical)
     {
-        int best = -1;
-        for (int i = 0; i < _mounts.Count; i++)
+        Mount? best = null;
+        foreach (var mount in Mounts.All)
         {
-            var mount = _mounts[i].Path;
-            if (canonical.StartsWith(mount) && (canonical.Length == mount.Length || canonical[mount.Length] == '/')
-                && (best < 0 || mount.Length > _mounts[best].Path.Length)) best = i;
+            var path = mount.Path;
+            if (canonical.StartsWith(path) && (canonical.Length == path.Length || canonical[path.Length] == '/')
+                && (best == null || path.Length >= best.Path.Length)) best = mount;
         }
         return best;
     }
 
     private int ExactMount(ReadOnlySpan<byte> canonical)
     {
-        for (int i = 0; i < _mounts.Count; i++) if (canonical.SequenceEqual(_mounts[i].Path)) return i;
+        var mounts = Mounts.All;
+        for (int i = 0; i < mounts.Length; i++) if (canonical.SequenceEqual(mounts[i].Path)) return i;
         return -1;
     }
 

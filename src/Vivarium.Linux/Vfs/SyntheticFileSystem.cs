@@ -104,6 +104,13 @@ internal sealed class SyntheticFileSystem(SyntheticNode root) : FileSystem
     private static long FinishOpened(in PathRequest request, OpenFile opened, long emptyString, ref PathResult result)
     {
         result.Node = opened.Node;
+        bool changes = request.Modifies || request.Intent == PathIntent.Open && (request.Flags & OpenFlags.Path) == 0 && (request.Flags & (OpenFlags.AccessMode | OpenFlags.Truncate)) != 0;
+        if (changes && request.Caller != null && opened.PrepareChange(request.Caller) is < 0 and var refused)
+        {
+            opened.Release();
+            return refused;
+        }
+        result.Layer = opened.Layer?.Copy();
         if (request.Intent != PathIntent.Open)
         {
             result.Descriptor = opened.HostDescriptor;

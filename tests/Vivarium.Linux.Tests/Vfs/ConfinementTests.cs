@@ -138,10 +138,14 @@ public class ConfinementTests : IDisposable
     }
 
     [Fact]
-    public void Devices_cannot_be_made()
+    public void Devices_of_the_guest_lead_to_no_device_of_the_host()
     {
-        Assert.Equal(-Errno.EPERM, _guest.Call(33, Guest.AtFdCwd, "/disk", 0x61B6, 0x800));
-        Assert.Equal(-Errno.EPERM, _guest.Call(33, Guest.AtFdCwd, "/mem", 0x21B6, 0x101));
+        Assert.Equal(0, _guest.Call(33, Guest.AtFdCwd, "/disk", 0x61B6, 0x800));
+        Assert.Equal(0, _guest.Call(33, Guest.AtFdCwd, "/mem", 0x21B6, 0x101));
+        Assert.Equal(-Errno.ENXIO, _guest.Open("/disk"));
+        Assert.Equal(-Errno.ENXIO, _guest.Open("/mem", 2));
+        Assert.Equal((0x61A4u, 0x800ul), (_guest.Stat("/disk", out _)!.Mode, _guest.Stat("/disk", out _)!.RawDevice));
+        Assert.Equal(0, new FileInfo(Path.Combine(_root.Path, "disk")).Length);
         Assert.Equal(0, _guest.Call(33, Guest.AtFdCwd, "/fifo", 0x11B6, 0));
         Assert.Equal(-Errno.EEXIST, _guest.Call(33, Guest.AtFdCwd, "/fifo", 0x81B6, 0));
     }

@@ -22,9 +22,13 @@ internal sealed class Guest : IDisposable
 
     private readonly Hart _hart;
 
-    public Guest(string? root = null, string? cwd = null)
+    public Guest(string? root = null, string? cwd = null) : this(new TreeOptions { Root = root, WorkingDirectory = cwd })
     {
-        Root = root;
+    }
+
+    public Guest(TreeOptions tree)
+    {
+        string? root = Root = tree.Root;
         Window = MemoryWindow.Reserve(16 << 20);
         Assert.Equal(0, Window.MapAnonymous(Low, Size, Protection.Read | Protection.Write));
         _hart = new Hart(Window);
@@ -35,7 +39,7 @@ internal sealed class Guest : IDisposable
             Pid = 41,
             Memory = (AddressSpace)RuntimeHelpers.GetUninitializedObject(typeof(AddressSpace)),
             Files = new FileTable(),
-            Fs = FsContext.Create(root, cwd),
+            Fs = FsContext.Create(tree),
         };
         SetWindow(process.Memory, Window);
         Thread = new GuestThread { Process = process, Hart = _hart, Tid = 41 };
@@ -120,6 +124,59 @@ internal sealed class Guest : IDisposable
         return error < 0 ? null : text.ToString();
     }
 
+    /// <summary>Makes or replaces a file: 0 or negative errno.</summary>
+    public long WriteAll(string path, string text, int flags = 0x241, int mode = 0x1A4)
+    {
+        long fd = Open(path, flags, mode);
+        if (fd < 0) return fd;
+        long written = Call(64, fd, Encoding.UTF8.GetBytes(text), text.Length);
+        Close(fd);
+        return Math.Min(written, 0);
+    }
+
+    /// <summary>newfstatat without following links; null with an errno.</summary>
+    public GuestStat? Stat(string path, out long status)
+    {
+        status = Call(79, AtFdCwd, path, Low + 0x8000, 0x100);
+        return status < 0 ? null : GuestStat.From(Get(Low + 0x8000, 128));
+    }
+
+    public GuestStat? StatDescriptor(long fd, out long status)
+    {
+        status = Call(80, fd, Low + 0x8000);
+        return status < 0 ? null : GuestStat.From(Get(Low + 0x8000, 128));
+    }
+
+    /// <summary>Names in a directory with their types, sorted, without the dots; null with an errno.</summary>
+    public string[]? List(string path)
+    {
+        long fd = Open(path, 0x10000);
+        if (fd < 0) return null;
+        var names = ListDescriptor(fd);
+        Close(fd);
+        return names;
+    }
+
+    public string[] ListDescriptor(long fd)
+    {
+        var names = new List<string>();
+        for (;;)
+        {
+            long length = Call(61, fd, Low + 0x8000, 512);
+            Assert.True(length >= 0, $"getdents64: {length}");
+            if (length == 0) break;
+            var bytes = Get(Low + 0x8000, (int)length);
+            for (int at = 0; at < bytes.Length; at += BinaryPrimitives.ReadUInt16LittleEndian(bytes.AsSpan(at + 16)))
+            {
+                var name = bytes.AsSpan(at + 19);
+                names.Add(Encoding.UTF8.GetString(name[..name.IndexOf((byte)0)]));
+            }
+        }
+        names.RemoveAll(name => name is "." or "..");
+        names.Sort(StringComparer.Ordinal);
+        return [.. names];
+    }
+
     /// <summary>readlinkat.</summary>
     public string? ReadLink(string path, out long status)
     {
@@ -140,6 +197,14 @@ internal sealed class Guest : IDisposable
         _hart.Dispose();
         Window.Dispose();
     }
+}
+
+/// <summary>The guest's struct stat.</summary>
+internal sealed record GuestStat(ulong Device, ulong Inode, uint Mode, uint Links, uint Uid, uint Gid, ulong RawDevice, long Size)
+{
+    public static GuestStat From(ReadOnlySpan<byte> b) => new(BinaryPrimitives.ReadUInt64LittleEndian(b), BinaryPrimitives.ReadUInt64LittleEndian(b[8..]),
+        BinaryPrimitives.ReadUInt32LittleEndian(b[16..]), BinaryPrimitives.ReadUInt32LittleEndian(b[20..]), BinaryPrimitives.ReadUInt32LittleEndian(b[24..]),
+        BinaryPrimitives.ReadUInt32LittleEndian(b[28..]), BinaryPrimitives.ReadUInt64LittleEndian(b[32..]), BinaryPrimitives.ReadInt64LittleEndian(b[48..]));
 }
 
 /// <summary>A directory that is gone afterwards.</summary>
