@@ -73,6 +73,7 @@ internal static class RunCommand
             TranslationCache = request.NoTranslationCache ? null : request.TranslationCache ?? DefaultTranslationCache(),
             TranslationCacheIsOptional = request.TranslationCache is null,
             Translation = TranslatorDump.Options(request),
+            Optimizer = TranslatorDump.Optimizer(request),
             User = request.User ?? (image?.Config.User is { Length: > 0 } user ? user : null),
             Errors = Report.Errors,
         };

@@ -1,5 +1,6 @@
 using System.Globalization;
 using Vivarium.Linux;
+using Vivarium.Translation.Optimizing;
 
 namespace Vivarium.Cli;
 
@@ -38,10 +39,13 @@ internal static class RunCommandLine
         {
             ValueIsOptional = true,
         },
-        new("--tier", "interp|1", "Execute with the reference interpreter or with the tier-1 translator", SetTier) { Values = ["interp", "1"] },
+        new("--tier", "interp|1|2", "Execute with the reference interpreter, the tier-1 translator, or that and the optimising tier", SetTier) { Values = ["interp", "1", "2"] },
+        new("--jit-policy", "POLICY", "Order of optimisation: fifo, heat-at-dispatch or continuous (default)", SetPolicy) { Values = ["fifo", "heat-at-dispatch", "continuous"] },
+        new("--jit-threads", "N", "Threads that optimise (0: on the guest's own, at once)", (r, v) => SetCount(v, "--jit-threads", 0, 64, n => r.JitThreads = n)),
+        new("--jit-threshold", "N", "Samples (milliseconds) of a block that make it hot", (r, v) => SetCount(v, "--jit-threshold", 1, 1_000_000, n => r.JitThreshold = n)),
         new("--stats", null, "Print statistics of the run to standard error at its end", (r, _) => Set(() => r.Stats = true)),
         new("--json", null, "Print the statistics as one line of JSON", (r, _) => Set(() => (r.Stats, r.Json) = (true, true))),
-        new("--dump", "ir,asm", "Dump stages of the translator to standard error", SetDump) { Values = ["ir", "asm", "ir,asm"] },
+        new("--dump", "STAGES", "Dump stages to standard error: ir, asm; of the optimising tier region, llvm, asm", SetDump) { Values = ["ir", "asm", "ir,asm", "region", "llvm"] },
         new("--dump-range", "START-END", "Guest addresses (hexadecimal) that --dump shows", SetDumpRange),
         new("--code-cache", "SIZE", "Bound of the code cache, for instance 64M", SetCodeCacheSize),
         new("--cache", "DIR", "Keep translations here and use earlier runs' (default: ~/.cache/vivarium/translations)", (r, v) => Set(() => (r.TranslationCache, r.NoTranslationCache) = (v, false))),
@@ -167,20 +171,40 @@ internal static class RunCommandLine
             case "interp":
                 request.Executor = ExecutorKind.Interpreter;
                 return null;
-            case "1":
+            case "1" or "2":
                 request.Executor = ExecutorKind.Translator;
+                request.Optimize = value == "2";
                 return null;
             default:
-                return $"--tier is interp or 1, not '{value}'";
+                return $"--tier is interp, 1 or 2, not '{value}'";
         }
+    }
+
+    private static string? SetPolicy(RunRequest request, string value)
+    {
+        switch (value)
+        {
+            case "fifo": request.JitPolicy = JitPolicy.Fifo; return null;
+            case "heat-at-dispatch": request.JitPolicy = JitPolicy.HeatAtDispatch; return null;
+            case "continuous": request.JitPolicy = JitPolicy.Continuous; return null;
+            default: return $"--jit-policy is fifo, heat-at-dispatch or continuous, not '{value}'";
+        }
+    }
+
+    private static string? SetCount(string value, string option, int least, int most, Action<int> assign)
+    {
+        if (!int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out int n) || n < least || n > most)
+            return $"{option} needs a number from {least} to {most}, not '{value}'";
+        assign(n);
+        return null;
     }
 
     private static string? SetDump(RunRequest request, string value)
     {
         foreach (string stage in value.Split(','))
         {
-            if (stage is not ("ir" or "asm"))
-                return $"--dump takes ir and asm, not '{stage}'";
+            if (stage is not ("ir" or "asm" or "region" or "llvm"))
+                return $"--dump takes ir, asm, region and llvm, not '{stage}'";
             request.Dump.Add(stage);
         }
 

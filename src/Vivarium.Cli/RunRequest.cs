@@ -1,4 +1,5 @@
 using Vivarium.Linux;
+using Vivarium.Translation.Optimizing;
 
 namespace Vivarium.Cli;
 
@@ -40,6 +41,14 @@ internal sealed class RunRequest
 
     /// <summary>Null leaves the choice to viv.</summary>
     public ExecutorKind? Executor { get; set; }
+
+    /// <summary>Tier 2 is on.</summary>
+    public bool Optimize { get; set; }
+
+    /// <summary>How the optimising tier works; null is its default.</summary>
+    public JitPolicy? JitPolicy { get; set; }
+    public int? JitThreads { get; set; }
+    public int? JitThreshold { get; set; }
 
     public bool Stats { get; set; }
 

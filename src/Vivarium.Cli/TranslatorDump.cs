@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text;
 using Iced.Intel;
 using Vivarium.Translation;
+using Vivarium.Translation.Optimizing;
 using Vivarium.Translation.Profiling;
 
 namespace Vivarium.Cli;
@@ -12,13 +13,14 @@ internal static class TranslatorDump
     /// <summary>The translator's options; null where the command line says nothing about it.</summary>
     public static TranslationOptions? Options(RunRequest request)
     {
-        if (request.Dump.Count == 0 && !request.PerfMap && request.JitDump is null) return null;
+        bool dump = request.Dump.Contains("ir") || (request.Dump.Contains("asm") && !request.Optimize);
+        if (!dump && !request.PerfMap && request.JitDump is null) return null;
         var range = request.DumpRange ?? (0, ulong.MaxValue);
         return TranslationOptions.FromEnvironment() with
         {
             PerfMap = request.PerfMap,
             JitDump = request.JitDump is { } directory ? OpenJitDump(directory) : null,
-            DumpSink = request.Dump.Count == 0 ? null : text => Report.Errors.WriteLine(text),
+            DumpSink = !dump ? null : text => Report.Errors.WriteLine(text),
             DumpStart = range.Start,
             DumpEnd = range.End,
             DumpIr = request.Dump.Contains("ir"),
@@ -36,6 +38,27 @@ internal static class TranslatorDump
         {
             throw new CommandException(ExitCodes.RunFailed, $"cannot write a jitdump in '{directory}': {e.Message}");
         }
+    }
+
+    /// <summary>The optimising tier's options; null without it.</summary>
+    public static OptimizerOptions? Optimizer(RunRequest request)
+    {
+        if (!request.Optimize) return null;
+        var range = request.DumpRange ?? (0, ulong.MaxValue);
+        var defaults = new OptimizerOptions();
+        bool region = request.Dump.Contains("region"), llvm = request.Dump.Contains("llvm"), asm = request.Dump.Contains("asm");
+        return defaults with
+        {
+            Policy = request.JitPolicy ?? defaults.Policy,
+            Threads = request.JitThreads ?? defaults.Threads,
+            Threshold = request.JitThreshold ?? defaults.Threshold,
+            DumpSink = region || llvm || asm ? text => Report.Errors.WriteLine(text) : null,
+            DumpStart = range.Start,
+            DumpEnd = range.End,
+            DumpRegion = region,
+            DumpLlvm = llvm,
+            Disassemble = asm ? Disassemble : null,
+        };
     }
 
     private static string Disassemble(ReadOnlySpan<byte> code, ulong address)

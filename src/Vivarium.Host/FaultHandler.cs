@@ -13,6 +13,9 @@ public static unsafe class FaultHandler
     /// and the .NET runtime (34, suspension for the GC) take.</summary>
     public const int KickSignal = 40;
 
+    /// <summary>The host signal behind <see cref="HostThread.Sample"/>.</summary>
+    public const int SampleSignal = 41;
+
     private static readonly Lock Gate = new();
     private static bool s_installed;
 
@@ -50,6 +53,8 @@ public static unsafe class FaultHandler
                 Restorer = stubs.Restorer,
             };
             Sigaction(KickSignal, &kick, null);
+            var sample = kick with { Handler = stubs.SampleHandler, Flags = kick.Flags | KernelSigaction.SaRestart };
+            Sigaction(SampleSignal, &sample, null);
             Volatile.Write(ref s_installed, true);
         }
     }
@@ -79,6 +84,7 @@ public static unsafe class FaultHandler
                     FaultStub = region.FaultStub,
                     KickHostPcOffset = region.KickHostPcOffset,
                     KickStub = region.KickStub,
+                    SampleCellOffset = region.SampleCellOffset,
                 };
                 Volatile.Write(ref slots[i], (ulong)record);
                 return;

@@ -25,7 +25,7 @@ public sealed unsafe class HostThread
         Id = (int)HostSyscall.InvokeFast(SysGettid);
         // Whoever started this process may have left the kick signal blocked.
         const int unblock = 1;
-        var mask = 1UL << (FaultHandler.KickSignal - 1);
+        var mask = 1UL << (FaultHandler.KickSignal - 1) | 1UL << (FaultHandler.SampleSignal - 1);
         HostSyscall.InvokeFast(SysRtSigprocmask, unblock, (long)&mask, 0, sizeof(ulong));
     }
 
@@ -48,6 +48,9 @@ public sealed unsafe class HostThread
         }
     }
 
+    /// <summary>Sets the calling thread's nice value (0..19); a host that refuses changes nothing.</summary>
+    public static void SetNice(int nice) => HostSyscall.InvokeFast(SysSetpriority, 0, 0, nice);
+
     /// <summary>Interrupts this thread. Sticky for <see cref="BlockingSyscall"/>: a kick that comes between blocking calls makes the next
     /// one return -EINTR at once, until <see cref="ClearKick"/>. Harmless when the thread has ended.</summary>
     public void Kick()
@@ -55,6 +58,14 @@ public sealed unsafe class HostThread
         Interlocked.Exchange(ref *_kicked, 1);
         // The id of an ended thread is gone (ESRCH) or another thread's of this process, which then sees a spurious kick: allowed.
         HostSyscall.InvokeFast(SysTgkill, ProcessId, Id, FaultHandler.KickSignal);
+        GC.KeepAlive(this);
+    }
+
+    /// <summary>Asks where this thread is: if it executes in a code region, its rip goes to the cell that the region's context names
+    /// (<see cref="CodeRegion"/>). It goes on undisturbed, save that a blocking host syscall may return -EINTR.</summary>
+    public void Sample()
+    {
+        HostSyscall.InvokeFast(SysTgkill, ProcessId, Id, FaultHandler.SampleSignal);
         GC.KeepAlive(this);
     }
 

@@ -11,6 +11,9 @@ internal readonly unsafe struct SignalStubs
     /// <summary>For the kick signal.</summary>
     public readonly ulong KickHandler;
 
+    /// <summary>For the sampling signal.</summary>
+    public readonly ulong SampleHandler;
+
     /// <summary>sa_restorer: rt_sigreturn.</summary>
     public readonly ulong Restorer;
 
@@ -99,6 +102,26 @@ internal readonly unsafe struct SignalStubs
         code.Bytes(0x49, 0x63, 0x48, 0x28);         // movsxd rcx, [r8+40]
         code.Bytes(0x49, 0x89, 0x04, 0x09);         // mov [r9+rcx], rax
         code.Bytes(0x4C, 0x89, 0x92, 0xA8, 0, 0, 0); // mov [rdx+168], r10
+        code.Bytes(0xC3);                           // ret
+
+        code.Align(16);
+        SampleHandler = code.Here;
+        int sampleInRegion = code.NewLabel(), sampled = code.NewLabel();
+        code.Bytes(0x48, 0x8B, 0x82, 0xA8, 0, 0, 0); // mov rax, [rdx+168]
+        ScanRegions(code, regions, sampleInRegion);
+        code.Bind(sampled);
+        code.Bytes(0xC3);                           // ret
+        code.Bind(sampleInRegion);
+        code.Bytes(0x49, 0x63, 0x48, 0x2C);         // movsxd rcx, [r8+44]
+        code.Bytes(0x48, 0x85, 0xC9);               // test rcx, rcx
+        code.Jump(0x74, sampled);                   // jz sampled
+        code.Bytes(0x4D, 0x63, 0x50, 0x10);         // movsxd r10, [r8+16]
+        code.Bytes(0x4C, 0x8B, 0x4A, 0x78);         // mov r9, [rdx+120]
+        code.Bytes(0x4D, 0x29, 0xD1);               // sub r9, r10
+        code.Bytes(0x4D, 0x8B, 0x0C, 0x09);         // mov r9, [r9+rcx]
+        code.Bytes(0x4D, 0x85, 0xC9);               // test r9, r9
+        code.Jump(0x74, sampled);                   // jz sampled
+        code.Bytes(0x49, 0x89, 0x01);               // mov [r9], rax
         code.Bytes(0xC3);                           // ret
 
         code.Align(16);

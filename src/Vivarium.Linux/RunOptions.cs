@@ -59,6 +59,9 @@ public sealed record RunOptions
     /// <summary>How the translator works; null is the default, changed by environment variables.</summary>
     public Translation.TranslationOptions? Translation { get; init; }
 
+    /// <summary>The optimising tier; null is tier 1 alone.</summary>
+    public Translation.Optimizing.OptimizerOptions? Optimizer { get; init; }
+
     /// <summary>Directory of translations that outlive the process; null keeps none.</summary>
     public string? TranslationCache { get; init; }
 

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Runtime.CompilerServices;
 using Vivarium.Host;
 using Vivarium.Translation.Cache;
 
@@ -19,6 +20,20 @@ public sealed unsafe partial class TranslationEngine
 
         /// <summary>The engine's epoch when the thread last held no address of translated code; 0 while it is not in the engine.</summary>
         public long Epoch;
+
+        // Two words that emitted code and the sampling signal's handler address: see EngineSlots. Pinned, and the running thread holds the slot.
+        private readonly long[] _cells = GC.AllocateArray<long>(8, pinned: true);
+
+        public ulong LeaveCell => (ulong)Unsafe.AsPointer(ref _cells[0]);
+
+        /// <summary>Regions may be entered.</summary>
+        public void Stay() => Volatile.Write(ref _cells[0], 0);
+
+        /// <summary>Whatever region the thread is in, it comes to the dispatcher soon.</summary>
+        public void Leave() => Volatile.Write(ref _cells[0], 1);
+
+        /// <summary>The host pc that a sample found since the last call; 0 for none.</summary>
+        public ulong TakeSample() => (ulong)Interlocked.Exchange(ref _cells[1], 0);
     }
 
     [ThreadStatic] private static RunSlot? t_slot;
@@ -114,6 +129,7 @@ public sealed unsafe partial class TranslationEngine
                     long epoch = Volatile.Read(ref slot.Epoch);
                     if (epoch == 0 || epoch >= newest) continue;
                     quiet = false;
+                    slot.Leave();
                     if (!kicked) slot.Host.Kick();
                 }
             }

@@ -18,6 +18,8 @@ public sealed unsafe partial class TranslationEngine
             if (exit->LinkedTo != null || exit->Owner->Dead != 0 || target->Dead != 0) return;
             // A kicked thread has not come out yet: linking now might send it round its loop for ever.
             if (Volatile.Read(ref _kicked) != 0) return;
+            if (exit->Kind == RegionRefusal) target = exit->Owner->Fallback;
+            if (exit->Kind == 1 && exit->Owner != target) return; // a loop's back edge, with the loop's own register mapping
             AddIncoming(target, exit);
             Patch(exit, exit->Kind == 1 && exit->Owner == target ? target->LoopEntry : target->Entry);
             Statistics.Links++;
@@ -129,8 +131,10 @@ public sealed unsafe partial class TranslationEngine
             if (lastPage - firstPage < (ulong)_pages.Count)
             {
                 for (ulong page = firstPage; page <= lastPage; page++) DropInPage(page, start, end, drop);
+                DropRegions(start, end, drop);
                 return;
             }
+            DropRegions(start, end, drop);
             ulong[] pages = [.. _pages.Keys];
             foreach (ulong page in pages)
             {
@@ -176,10 +180,12 @@ public sealed unsafe partial class TranslationEngine
     {
         block->Dead = 1;
         Statistics.Invalidations++;
+        if (block->Overlay != null && block->Overlay->Dead == 0) Kill(block->Overlay);
         _blocks.Remove(block);
         _jumpTable.Remove(block->GuestPc, block->Entry);
         while (block->Incoming != null) Unlink(block->Incoming);
         for (int i = 0; i < block->ExitCount; i++) Unlink(block->Exits + i);
+        if (block->Fallback != null) RegionGone(block);
     }
 
     /// <summary>Whether the guest bytes are no longer what the block was made from.</summary>

@@ -51,6 +51,8 @@ public sealed unsafe partial class TranslationEngine : Executor
         _arenas = new ArenaSet(_cache);
         _jumpTable = new JumpTable(_cache.Stubs.DummyEntry);
         _perfMap = _options.PerfMap ? new PerfMap() : null;
+        _farm = _options.Farm;
+        _farm?.Add(this);
     }
 
     /// <inheritdoc/>
@@ -77,6 +79,8 @@ public sealed unsafe partial class TranslationEngine : Executor
         t_running = this;
         _memory = hart.Memory;
         RunSlot slot = EnterSlot();
+        state.Engine[EngineSlots.LeaveCell] = slot.LeaveCell;
+        state.Engine[EngineSlots.SampleCell] = slot.LeaveCell + 8;
         ExecutionExit exit = Dispatch(hart, ref state, slot);
         Volatile.Write(ref slot.Epoch, 0);
         FloatSlots.Leave(ref state);
@@ -92,6 +96,7 @@ public sealed unsafe partial class TranslationEngine : Executor
         bool indirect = false;
         while (true)
         {
+            slot.Stay(); // before anything is looked up: what is taken out of service later raises it again
             long epoch = Volatile.Read(ref _epoch);
             if (slot.Epoch != epoch)
             {
@@ -125,6 +130,7 @@ public sealed unsafe partial class TranslationEngine : Executor
             }
             if (from != null)
             {
+                if (_farm is { IsSynchronous: true } && from->Target <= from->Owner->GuestPc) block = OptimizeNow(hart, block);
                 Link(from, block);
                 from = null;
             }
@@ -167,6 +173,9 @@ public sealed unsafe partial class TranslationEngine : Executor
                     ReleaseReservation(ref state);
                     if (Interpret(hart, ref state) is { } fault) return fault;
                     break;
+                case BlockExit.RegionFault:
+                    Statistics.Faults++;
+                    return RegionFault(ref state);
                 default:
                     Statistics.Aborts++;
                     break;
@@ -267,6 +276,7 @@ public sealed unsafe partial class TranslationEngine : Executor
                         _perfMap?.Add(block->Entry, block->CodeEnd, name);
                         _options.JitDump?.Add(block->Entry, block->CodeEnd, name);
                     }
+                    if (_farm != null) Observe(block);
                     if (captured) range.Blocks!.Add(translator.Captured);
                     else if (!fresh) Statistics.PersistentLoaded++;
                     return block;
@@ -293,6 +303,7 @@ public sealed unsafe partial class TranslationEngine : Executor
     /// <inheritdoc/>
     public override void Dispose()
     {
+        StopOptimizing();
         _interpreter.Dispose();
         _jumpTable.Dispose();
         _arenas.Dispose();

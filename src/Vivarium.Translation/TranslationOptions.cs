@@ -22,6 +22,9 @@ public sealed record TranslationOptions
     /// <summary>Turns emitted bytes (at the host address) into text for dumps; null dumps no code.</summary>
     public DisassembleCode? Disassemble { get; init; }
 
+    /// <summary>The optimising tier's compilers; null for tier 1 alone. Its owner disposes it after the engines.</summary>
+    public Optimizing.CompileFarm? Farm { get; init; }
+
     /// <summary>Write /tmp/perf-PID.map so that Linux perf names translated blocks.</summary>
     public bool PerfMap { get; init; }
 

@@ -69,6 +69,10 @@ public abstract class Executor : IDisposable
     /// <summary><c>fence.i</c> or <c>riscv_flush_icache</c>: instruction fetches after it see all earlier stores to the range.</summary>
     public virtual void SynchronizeCode(ulong start, ulong length) { }
 
+    /// <summary>From now on registers must be exact at memory faults too: the guest has installed a handler that sees them. Until then an
+    /// executor may report just the address.</summary>
+    public virtual void RequirePreciseFaults() { }
+
     public virtual void Dispose() => GC.SuppressFinalize(this);
 }
 

@@ -37,6 +37,12 @@ internal unsafe struct BlockHeader
     /// <summary>Hash of the guest bytes it was made from.</summary>
     public ulong GuestHash;
 
+    /// <summary>Of a region's entry: the block whose place it has taken. Of such a block: the region's entry.</summary>
+    public BlockHeader* Fallback, Overlay;
+
+    /// <summary>How often a region was entered.</summary>
+    public long Entries;
+
     /// <summary>Which guest register each host register holds inside the block; 0 for none.</summary>
     public fixed byte GuestOfHost[16];
 }

@@ -4,6 +4,7 @@ using Vivarium.Host;
 using Vivarium.RiscV.Execution;
 using Vivarium.Translation.CodeGen;
 using Vivarium.Translation.Dispatch;
+using Vivarium.Translation.Optimizing;
 using Vivarium.Translation.Persistence;
 
 namespace Vivarium.Translation.Cache;
@@ -26,6 +27,7 @@ public sealed unsafe class CodeCache : IDisposable
     private readonly uint* _emptyTable;
     private readonly ulong _arenasStart;
     private readonly ConcurrentBag<CodeArena> _free = [];
+    private readonly Lazy<RegionMemory> _regions;
     private int _arenaCount;
 
     /// <param name="size">Bytes to reserve, at most 1 GiB; 1 MiB at least.</param>
@@ -42,8 +44,12 @@ public sealed unsafe class CodeCache : IDisposable
         FaultHandler.Register(new CodeRegion(
             Stubs.RegionStart, _memory.Base + size, RegisterMap.ContextBias,
             HartStateLayout.FaultHostPc, HartStateLayout.FaultHostAddress, HartStateLayout.FaultSignal, Stubs.FaultStub,
-            HartStateLayout.KickHostPc, Stubs.KickStub));
+            HartStateLayout.KickHostPc, Stubs.KickStub, HartStateLayout.Engine + EngineSlots.SampleCell * 8));
+        _regions = new Lazy<RegionMemory>(() => new RegionMemory(Stubs.RegionFaultStub));
     }
+
+    /// <summary>Where regions of the optimising tier live.</summary>
+    internal RegionMemory Regions => _regions.Value;
 
     internal StubTable Stubs { get; }
 
@@ -111,6 +117,7 @@ public sealed unsafe class CodeCache : IDisposable
     {
         FaultHandler.Unregister(Stubs.RegionStart);
         foreach (CodeArena? arena in _arenas) arena?.Dispose();
+        if (_regions.IsValueCreated) _regions.Value.Dispose();
         _memory.Dispose();
         NativeMemory.Free(_emptyTable);
     }

@@ -23,4 +23,7 @@ internal enum BlockExit
 
     /// <summary>The entry stub saw an exit request; nothing ran.</summary>
     Aborted,
+
+    /// <summary>A host fault in a region of the optimising tier: registers are those of its entry.</summary>
+    RegionFault,
 }

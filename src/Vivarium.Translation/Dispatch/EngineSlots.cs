@@ -40,6 +40,9 @@ public static class EngineSlots
     /// <summary>Host address of the reservation version whose lock a store-conditional in progress holds; 0 otherwise.</summary>
     public const int HeldReservation = 34;
 
+    /// <summary>Addresses of two words of the running thread: non-zero asks regions to be left, and where samples of the host pc go.</summary>
+    public const int LeaveCell = 35, SampleCell = 36;
+
     /// <summary>xmm0..xmm31 at a kick, 16 bytes each.</summary>
     public const int VectorDump = 64;
 

@@ -70,6 +70,9 @@ internal sealed unsafe class StubTable
     public ulong FaultStub { get; private set; }
     public ulong KickStub { get; private set; }
 
+    /// <summary>Where faults in regions go, with rbp the region's frame pointer; see <see cref="Optimizing.RegionMemory"/>.</summary>
+    public ulong RegionFaultStub { get; private set; }
+
     /// <summary>Address of the exit stub of a kind.</summary>
     public ulong Exit(BlockExit kind) => _exits[(int)kind];
 
@@ -92,6 +95,7 @@ internal sealed unsafe class StubTable
         // Before the region: a kick while these run must not redirect them, for they work on the one register dump.
         EmitFaultStub();
         EmitKickStub();
+        EmitRegionFaultStub();
 
         _asm.Align(16);
         Enter = Here;
@@ -152,6 +156,22 @@ internal sealed unsafe class StubTable
         MoveFloats(load: false);
         _asm.Mov(Gpr.Rsp, EngineSlots.At(EngineSlots.HostStack));
         _asm.MovImmediate(Gpr.Rax, (int)BlockExit.Fault);
+        _asm.Jmp(ref _restore);
+    }
+
+    private void EmitRegionFaultStub()
+    {
+        RegionFaultStub = Here;
+        _asm.Mov(Gpr.Rax, Mem.At(Gpr.Rbp, Optimizing.RegionMemory.FaultHostPcOffset));
+        _asm.Mov(Gpr.Rcx, Mem.At(Gpr.Rbp, Optimizing.RegionMemory.FaultAddressOffset));
+        _asm.Mov32(Gpr.Rdx, Mem.At(Gpr.Rbp, Optimizing.RegionMemory.FaultSignalOffset));
+        _asm.Mov(RegisterMap.Context, Mem.At(Gpr.Rbp)); // what the frame saved
+        _asm.Mov(Field(HartStateLayout.FaultHostPc), Gpr.Rax);
+        _asm.Mov(Field(HartStateLayout.FaultHostAddress), Gpr.Rcx);
+        _asm.Mov32(Field(HartStateLayout.FaultSignal), Gpr.Rdx);
+        _asm.Mov(Gpr.Rsp, EngineSlots.At(EngineSlots.HostStack));
+        if (HostFeatures.HasAvx) _asm.Raw([0xC5, 0xF8, 0x77]); // vzeroupper
+        _asm.MovImmediate(Gpr.Rax, (int)BlockExit.RegionFault);
         _asm.Jmp(ref _restore);
     }
 

@@ -1,0 +1,178 @@
+using System.Diagnostics;
+using Vivarium.Host;
+using Vivarium.Translation.Optimizing.Farm;
+using Vivarium.Translation.Optimizing.Llvm;
+using Vivarium.Translation.Optimizing.Lowering;
+using Vivarium.Translation.Optimizing.Regions;
+
+namespace Vivarium.Translation.Optimizing;
+
+/// <summary>
+/// Watches what the engines' threads run, and compiles what stays hot on threads of its own, by LLVM. The guest never waits: a region
+/// takes its block's place when it is ready.
+/// </summary>
+/// <remarks>Thread-safe. Serves all engines of a realm; disposed after them.</remarks>
+public sealed class CompileFarm : IDisposable
+{
+    private const int CompilerNice = 10;
+
+    private readonly OptimizerOptions _options;
+    private readonly LlvmLibrary _llvm;
+    private readonly List<TranslationEngine> _engines = [];
+    private readonly HotQueue _queue;
+    private readonly List<Thread> _threads = [];
+    private readonly ThreadLocal<(LlvmCompiler Compiler, RegionBuilder Builder)> _tools;
+    private readonly ManualResetEventSlim _stop = new();
+    private bool _started;
+
+    private CompileFarm(OptimizerOptions options, LlvmLibrary llvm)
+    {
+        _options = options;
+        _llvm = llvm;
+        _queue = new HotQueue(options.Policy, Statistics);
+        _tools = new(() => (new LlvmCompiler(_llvm), new RegionBuilder()), trackAllValues: true);
+    }
+
+    /// <summary>A farm, or null (and why) where LLVM is not there.</summary>
+    public static CompileFarm? TryCreate(OptimizerOptions options, out string problem)
+    {
+        LlvmLibrary? llvm = LlvmLibrary.TryGet(out problem);
+        return llvm == null ? null : new CompileFarm(options, llvm);
+    }
+
+    public FarmStatistics Statistics { get; } = new();
+
+    /// <summary>Without threads of its own the farm compiles on the guest's, at once: for tests.</summary>
+    internal bool IsSynchronous => _options.Threads == 0;
+
+    internal void Add(TranslationEngine engine)
+    {
+        lock (_engines)
+        {
+            _engines.Add(engine);
+            if (_started || IsSynchronous) return;
+            _started = true;
+        }
+        Start(Watch, "viv sampler", 0);
+        for (int i = 0; i < _options.Threads; i++) Start(Work, "viv optimizer", CompilerNice);
+    }
+
+    internal void Remove(TranslationEngine engine)
+    {
+        lock (_engines) _engines.Remove(engine);
+        _queue.Remove(engine);
+    }
+
+    private void Start(Action body, string name, int nice)
+    {
+        var thread = new Thread(() =>
+        {
+            if (nice != 0) HostThread.SetNice(nice);
+            try
+            {
+                body();
+            }
+            catch (OperationCanceledException)
+            {
+                // The farm closes.
+            }
+        }, 8 << 20) { IsBackground = true, Name = name };
+        _threads.Add(thread);
+        thread.Start();
+    }
+
+    /// <summary>The sampler: each tick finds out which block every running thread is in.</summary>
+    private void Watch()
+    {
+        var found = new List<ulong>();
+        var engines = new List<TranslationEngine>();
+        while (!_stop.Wait(_options.SampleMilliseconds))
+        {
+            engines.Clear();
+            lock (_engines) engines.AddRange(_engines);
+            foreach (TranslationEngine engine in engines)
+            {
+                if (!engine.CanOptimize) continue;
+                found.Clear();
+                engine.Sample(found);
+                foreach (ulong hostPc in found)
+                {
+                    Statistics.Samples++;
+                    ulong pc = engine.HotBlock(hostPc);
+                    if (pc != 0) _queue.Heat(engine, pc, _options.Threshold);
+                }
+            }
+        }
+    }
+
+    private void Work()
+    {
+        while (_queue.Take(_stop) is { } candidate)
+        {
+            (LlvmCompiler compiler, RegionBuilder builder) = _tools.Value;
+            bool installed = Compile(compiler, builder, candidate.Engine, candidate.Pc, candidate.Level, false);
+            _queue.Done(candidate, installed);
+        }
+    }
+
+    /// <summary>Compiles on the calling thread what is around <paramref name="pc"/>, taking everything for warm.</summary>
+    internal void CompileNow(TranslationEngine engine, ulong pc)
+    {
+        (LlvmCompiler compiler, RegionBuilder builder) = _tools.Value;
+        if (_queue.FirstTime(engine, pc)) Compile(compiler, builder, engine, pc, 0, true);
+    }
+
+    private bool Compile(LlvmCompiler compiler, RegionBuilder builder, TranslationEngine engine, ulong pc, int level, bool everything)
+    {
+        long started = Stopwatch.GetTimestamp();
+        try
+        {
+            GuestRegion? region = engine.CanOptimize ? engine.Grow(builder, pc, level, everything) : null;
+            if (region == null || engine.HashOf(region) is not { } hash)
+            {
+                Statistics.Refused++;
+                return false;
+            }
+            bool dump = _options.DumpSink != null && region.Head >= _options.DumpStart && region.Head < _options.DumpEnd;
+            RegionLowering lowering = RegionLowering.Lower(region, out string text);
+            if (dump && _options.DumpRegion) _options.DumpSink!(region.Dump());
+            if (dump && _options.DumpLlvm) _options.DumpSink!(text);
+            ElfObject code = compiler.Compile(text, _options.Pipeline, dump && _options.DumpLlvm ? _options.DumpSink : null);
+            (ulong function, int length) = engine.Regions.Load(code, "region");
+            if (function == 0 || !engine.Install(region, lowering, function, hash))
+            {
+                Statistics.Lost++;
+                return false;
+            }
+            if (dump && _options.Disassemble is { } disassemble) _options.DumpSink!(Disassembled(disassemble, function, length));
+            Statistics.Regions++;
+            Statistics.Instructions += region.Instructions;
+            Statistics.CodeBytes += code.Size;
+            return true;
+        }
+        catch (InvalidOperationException e)
+        {
+            Statistics.Refused++;
+            _options.DumpSink?.Invoke($"region around 0x{pc:x} refused: {e.Message}");
+            return false;
+        }
+        finally
+        {
+            Interlocked.Add(ref Statistics.CompileTicks, Stopwatch.GetTimestamp() - started);
+        }
+    }
+
+    private static unsafe string Disassembled(DisassembleCode disassemble, ulong address, int length) =>
+        disassemble(new ReadOnlySpan<byte>((void*)address, length), address); // SAFETY: loaded code of that length, which stays
+
+    /// <summary>Stops the threads; waits for a compilation in progress.</summary>
+    public void Dispose()
+    {
+        _stop.Set();
+        _queue.Close();
+        foreach (Thread thread in _threads) thread.Join();
+        foreach ((LlvmCompiler compiler, _) in _tools.Values) compiler.Dispose();
+        _tools.Dispose();
+        _stop.Dispose();
+    }
+}

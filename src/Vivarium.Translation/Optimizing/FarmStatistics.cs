@@ -1,0 +1,36 @@
+using System.Diagnostics;
+
+namespace Vivarium.Translation.Optimizing;
+
+/// <summary>What the compile farm did. Kept without locks: momentarily inexact.</summary>
+public sealed class FarmStatistics
+{
+    /// <summary>Regions in service, refused (no loop that is worth it), and too late (the code had gone).</summary>
+    public long Regions, Refused, Lost;
+    public long Instructions, CodeBytes, CompileTicks;
+
+    /// <summary>Samples of running threads, and the queue: requests, the longest it was, requests dropped as cold, requests that others overtook.</summary>
+    public long Samples, Requests, LongestQueue, Dropped, Reordered;
+
+    /// <summary>Summed over installed regions: from request to the start of compiling, and to service.</summary>
+    public long WaitTicks, InstallTicks, Installed;
+
+    public IEnumerable<(string Name, long Value)> Rows()
+    {
+        yield return ("regions compiled", Regions);
+        yield return ("regions refused", Refused);
+        yield return ("regions too late", Lost);
+        yield return ("region instructions", Instructions);
+        yield return ("region code bytes", CodeBytes);
+        yield return ("region compile microseconds", Micros(CompileTicks));
+        yield return ("samples", Samples);
+        yield return ("jit queue: requests", Requests);
+        yield return ("jit queue: longest", LongestQueue);
+        yield return ("jit queue: dropped as cold", Dropped);
+        yield return ("jit queue: reordered", Reordered);
+        yield return ("jit queue: mean wait microseconds", Installed == 0 ? 0 : Micros(WaitTicks) / Installed);
+        yield return ("jit queue: mean microseconds from hot to installed", Installed == 0 ? 0 : Micros(InstallTicks) / Installed);
+    }
+
+    private static long Micros(long ticks) => (long)Stopwatch.GetElapsedTime(0, ticks).TotalMicroseconds;
+}

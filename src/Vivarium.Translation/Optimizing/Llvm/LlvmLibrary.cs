@@ -1,0 +1,124 @@
+using System.Runtime.InteropServices;
+
+namespace Vivarium.Translation.Optimizing.Llvm;
+
+/// <summary>
+/// The part of LLVM's C API that the optimising tier uses, as function pointers of the shared library. Handles are opaque pointers; an
+/// <c>int</c> result is LLVM's bool (0 is false, which means success where a function can fail). Everything may be called from several threads
+/// as long as each context, and what was made in it, stays with one at a time.
+/// </summary>
+internal sealed unsafe class LlvmLibrary
+{
+    private const int Version = 19;
+    private static readonly string[] Names = ["libLLVM.so.19.1", "libLLVM-19.so.1", "libLLVM-19.so"];
+    private static readonly Lazy<(LlvmLibrary? Library, string Problem)> Loaded = new(Load);
+
+    private readonly nint _handle;
+
+    public readonly delegate* unmanaged<nint> ContextCreate;
+    public readonly delegate* unmanaged<nint, void> ContextDispose;
+
+    /// <summary>(data, length, name) -> memory buffer, which copies the data.</summary>
+    public readonly delegate* unmanaged<byte*, nuint, byte*, nint> CreateMemoryBuffer;
+    public readonly delegate* unmanaged<nint, byte*> GetBufferStart;
+    public readonly delegate* unmanaged<nint, nuint> GetBufferSize;
+    public readonly delegate* unmanaged<nint, void> DisposeMemoryBuffer;
+
+    /// <summary>(context, buffer, out module, out message); takes the buffer over.</summary>
+    public readonly delegate* unmanaged<nint, nint, nint*, byte**, int> ParseIr;
+    public readonly delegate* unmanaged<nint, void> DisposeModule;
+    public readonly delegate* unmanaged<nint, byte*> PrintModule;
+    public readonly delegate* unmanaged<byte*, void> DisposeMessage;
+
+    /// <summary>(triple, out target, out message).</summary>
+    public readonly delegate* unmanaged<byte*, nint*, byte**, int> GetTargetFromTriple;
+
+    /// <summary>(target, triple, cpu, features, optimisation level, relocation model, code model).</summary>
+    public readonly delegate* unmanaged<nint, byte*, byte*, byte*, int, int, int, nint> CreateTargetMachine;
+    public readonly delegate* unmanaged<nint, void> DisposeTargetMachine;
+
+    /// <summary>(machine, module, file type, out message, out buffer).</summary>
+    public readonly delegate* unmanaged<nint, nint, int, byte**, nint*, int> EmitToMemoryBuffer;
+
+    public readonly delegate* unmanaged<nint> CreatePassBuilderOptions;
+    public readonly delegate* unmanaged<nint, void> DisposePassBuilderOptions;
+
+    /// <summary>(module, pipeline, machine, options) -> error or 0.</summary>
+    public readonly delegate* unmanaged<nint, byte*, nint, nint, nint> RunPasses;
+
+    /// <summary>Consumes the error; the text is freed by <see cref="DisposeErrorMessage"/>.</summary>
+    public readonly delegate* unmanaged<nint, byte*> GetErrorMessage;
+    public readonly delegate* unmanaged<byte*, void> DisposeErrorMessage;
+    public readonly delegate* unmanaged<byte*> GetHostCpuName;
+
+    private LlvmLibrary(nint handle)
+    {
+        _handle = handle;
+        uint major, minor, patch;
+        ((delegate* unmanaged<uint*, uint*, uint*, void>)Export("LLVMGetVersion"))(&major, &minor, &patch);
+        if (major != Version) throw new EntryPointNotFoundException($"it is version {major}.{minor}.{patch}, not {Version}");
+        ContextCreate = (delegate* unmanaged<nint>)Export("LLVMContextCreate");
+        ContextDispose = (delegate* unmanaged<nint, void>)Export("LLVMContextDispose");
+        CreateMemoryBuffer = (delegate* unmanaged<byte*, nuint, byte*, nint>)Export("LLVMCreateMemoryBufferWithMemoryRangeCopy");
+        GetBufferStart = (delegate* unmanaged<nint, byte*>)Export("LLVMGetBufferStart");
+        GetBufferSize = (delegate* unmanaged<nint, nuint>)Export("LLVMGetBufferSize");
+        DisposeMemoryBuffer = (delegate* unmanaged<nint, void>)Export("LLVMDisposeMemoryBuffer");
+        ParseIr = (delegate* unmanaged<nint, nint, nint*, byte**, int>)Export("LLVMParseIRInContext");
+        DisposeModule = (delegate* unmanaged<nint, void>)Export("LLVMDisposeModule");
+        PrintModule = (delegate* unmanaged<nint, byte*>)Export("LLVMPrintModuleToString");
+        DisposeMessage = (delegate* unmanaged<byte*, void>)Export("LLVMDisposeMessage");
+        GetTargetFromTriple = (delegate* unmanaged<byte*, nint*, byte**, int>)Export("LLVMGetTargetFromTriple");
+        CreateTargetMachine = (delegate* unmanaged<nint, byte*, byte*, byte*, int, int, int, nint>)Export("LLVMCreateTargetMachine");
+        DisposeTargetMachine = (delegate* unmanaged<nint, void>)Export("LLVMDisposeTargetMachine");
+        EmitToMemoryBuffer = (delegate* unmanaged<nint, nint, int, byte**, nint*, int>)Export("LLVMTargetMachineEmitToMemoryBuffer");
+        CreatePassBuilderOptions = (delegate* unmanaged<nint>)Export("LLVMCreatePassBuilderOptions");
+        DisposePassBuilderOptions = (delegate* unmanaged<nint, void>)Export("LLVMDisposePassBuilderOptions");
+        RunPasses = (delegate* unmanaged<nint, byte*, nint, nint, nint>)Export("LLVMRunPasses");
+        GetErrorMessage = (delegate* unmanaged<nint, byte*>)Export("LLVMGetErrorMessage");
+        DisposeErrorMessage = (delegate* unmanaged<byte*, void>)Export("LLVMDisposeErrorMessage");
+        GetHostCpuName = (delegate* unmanaged<byte*>)Export("LLVMGetHostCPUName");
+
+        foreach (string part in (string[])["TargetInfo", "Target", "TargetMC", "AsmPrinter"])
+            ((delegate* unmanaged<void>)Export("LLVMInitializeX86" + part))();
+        SetOptions();
+    }
+
+    /// <summary>The library, loaded at first use; null where it is absent or of another version, and then why.</summary>
+    public static LlvmLibrary? TryGet(out string problem)
+    {
+        (LlvmLibrary? library, problem) = Loaded.Value;
+        return library;
+    }
+
+    private static (LlvmLibrary?, string) Load()
+    {
+        foreach (string name in Names)
+        {
+            if (!NativeLibrary.TryLoad(name, out nint handle)) continue;
+            try
+            {
+                return (new LlvmLibrary(handle), "");
+            }
+            catch (EntryPointNotFoundException e)
+            {
+                return (null, $"cannot use {name}: {e.Message}");
+            }
+        }
+        return (null, $"cannot find {Names[0]} (Debian package libllvm19)");
+    }
+
+    private nint Export(string name) =>
+        NativeLibrary.TryGetExport(_handle, name, out nint address) ? address : throw new EntryPointNotFoundException($"it has no {name}");
+
+    /// <summary>Process-wide options of LLVM. The fault handler finds the context by the frame pointer, so no access may be moved in front of
+    /// the prologue.</summary>
+    private void SetOptions()
+    {
+        var parse = (delegate* unmanaged<int, byte**, byte*, void>)Export("LLVMParseCommandLineOptions");
+        fixed (byte* program = "viv\0"u8, noShrinkWrap = "-enable-shrink-wrap=false\0"u8)
+        {
+            byte** arguments = stackalloc byte*[2] { program, noShrinkWrap };
+            parse(2, arguments, null);
+        }
+    }
+}

@@ -1,0 +1,457 @@
+using System.Globalization;
+using System.Numerics;
+using Vivarium.RiscV.Execution;
+using Vivarium.RiscV.Isa;
+using Vivarium.Translation.CodeGen;
+using Vivarium.Translation.FrontEnd;
+using Vivarium.Translation.Optimizing.Regions;
+
+namespace Vivarium.Translation.Optimizing.Lowering;
+
+// Floating point. A register that the region uses in one precision only has a slot of that type; others are 64-bit patterns.
+// Arithmetic leaves whatever NaN x86 makes ("dirty") until its bits can be seen: stores, moves to integer registers, sign injection, exits.
+// Around loops dirty registers stay dirty; a register that comes in clean must then not hold a NaN with a payload, which the edge checks.
+internal sealed partial class RegionLowering
+{
+    private const string NanD = "9221120237041090560", NanS = "2143289344"; // canonical NaNs as integers
+
+    private enum Kind : byte { None, Double, Single, Mixed }
+
+    private readonly Kind[] _kind = new Kind[32];
+    private readonly string?[] _f = new string?[32];
+    private uint _fWritten, _dirty, _single, _double;
+    private uint[] _dirtyIn = [], _liveIn = [];
+
+    private static bool SupportsFloat(in Instruction i)
+    {
+        Opcode o = i.Opcode;
+        if (o is Opcode.Flw or Opcode.Fld or Opcode.Fsw or Opcode.Fsd) return true;
+        if (o is (>= Opcode.FmaddS and <= Opcode.FnmaddS) or (>= Opcode.FmaddD and <= Opcode.FnmaddD)) return HostFeatures.HasFma && i.Rm is 0 or 7;
+        if (o is (>= Opcode.FaddS and <= Opcode.FsqrtS) or (>= Opcode.FaddD and <= Opcode.FsqrtD) or Opcode.FcvtSD or Opcode.FcvtDS
+            or Opcode.FcvtSW or Opcode.FcvtSWu or Opcode.FcvtSL or Opcode.FcvtSLu or Opcode.FcvtDL or Opcode.FcvtDLu) return i.Rm is 0 or 7;
+        if (o is Opcode.FcvtWS or Opcode.FcvtWuS or Opcode.FcvtLS or Opcode.FcvtLuS or Opcode.FcvtWD or Opcode.FcvtWuD or Opcode.FcvtLD or Opcode.FcvtLuD) return i.Rm is <= 3 or 7;
+        return o is Opcode.FcvtDW or Opcode.FcvtDWu or (>= Opcode.FsgnjS and <= Opcode.FmaxS) or (>= Opcode.FsgnjD and <= Opcode.FmaxD)
+            or Opcode.FmvXW or Opcode.FmvXD or Opcode.FmvWX or Opcode.FmvDX or Opcode.FeqS or Opcode.FltS or Opcode.FleS or Opcode.FeqD or Opcode.FltD or Opcode.FleD
+            or Opcode.FltqS or Opcode.FleqS or Opcode.FltqD or Opcode.FleqD;
+    }
+
+    private static bool IsFloat(Opcode o) => o is >= Opcode.Flw and <= Opcode.FltqD;
+
+    private static void FloatOperandsOf(in Instruction i, out bool rd, out bool rs1, out bool rs2)
+    {
+        if (!IsFloat(i.Opcode))
+        {
+            rd = rs1 = rs2 = false;
+            return;
+        }
+        FloatOperands operands = FloatOperandTable.Of(i.Opcode);
+        rd = (operands & FloatOperands.IntegerRd) == 0;
+        rs1 = (operands & FloatOperands.IntegerRs1) == 0;
+        rs2 = true;
+    }
+
+    /// <summary>The floating-point registers that an instruction reads and writes, as bits, and the precision of each side (null: none).</summary>
+    private static (uint Reads, uint Writes, bool ReadsSingle, bool WritesSingle) FloatUse(in Instruction i)
+    {
+        Opcode o = i.Opcode;
+        if (!IsFloat(o)) return default;
+        FloatOperandsOf(i, out bool rd, out bool rs1, out _);
+        bool store = o is Opcode.Fsw or Opcode.Fsd;
+        uint reads = rs1 ? 1u << i.Rs1 : 0;
+        if (store || IsBinary(o) || IsFused(o)) reads |= 1u << i.Rs2;
+        if (IsFused(o)) reads |= 1u << i.Rs3;
+        bool single = o <= Opcode.FcvtSLu || o is Opcode.FltqS or Opcode.FleqS;
+        bool readsSingle = o == Opcode.FcvtDS || (single && o != Opcode.FcvtSD), writesSingle = o == Opcode.FcvtSD || (single && o != Opcode.FcvtDS);
+        return (reads, rd && !store ? 1u << i.Rd : 0, readsSingle, writesSingle);
+    }
+
+    private static bool IsFused(Opcode o) => o is (>= Opcode.FmaddS and <= Opcode.FnmaddS) or (>= Opcode.FmaddD and <= Opcode.FnmaddD);
+
+    private static bool IsBinary(Opcode o) => o is (>= Opcode.FaddS and <= Opcode.FdivS) or (>= Opcode.FaddD and <= Opcode.FdivD)
+        or (>= Opcode.FsgnjS and <= Opcode.FmaxS) or (>= Opcode.FsgnjD and <= Opcode.FmaxD) or Opcode.FeqS or Opcode.FltS or Opcode.FleS
+        or Opcode.FeqD or Opcode.FltD or Opcode.FleD or Opcode.FltqS or Opcode.FleqS or Opcode.FltqD or Opcode.FleqD;
+
+    private static bool MakesNans(Opcode o) => IsFused(o) || o is (>= Opcode.FaddS and <= Opcode.FsqrtS) or (>= Opcode.FaddD and <= Opcode.FsqrtD) or Opcode.FcvtSD or Opcode.FcvtDS;
+
+    /// <summary>Which registers may hold other NaNs than the canonical one after an instruction.</summary>
+    private uint DirtyAfter(in Instruction i, uint dirty)
+    {
+        (_, uint writes, _, _) = FloatUse(i);
+        if (writes == 0) return dirty;
+        int rd = BitOperations.TrailingZeroCount(writes);
+        bool copies = i.Opcode is Opcode.FsgnjD or Opcode.FsgnjS && i.Rs1 == i.Rs2 && _kind[i.Rs1] == _kind[rd];
+        bool makes = _kind[rd] != Kind.Mixed && (MakesNans(i.Opcode) || (copies && (dirty >> i.Rs1 & 1) != 0));
+        return makes ? dirty | writes : dirty & ~writes;
+    }
+
+    private void AnalyseFloats()
+    {
+        RegionBlock[] blocks = _region.Blocks;
+        foreach (RegionBlock b in blocks)
+        {
+            foreach ((_, Instruction i) in b.Instructions)
+            {
+                (uint reads, uint writes, bool readsSingle, bool writesSingle) = FloatUse(i);
+                if (readsSingle) _single |= reads;
+                else _double |= reads;
+                if (writesSingle) _single |= writes;
+                else _double |= writes;
+                WrittenFloats |= writes;
+            }
+        }
+        UsedFloats = _single | _double;
+        for (int f = 0; f < 32; f++)
+            _kind[f] = (_single >> f & 1, _double >> f & 1) switch { (1, 1) => Kind.Mixed, (1, _) => Kind.Single, (_, 1) => Kind.Double, _ => Kind.None };
+        _dirtyIn = new uint[blocks.Length];
+        _liveIn = new uint[blocks.Length];
+        if (UsedFloats == 0) return;
+
+        for (bool changed = true; changed;)
+        {
+            changed = false;
+            for (int n = blocks.Length - 1; n >= 0; n--)
+            {
+                RegionBlock b = blocks[n];
+                bool leaves = b.Next.Block == null || b.Flow is RegionFlow.Return or RegionFlow.Indirect || (b.Flow == RegionFlow.Branch && b.Taken.Block == null);
+                uint live = leaves ? uint.MaxValue : 0;
+                foreach (RegionBlock s in b.Successors()) live |= _liveIn[s.Index];
+                for (int k = b.Instructions.Count - 1; k >= 0; k--)
+                {
+                    (uint reads, uint writes, _, _) = FloatUse(b.Instructions[k].Instruction);
+                    live = live & ~writes | reads;
+                    if (SupportsMemory(b.Instructions[k].Instruction.Opcode) && b.Instructions[k].Instruction.Opcode >= Opcode.AmoswapW) live = uint.MaxValue;
+                }
+                changed |= live != _liveIn[b.Index];
+                _liveIn[b.Index] = live;
+            }
+        }
+        var dirtyOut = new uint[blocks.Length];
+        for (bool changed = true; changed;)
+        {
+            changed = false;
+            foreach (RegionBlock b in blocks)
+            {
+                // Around a loop what is dirty at its end decides; elsewhere all ways in have to be dirty.
+                uint any = 0, all = b == blocks[0] ? 0 : uint.MaxValue;
+                foreach (RegionBlock p in b.Predecessors)
+                {
+                    if (b.IsLoopHead && p.Order >= b.Order) any |= dirtyOut[p.Index];
+                    else all &= dirtyOut[p.Index];
+                }
+                uint dirty = b.IsLoopHead ? any : all;
+                _dirtyIn[b.Index] = dirty;
+                foreach ((_, Instruction i) in b.Instructions) dirty = DirtyAfter(i, dirty);
+                changed |= dirty != dirtyOut[b.Index];
+                dirtyOut[b.Index] = dirty;
+            }
+        }
+    }
+
+    // Slots.
+
+    private static string TypeOf(Kind kind) => kind switch { Kind.Double => "double", Kind.Single => "float", _ => "i64" };
+
+    private void FloatPrologue()
+    {
+        uint head = _region.Blocks[0].Index is var h ? _liveIn[h] : 0;
+        var bad = new List<string>();
+        for (int f = 0; f < 32; f++)
+        {
+            if (_kind[f] == Kind.None) continue;
+            Line($"%f{f} = alloca {TypeOf(_kind[f])}");
+            Line($"%q{f} = getelementptr i8, ptr %s, i64 {HartStateLayout.F + f * 8}");
+            string bits = Op($"load i64, ptr %q{f}");
+            bool live = (head >> f & 1) != 0, dirty = (_dirtyIn[_region.Blocks[0].Index] >> f & 1) != 0;
+            switch (_kind[f])
+            {
+                case Kind.Double:
+                    Line($"store i64 {bits}, ptr %f{f}");
+                    if (live && dirty) bad.Add(HasPayload(bits, "i64"));
+                    break;
+                case Kind.Single:
+                    string low = Op($"trunc i64 {bits} to i32");
+                    Line($"store i32 {low}, ptr %f{f}");
+                    if (live) bad.Add(Op($"icmp ult i64 {bits}, -4294967296"));
+                    if (live && dirty) bad.Add(HasPayload(low, "i32"));
+                    break;
+                default:
+                    Line($"store i64 {bits}, ptr %f{f}");
+                    break;
+            }
+        }
+        if (bad.Count == 0) return;
+        string any = bad[0];
+        for (int n = 1; n < bad.Count; n++) any = Op($"or i1 {any}, {bad[n]}");
+        Line($"br i1 {any}, label %refuse, label %begin");
+        _text.Append("refuse:\n ret i64 0\nbegin:\n");
+    }
+
+    private void FloatEpilogue()
+    {
+        for (int f = 0; f < 32; f++)
+        {
+            if ((WrittenFloats >> f & 1) == 0) continue;
+            if (_kind[f] == Kind.Single) Line($"store i64 {Boxed(Op($"load i32, ptr %f{f}"))}, ptr %q{f}");
+            else Line($"store i64 {Op($"load i64, ptr %f{f}")}, ptr %q{f}");
+        }
+    }
+
+    private string Boxed(string low) => Op($"or i64 {Op($"zext i32 {low} to i64")}, -4294967296");
+
+    /// <summary>Whether the pattern is a NaN that is not the canonical one.</summary>
+    private string HasPayload(string bits, string type)
+    {
+        string magnitude = Op($"and {type} {bits}, {(type == "i64" ? "9223372036854775807" : "2147483647")}");
+        string nan = Op($"icmp ugt {type} {magnitude}, {(type == "i64" ? "9218868437227405312" : "2139095040")}");
+        return Op($"and i1 {nan}, {Op($"icmp ne {type} {bits}, {(type == "i64" ? NanD : NanS)}")}");
+    }
+
+    private void BeginFloats(RegionBlock block)
+    {
+        Array.Clear(_f);
+        _fWritten = 0;
+        _dirty = _dirtyIn[block.Index];
+    }
+
+    private void FlushFloats()
+    {
+        for (uint set = _fWritten; set != 0; set &= set - 1)
+        {
+            int f = BitOperations.TrailingZeroCount(set);
+            Line($"store {TypeOf(_kind[f])} {_f[f]}, ptr %f{f}");
+        }
+        _fWritten = 0;
+    }
+
+    private string Slot(int f)
+    {
+        if (_f[f] is { } known) return known;
+        return _f[f] = Op($"load {TypeOf(_kind[f])}, ptr %f{f}");
+    }
+
+    private void SetSlot(int f, string value, bool dirty)
+    {
+        _f[f] = value;
+        _fWritten |= 1u << f;
+        _dirty = dirty ? _dirty | 1u << f : _dirty & ~(1u << f);
+    }
+
+    // Operands: values in the precision that the instruction wants, and bit patterns with canonical NaNs.
+
+    private string ReadFloat(int f, bool single)
+    {
+        string value = Slot(f);
+        if (_kind[f] != Kind.Mixed) return value;
+        if (!single) return Op($"bitcast i64 {value} to double");
+        string boxed = Op($"icmp uge i64 {value}, -4294967296"), low = Op($"trunc i64 {value} to i32");
+        return Op($"bitcast i32 {Op($"select i1 {boxed}, i32 {low}, i32 {NanS}")} to float");
+    }
+
+    /// <summary>The bits of a register as the instruction sees them; with <paramref name="unboxed"/> the low half is taken as it is.</summary>
+    private string ReadBits(int f, bool single, bool unboxed = false)
+    {
+        if (unboxed && _kind[f] == Kind.Mixed) return Op($"trunc i64 {Slot(f)} to i32");
+        string value = ReadFloat(f, single);
+        return (_dirty >> f & 1) != 0 ? Canonical(value, single) : Op(single ? $"bitcast float {value} to i32" : $"bitcast double {value} to i64");
+    }
+
+    private string Canonical(string value, bool single)
+    {
+        string type = single ? "float" : "double", bitsType = single ? "i32" : "i64";
+        string nan = Op($"fcmp uno {type} {value}, {value}"), bits = Op($"bitcast {type} {value} to {bitsType}");
+        return Op($"select i1 {nan}, {bitsType} {(single ? NanS : NanD)}, {bitsType} {bits}");
+    }
+
+    private void WriteFloat(int f, bool single, string value, bool dirty)
+    {
+        if (_kind[f] != Kind.Mixed)
+        {
+            SetSlot(f, value, dirty);
+            return;
+        }
+        string bits = dirty ? Canonical(value, single) : Op(single ? $"bitcast float {value} to i32" : $"bitcast double {value} to i64");
+        SetSlot(f, single ? Boxed(bits) : bits, false);
+    }
+
+    private void WriteBits(int f, bool single, string bits)
+    {
+        if (_kind[f] == Kind.Mixed) SetSlot(f, single ? Boxed(bits) : bits, false);
+        else SetSlot(f, Op(single ? $"bitcast i32 {bits} to float" : $"bitcast i64 {bits} to double"), false);
+    }
+
+    // Edges.
+
+    /// <summary>Whether an edge from the current block to <paramref name="to"/> has to clean registers or to check them.</summary>
+    private bool NeedsCleaning(RegionBlock to) => ((_dirty ^ _dirtyIn[to.Index]) & _liveIn[to.Index] & UsedFloats) != 0;
+
+    /// <summary>Makes the slots fit the target of an edge (null: an exit), in the block being emitted.</summary>
+    private void CleanFloats(RegionBlock? to)
+    {
+        uint wanted = to == null ? 0 : _dirtyIn[to.Index], relevant = UsedFloats & (to == null ? uint.MaxValue : _liveIn[to.Index]);
+        CleanSlots(_dirty & ~wanted & relevant);
+        var bad = new List<string>();
+        for (uint set = wanted & ~_dirty & relevant; set != 0; set &= set - 1)
+        {
+            int f = BitOperations.TrailingZeroCount(set);
+            string type = _kind[f] == Kind.Single ? "i32" : "i64";
+            bad.Add(HasPayload(Op($"load {type}, ptr %f{f}"), type));
+        }
+        if (bad.Count == 0) return;
+        string any = bad[0], leave = Label("x"), go = Label("e");
+        for (int n = 1; n < bad.Count; n++) any = Op($"or i1 {any}, {bad[n]}");
+        Line($"br i1 {any}, label %{leave}, label %{go}");
+        _text.Append(CultureInfo.InvariantCulture, $"{leave}:\n");
+        CleanSlots(_dirty & wanted);
+        _text.Append(CultureInfo.InvariantCulture, $" store i64 {IndexOf(new RegionExit(to!.Pc, false))}, ptr %exit\n br label %out\n{go}:\n");
+    }
+
+    private void CleanSlots(uint dirty)
+    {
+        for (uint set = dirty & UsedFloats; set != 0; set &= set - 1)
+        {
+            int f = BitOperations.TrailingZeroCount(set);
+            bool single = _kind[f] == Kind.Single;
+            string value = Op($"load {TypeOf(_kind[f])}, ptr %f{f}");
+            Line($"store {(single ? "i32" : "i64")} {Canonical(value, single)}, ptr %f{f}");
+        }
+    }
+
+    // Instructions.
+
+    private void Float(in Instruction i)
+    {
+        Opcode o = i.Opcode;
+        (_, _, bool readsSingle, bool single) = FloatUse(i);
+        string type = single ? "float" : "double", suffix = single ? "f32" : "f64";
+        switch (o)
+        {
+            case Opcode.Flw or Opcode.Fld:
+                WriteBits(i.Rd, single, Op($"load {(single ? "i32" : "i64")}, ptr {Address(i.Rs1, i.Imm)}, align 1"));
+                break;
+            case Opcode.Fsw or Opcode.Fsd:
+                string stored = ReadBits(i.Rs2, readsSingle, unboxed: readsSingle);
+                Line($"store {(readsSingle ? "i32" : "i64")} {stored}, ptr {Address(i.Rs1, i.Imm)}, align 1");
+                break;
+            case (>= Opcode.FaddS and <= Opcode.FdivS) or (>= Opcode.FaddD and <= Opcode.FdivD):
+                string operation = (o - (single ? Opcode.FaddS : Opcode.FaddD)) switch { 0 => "fadd", 1 => "fsub", 2 => "fmul", _ => "fdiv" };
+                WriteFloat(i.Rd, single, Op($"{operation} {type} {ReadFloat(i.Rs1, single)}, {ReadFloat(i.Rs2, single)}"), true);
+                break;
+            case Opcode.FsqrtS or Opcode.FsqrtD:
+                Declare($"{type} @llvm.sqrt.{suffix}({type})");
+                WriteFloat(i.Rd, single, Op($"call {type} @llvm.sqrt.{suffix}({type} {ReadFloat(i.Rs1, single)})"), true);
+                break;
+            case (>= Opcode.FmaddS and <= Opcode.FnmaddS) or (>= Opcode.FmaddD and <= Opcode.FnmaddD):
+                Fused(i, single, type, suffix);
+                break;
+            case (>= Opcode.FsgnjS and <= Opcode.FsgnjxS) or (>= Opcode.FsgnjD and <= Opcode.FsgnjxD):
+                InjectSign(i, single);
+                break;
+            case Opcode.FminS or Opcode.FmaxS or Opcode.FminD or Opcode.FmaxD:
+                MinMax(i, single, type, o is Opcode.FmaxS or Opcode.FmaxD);
+                break;
+            case Opcode.FeqS or Opcode.FeqD:
+                Compare(i, readsSingle, "oeq");
+                break;
+            case Opcode.FltS or Opcode.FltD or Opcode.FltqS or Opcode.FltqD:
+                Compare(i, readsSingle, "olt");
+                break;
+            case Opcode.FleS or Opcode.FleD or Opcode.FleqS or Opcode.FleqD:
+                Compare(i, readsSingle, "ole");
+                break;
+            case Opcode.FmvXW:
+                Write(i.Rd, Op($"sext i32 {ReadBits(i.Rs1, true, unboxed: true)} to i64"));
+                break;
+            case Opcode.FmvXD:
+                Write(i.Rd, ReadBits(i.Rs1, false));
+                break;
+            case Opcode.FmvWX:
+                WriteBits(i.Rd, true, Low(i.Rs1));
+                break;
+            case Opcode.FmvDX:
+                WriteBits(i.Rd, false, Read(i.Rs1));
+                break;
+            case Opcode.FcvtSD:
+                WriteFloat(i.Rd, true, Op($"fptrunc double {ReadFloat(i.Rs1, false)} to float"), true);
+                break;
+            case Opcode.FcvtDS:
+                WriteFloat(i.Rd, false, Op($"fpext float {ReadFloat(i.Rs1, true)} to double"), true);
+                break;
+            case Opcode.FcvtSW or Opcode.FcvtSWu or Opcode.FcvtSL or Opcode.FcvtSLu or Opcode.FcvtDW or Opcode.FcvtDWu or Opcode.FcvtDL or Opcode.FcvtDLu:
+                bool isWord = o is Opcode.FcvtSW or Opcode.FcvtSWu or Opcode.FcvtDW or Opcode.FcvtDWu;
+                bool isUnsigned = o is Opcode.FcvtSWu or Opcode.FcvtSLu or Opcode.FcvtDWu or Opcode.FcvtDLu;
+                string integer = isWord ? "i32 " + Low(i.Rs1) : "i64 " + Read(i.Rs1);
+                WriteFloat(i.Rd, single, Op($"{(isUnsigned ? "ui" : "si")}tofp {integer} to {type}"), false);
+                break;
+            default:
+                ToInteger(i, readsSingle);
+                break;
+        }
+    }
+
+    private void Fused(in Instruction i, bool single, string type, string suffix)
+    {
+        int form = i.Opcode - (single ? Opcode.FmaddS : Opcode.FmaddD); // fmadd, fmsub, fnmsub, fnmadd
+        string a = ReadFloat(i.Rs1, single), b = ReadFloat(i.Rs2, single), c = ReadFloat(i.Rs3, single);
+        if (form >= 2) a = Op($"fneg {type} {a}");
+        if (form is 1 or 3) c = Op($"fneg {type} {c}");
+        Declare($"{type} @llvm.fma.{suffix}({type}, {type}, {type})");
+        WriteFloat(i.Rd, single, Op($"call {type} @llvm.fma.{suffix}({type} {a}, {type} {b}, {type} {c})"), true);
+    }
+
+    private void InjectSign(in Instruction i, bool single)
+    {
+        int rule = i.Opcode - (single ? Opcode.FsgnjS : Opcode.FsgnjD);
+        if (rule == 0 && i.Rs1 == i.Rs2 && _kind[i.Rs1] == _kind[i.Rd] && _kind[i.Rd] != Kind.Mixed)
+        {
+            SetSlot(i.Rd, Slot(i.Rs1), (_dirty >> i.Rs1 & 1) != 0);
+            return;
+        }
+        string type = single ? "i32" : "i64", sign = single ? "-2147483648" : "-9223372036854775808", rest = single ? "2147483647" : "9223372036854775807";
+        string a = ReadBits(i.Rs1, single), b = ReadBits(i.Rs2, single), result;
+        if (rule == 2) result = Op($"xor {type} {a}, {Op($"and {type} {b}, {sign}")}");
+        else
+        {
+            if (rule == 1) b = Op($"xor {type} {b}, -1");
+            result = Op($"or {type} {Op($"and {type} {a}, {rest}")}, {Op($"and {type} {b}, {sign}")}");
+        }
+        WriteBits(i.Rd, single, result);
+    }
+
+    /// <summary>The number where one operand is a NaN; -0 is less than +0.</summary>
+    private void MinMax(in Instruction i, bool single, string type, bool max)
+    {
+        string a = ReadFloat(i.Rs1, single), b = ReadFloat(i.Rs2, single), bits = single ? "i32" : "i64";
+        string first = Op($"fcmp {(max ? "ogt" : "olt")} {type} {a}, {b}"), equal = Op($"fcmp oeq {type} {a}, {b}"), bNan = Op($"fcmp uno {type} {b}, {b}");
+        string same = Op($"{(max ? "and" : "or")} {bits} {Op($"bitcast {type} {a} to {bits}")}, {Op($"bitcast {type} {b} to {bits}")}");
+        string result = Op($"select i1 {first}, {type} {a}, {type} {b}");
+        result = Op($"select i1 {equal}, {type} {Op($"bitcast {bits} {same} to {type}")}, {type} {result}");
+        result = Op($"select i1 {bNan}, {type} {a}, {type} {result}");
+        WriteBits(i.Rd, single, Canonical(result, single));
+    }
+
+    private void Compare(in Instruction i, bool single, string predicate) =>
+        Flag(i.Rd, $"fcmp {predicate} {(single ? "float" : "double")} {ReadFloat(i.Rs1, single)}, {ReadFloat(i.Rs2, single)}");
+
+    private void ToInteger(in Instruction i, bool single)
+    {
+        Opcode o = i.Opcode;
+        bool isWord = o is Opcode.FcvtWS or Opcode.FcvtWuS or Opcode.FcvtWD or Opcode.FcvtWuD;
+        bool isUnsigned = o is Opcode.FcvtWuS or Opcode.FcvtLuS or Opcode.FcvtWuD or Opcode.FcvtLuD;
+        string type = single ? "float" : "double", suffix = single ? "f32" : "f64", integer = isWord ? "i32" : "i64";
+        string value = ReadFloat(i.Rs1, single);
+        string? round = i.Rm switch { 1 => null, 2 => "floor", 3 => "ceil", _ => "roundeven" };
+        if (round != null)
+        {
+            Declare($"{type} @llvm.{round}.{suffix}({type})");
+            value = Op($"call {type} @llvm.{round}.{suffix}({type} {value})");
+        }
+        string convert = $"llvm.fpto{(isUnsigned ? "u" : "s")}i.sat.{integer}.{suffix}";
+        Declare($"{integer} @{convert}({type})");
+        string result = Op($"call {integer} @{convert}({type} {value})");
+        string nan = Op($"fcmp uno {type} {value}, {value}");
+        string largest = isUnsigned ? "-1" : isWord ? "2147483647" : "9223372036854775807";
+        result = Op($"select i1 {nan}, {integer} {largest}, {integer} {result}");
+        if (isWord) WriteW(i.Rd, result);
+        else Write(i.Rd, result);
+    }
+}

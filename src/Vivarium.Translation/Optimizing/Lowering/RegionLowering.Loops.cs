@@ -1,0 +1,184 @@
+using System.Globalization;
+using System.Text;
+using Vivarium.RiscV.Execution;
+using Vivarium.RiscV.Isa;
+using Vivarium.Translation.Optimizing.Regions;
+
+namespace Vivarium.Translation.Optimizing.Lowering;
+
+// Loops and how requests to leave reach them. A poll in a loop would keep LLVM from vectorising it, so an innermost loop runs in chunks
+// of at most ChunkLimit rounds, with the poll between the chunks. Where the loop counts (its last branch compares a register that grows by a
+// constant with one that stays), the chunk's length also covers the branch: within a chunk it is known to be taken, and the only
+// exit of the chunk's loop is the chunk's own counter, which LLVM can always count.
+internal sealed partial class RegionLowering
+{
+    private const int ChunkLimit = 1 << 14;
+
+    private readonly Dictionary<RegionBlock, RegionBlock> _countedLatch = []; // latch -> head
+
+    /// <summary>What stands around the head of an innermost loop: the start of a chunk, its end, and the poll.</summary>
+    private void LoopFrame(RegionBlock head)
+    {
+        int h = head.Index;
+        _text.Append(CultureInfo.InvariantCulture, $"pre{h}:\n store i64 0, ptr %n{h}\n");
+        string limit = CountedLimit(head) ?? Constant((long)ChunkLimit);
+        Line($"store i64 {limit}, ptr %limit{h}");
+        _text.Append(CultureInfo.InvariantCulture, $" br label %b{h}\n");
+        if (!_countedLatch.ContainsValue(head))
+        {
+            _text.Append(CultureInfo.InvariantCulture, $"latch{h}:\n");
+            Count(h, "b" + h.ToString(CultureInfo.InvariantCulture), "poll" + h.ToString(CultureInfo.InvariantCulture));
+        }
+        _text.Append(CultureInfo.InvariantCulture, $"poll{h}:\n");
+        Poll(head);
+    }
+
+    /// <summary>One more round of the chunk, unless it is over.</summary>
+    private void Count(int h, string again, string over)
+    {
+        string n = Op($"load i64, ptr %n{h}"), next = Op($"add nuw nsw i64 {n}, 1");
+        Line($"store i64 {next}, ptr %n{h}");
+        string limit = Op($"load i64, ptr %limit{h}"), more = Op($"icmp ult i64 {next}, {limit}");
+        Line($"br i1 {more}, label %{again}, label %{over}");
+    }
+
+    /// <summary>A poll on a back edge of a loop that contains others.</summary>
+    private string PollBlock(RegionBlock head)
+    {
+        string label = Label("poll");
+        StringBuilder text = Behind(label);
+        Poll(head);
+        _text = text;
+        return label;
+    }
+
+    /// <summary>Leaves for the dispatcher when somebody asked for it. The fence stops only the compiler: guest memory is read anew
+    /// after it, as other harts may wait for that.</summary>
+    private void Poll(RegionBlock head)
+    {
+        Line("fence syncscope(\"singlethread\") seq_cst");
+        string request = Op($"load volatile i32, ptr {Op($"getelementptr i8, ptr %s, i64 {HartStateLayout.ExitRequest}")}");
+        string asked = Op($"icmp ne i32 {Op($"or i32 {request}, {Op("load volatile i32, ptr %leave")}")}, 0");
+        string label = Label("leave");
+        Line($"br i1 {asked}, label %{label}, label %{EntryLabel(head)}, !prof !0");
+        _text.Append(CultureInfo.InvariantCulture, $"{label}:\n");
+        CleanSlots(_dirtyIn[head.Index]);
+        Line($"store i64 {IndexOf(new RegionExit(head.Pc, false))}, ptr %exit");
+        Line("br label %out");
+    }
+
+    /// <summary>Ends the latch of a counted loop; false for other blocks. Slots are up to date.</summary>
+    private bool CountedLatch(RegionBlock latch)
+    {
+        if (!_countedLatch.TryGetValue(latch, out RegionBlock? head)) return false;
+        string tail = Label("tail"), poll = $"poll{head.Index}";
+        Count(head.Index, Cleaned(head, "b" + head.Index.ToString(CultureInfo.InvariantCulture)), tail);
+        _text.Append(CultureInfo.InvariantCulture, $"{tail}:\n");
+        Instruction i = latch.Instructions[^1].Instruction;
+        string condition = Condition(i.Opcode, Reload(i.Rs1), Reload(i.Rs2));
+        _text.Append(CultureInfo.InvariantCulture, $" br i1 {condition}, label %{TailEdge(latch.Taken)}, label %{TailEdge(latch.Next)}\n");
+        return true;
+
+        string Reload(int r) => r == 0 ? "0" : Op($"load i64, ptr %x{r}");
+
+        string TailEdge(RegionEdge edge) => edge.Block == head ? Cleaned(head, poll) : Edge(latch, edge);
+    }
+
+    /// <summary>How many rounds the loop makes at least, the last included, from the registers at its start (1 where that is not plain); null
+    /// where it is not of that form.</summary>
+    private string? CountedLimit(RegionBlock head)
+    {
+        HashSet<RegionBlock> body = head.InnermostLoop!;
+        RegionBlock? latch = null;
+        foreach (RegionBlock b in body)
+        {
+            if (b.Next.Block != head && b.Taken.Block != head) continue;
+            if (latch != null) return null;
+            latch = b;
+        }
+        if (latch is not { Flow: RegionFlow.Branch } || latch.Next.Block == latch.Taken.Block) return null;
+        Instruction branch = latch.Instructions[^1].Instruction;
+        Opcode o = branch.Opcode;
+        if (latch.Next.Block == head) o = Negate(o); // goes on where the branch is not taken
+        if (o == Opcode.Beq || branch.Rs1 == branch.Rs2) return null;
+
+        int x = branch.Rs1, y = branch.Rs2;
+        int step = StepOf(x, body, head, latch);
+        bool swapped = step == 0;
+        if (swapped)
+        {
+            (x, y) = (y, x);
+            step = StepOf(x, body, head, latch);
+        }
+        if (step == 0 || (y != 0 && body.Any(b => b.Instructions.Any(p => IntegerWrite(p.Instruction) == y)))) return null;
+
+        // Go on while X op Y (or Y op X when swapped). The distance to go, in the direction of the step.
+        bool up = step > 0;
+        bool strict, unsigned = o is Opcode.Bltu or Opcode.Bgeu;
+        if (o is Opcode.Bne) strict = true;
+        else if (o is Opcode.Blt or Opcode.Bltu)
+        {
+            if (up == swapped) return null; // X < Y needs a growing X, Y < X a shrinking one
+            strict = true;
+        }
+        else
+        {
+            if (up != swapped) return null;
+            strict = false;
+        }
+        _countedLatch[latch] = head;
+        string vx = Read0(x), vy = Read0(y);
+        string distance = up ? Op($"sub i64 {vy}, {vx}") : Op($"sub i64 {vx}, {vy}");
+        int magnitude = Math.Abs(step);
+        string count, plain;
+        if (o == Opcode.Bne)
+        {
+            count = Op($"udiv i64 {distance}, {magnitude}");
+            string product = Op($"mul i64 {count}, {magnitude}"), exact = Op($"icmp eq i64 {product}, {distance}"), positive = Op($"icmp sgt i64 {distance}, 0");
+            plain = Op($"and i1 {exact}, {positive}");
+        }
+        else
+        {
+            string far = strict ? Op($"sub i64 {distance}, 1") : distance;
+            string quotient = Op($"udiv i64 {far}, {magnitude}");
+            count = Op($"add i64 {quotient}, 1");
+            string predicate = (unsigned ? "u" : "s") + (up ? strict ? "lt" : "le" : strict ? "gt" : "ge");
+            string before = Op($"icmp {predicate} i64 {vx}, {vy}"), positive = Op($"icmp sge i64 {far}, 0");
+            plain = Op($"and i1 {before}, {positive}");
+        }
+        string small = Op($"icmp ult i64 {count}, {ChunkLimit}"), bounded = Op($"select i1 {small}, i64 {count}, i64 {ChunkLimit}");
+        return Op($"select i1 {plain}, i64 {bounded}, i64 1");
+
+        string Read0(int r) => r == 0 ? "0" : Op($"load i64, ptr %x{r}");
+    }
+
+    private static Opcode Negate(Opcode o) => o switch
+    {
+        Opcode.Beq => Opcode.Bne, Opcode.Bne => Opcode.Beq, Opcode.Blt => Opcode.Bge, Opcode.Bge => Opcode.Blt, Opcode.Bltu => Opcode.Bgeu, _ => Opcode.Bltu,
+    };
+
+    private static int IntegerWrite(in Instruction i)
+    {
+        FloatOperandsOf(i, out bool floatRd, out _, out _);
+        return floatRd || !WritesRd(i.Opcode) ? 0 : i.Rd;
+    }
+
+    /// <summary>The constant that every round adds to register <paramref name="x"/>, once; 0 where it is otherwise.</summary>
+    private static int StepOf(int x, HashSet<RegionBlock> body, RegionBlock head, RegionBlock latch)
+    {
+        if (x == 0) return 0;
+        int step = 0, writes = 0;
+        foreach (RegionBlock b in body)
+        {
+            foreach ((_, Instruction i) in b.Instructions)
+            {
+                if (IntegerWrite(i) != x) continue;
+                // Both blocks run exactly once a round. A 32-bit step is the same while it does not wrap, which it does not on the way to y:
+                // y and x are both sign-extended, or the first comparison differs and the round count is 1.
+                if (++writes > 1 || i.Opcode != Opcode.Addi || i.Rs1 != x || (b != head && b != latch)) return 0;
+                step = i.Imm;
+            }
+        }
+        return step;
+    }
+}

@@ -1,0 +1,64 @@
+using System.Globalization;
+using Vivarium.RiscV.Isa;
+
+namespace Vivarium.Translation.Optimizing.Lowering;
+
+// Loads, stores, fences and AMOs. An address is an offset from the window's base, which LLVM knows nothing of.
+internal sealed partial class RegionLowering
+{
+    private static bool SupportsMemory(Opcode o) => o is (>= Opcode.Lb and <= Opcode.Lwu) or (>= Opcode.Sb and <= Opcode.Sd)
+        or Opcode.Fence or Opcode.FenceTso or Opcode.Pause or (>= Opcode.AmoswapW and <= Opcode.AmomaxuW) or (>= Opcode.AmoswapD and <= Opcode.AmomaxuD);
+
+    private static (string Type, int Bytes, bool Extends, bool Unsigned) AccessOf(Opcode o) => o switch
+    {
+        Opcode.Lb => ("i8", 1, true, false), Opcode.Lbu => ("i8", 1, true, true),
+        Opcode.Lh => ("i16", 2, true, false), Opcode.Lhu => ("i16", 2, true, true),
+        Opcode.Lw => ("i32", 4, true, false), Opcode.Lwu => ("i32", 4, true, true),
+        Opcode.Sb => ("i8", 1, true, false), Opcode.Sh => ("i16", 2, true, false), Opcode.Sw => ("i32", 4, true, false),
+        _ => ("i64", 8, false, false),
+    };
+
+    private string Address(int rs1, long imm) => Op($"getelementptr inbounds i8, ptr %m, i64 {Add(Read(rs1), imm)}");
+
+    private void Memory(in Instruction i)
+    {
+        Opcode o = i.Opcode;
+        if (o is >= Opcode.Lb and <= Opcode.Lwu)
+        {
+            var (type, _, extends, unsigned) = AccessOf(o);
+            string value = Op($"load {type}, ptr {Address(i.Rs1, i.Imm)}, align 1");
+            Write(i.Rd, extends ? Op($"{(unsigned ? "zext" : "sext")} {type} {value} to i64") : value);
+        }
+        else if (o is >= Opcode.Sb and <= Opcode.Sd)
+        {
+            var (type, _, extends, _) = AccessOf(o);
+            string value = Read(i.Rs2);
+            if (extends && value != "0") value = Op($"trunc i64 {value} to {type}");
+            Line($"store {type} {value}, ptr {Address(i.Rs1, i.Imm)}, align 1");
+        }
+        else if (o == Opcode.Fence) Line((i.AqRl & 0x50) != 0 && (i.AqRl & 0x0A) != 0 ? "fence seq_cst" : "fence acq_rel");
+        else if (o is Opcode.FenceTso) Line("fence acq_rel");
+        else if (o is Opcode.Pause) return;
+        else Atomic(i);
+    }
+
+    private void Atomic(in Instruction i)
+    {
+        bool isWord = i.Opcode <= Opcode.AmomaxuW;
+        string type = isWord ? "i32" : "i64";
+        string operation = (i.Opcode - (isWord ? Opcode.AmoswapW : Opcode.AmoswapD)) switch
+        {
+            0 => "xchg", 1 => "add", 2 => "xor", 3 => "and", 4 => "or", 5 => "min", 6 => "max", 7 => "umin", _ => "umax",
+        };
+        // A misaligned one traps: tier 1 does that.
+        string address = Read(i.Rs1), aligned = Op($"icmp eq i64 {Op($"and i64 {address}, {(isWord ? 3 : 7)}")}, 0");
+        Flush();
+        string leave = ExitBlock(new RegionExit(_pc, false)), go = Label("a");
+        Line($"br i1 {aligned}, label %{go}, label %{leave}");
+        _text.Append(CultureInfo.InvariantCulture, $"{go}:\n");
+        string operand = isWord ? Low(i.Rs2) : Read(i.Rs2);
+        string old = Op($"atomicrmw {operation} ptr {Address(i.Rs1, 0)}, {type} {operand} seq_cst, align {(isWord ? 4 : 8)}");
+        if (isWord) WriteW(i.Rd, old);
+        else Write(i.Rd, old);
+    }
+}

@@ -1,0 +1,298 @@
+using System.Globalization;
+using System.Text;
+using Vivarium.RiscV.Execution;
+using Vivarium.RiscV.Isa;
+using Vivarium.Translation.Dispatch;
+using Vivarium.Translation.Optimizing.Llvm;
+using Vivarium.Translation.Optimizing.Regions;
+
+namespace Vivarium.Translation.Optimizing.Lowering;
+
+/// <summary>A way out of a region's function: what it returns is the index of one.</summary>
+/// <param name="Pc">Guest address where execution goes on; without a meaning for <paramref name="IsIndirect"/>.</param>
+/// <param name="IsIndirect">The target is in <see cref="EngineSlots.Spill0"/>.</param>
+internal readonly record struct RegionExit(ulong Pc, bool IsIndirect);
+
+/// <summary>
+/// A guest region as one LLVM function <c>i64 region(state, memory, leave flag)</c>. Guest registers are stack slots that LLVM promotes to
+/// SSA values; they are read from the hart's state at entry and written back at the exits, so in between the state is stale. Exit 0 means that
+/// nothing was done: the region does not fit the state it was entered with.
+/// </summary>
+/// <remarks>Within a block a register's value is kept by name. Names: x5 slot of a register, b3 block 3, pre3/latch3/poll3 around loop head 3.</remarks>
+internal sealed partial class RegionLowering
+{
+    private StringBuilder _text = new();
+    private readonly StringBuilder _behind = new(); // edge blocks, which are emitted behind the block that needs them
+    private readonly GuestRegion _region;
+    private readonly List<RegionExit> _exits = [new RegionExit(0, false)];
+    private readonly Dictionary<RegionExit, int> _exitIndex = [];
+    private readonly string?[] _x = new string?[32];
+    private readonly HashSet<string> _intrinsics = [];
+    private uint _xWritten;    // in this block, not yet stored to its slot
+    private uint _used, _set;  // in the whole region
+    private int _names;
+    private ulong _pc;
+
+    private RegionLowering(GuestRegion region) => _region = region;
+
+    public IReadOnlyList<RegionExit> Exits => _exits;
+
+    /// <summary>Integer registers that the function reads or writes, and writes.</summary>
+    public uint UsedIntegers => _used;
+    public uint WrittenIntegers => _set;
+    public uint UsedFloats { get; private set; }
+    public uint WrittenFloats { get; private set; }
+    public bool HasFloat => UsedFloats != 0;
+
+    /// <summary>Instructions that a region can hold; all others lead out of it.</summary>
+    public static bool Supports(in Instruction i, bool allowFloat) =>
+        IntegerOps.ContainsKey(i.Opcode) || IsTransfer(i.Opcode) || SupportsMemory(i.Opcode) || (allowFloat && SupportsFloat(i));
+
+    private static bool IsTransfer(Opcode o) => o is Opcode.Jal or Opcode.Jalr or (>= Opcode.Beq and <= Opcode.Bgeu);
+
+    /// <summary>Lowers <paramref name="region"/>; <paramref name="text"/> is the module.</summary>
+    public static RegionLowering Lower(GuestRegion region, out string text)
+    {
+        var lowering = new RegionLowering(region);
+        lowering.FindRegisters();
+        lowering.AnalyseFloats();
+        text = lowering.Module();
+        return lowering;
+    }
+
+    private void FindRegisters()
+    {
+        foreach (RegionBlock block in _region.Blocks)
+        {
+            foreach ((_, Instruction i) in block.Instructions)
+            {
+                FloatOperandsOf(i, out bool floatRd, out bool floatRs1, out bool floatRs2);
+                if (!floatRd && WritesRd(i.Opcode)) _set |= 1u << i.Rd;
+                if (!floatRs1) _used |= 1u << i.Rs1;
+                if (!floatRs2) _used |= 1u << i.Rs2;
+            }
+        }
+        _set &= ~1u;
+        _used = (_used | _set) & ~1u;
+    }
+
+    private static bool WritesRd(Opcode o) => o is not ((>= Opcode.Beq and <= Opcode.Bgeu) or (>= Opcode.Sb and <= Opcode.Sd) or Opcode.Fence or Opcode.FenceTso or Opcode.Pause);
+
+    private string Module()
+    {
+        foreach (RegionBlock block in _region.Blocks) Lower(block);
+        string body = _text.ToString();
+        _text.Clear();
+        _text.Append(LlvmCompiler.Header);
+        _text.Append("define preserve_allcc i64 @region(ptr noalias %s, ptr noalias %m, ptr noalias %leave) #0 {\n");
+        Prologue();
+        _text.Append(body);
+        Epilogue();
+        _text.Append("}\n");
+        foreach (string declaration in _intrinsics) _text.Append("declare ").Append(declaration).Append('\n');
+        _text.Append("!0 = !{!\"branch_weights\", i32 1, i32 4000}\nattributes #0 = { nounwind \"frame-pointer\"=\"all\" \"no-builtins\" \"prefer-vector-width\"=\"256\" \"target-features\"=\"")
+            .Append(LlvmCompiler.Features).Append("\" }\n");
+        return _text.ToString();
+    }
+
+    private void Prologue()
+    {
+        _text.Append("entry:\n %exit = alloca i64\n %indirect = alloca i64\n store i64 0, ptr %indirect\n");
+        for (int r = 1; r < 32; r++)
+        {
+            if ((_used >> r & 1) == 0) continue;
+            _text.Append(CultureInfo.InvariantCulture, $" %x{r} = alloca i64\n %p{r} = getelementptr i8, ptr %s, i64 {HartStateLayout.X + r * 8}\n %i{r} = load i64, ptr %p{r}\n store i64 %i{r}, ptr %x{r}\n");
+        }
+        foreach (RegionBlock head in _region.Blocks)
+        {
+            if (head.InnermostLoop != null) _text.Append(CultureInfo.InvariantCulture, $" %n{head.Index} = alloca i64\n %limit{head.Index} = alloca i64\n");
+        }
+        FloatPrologue();
+        _text.Append(CultureInfo.InvariantCulture, $" br label %{EntryLabel(_region.Blocks[0])}\n");
+    }
+
+    private void Epilogue()
+    {
+        _text.Append("out:\n");
+        for (int r = 1; r < 32; r++)
+        {
+            if ((_set >> r & 1) != 0) _text.Append(CultureInfo.InvariantCulture, $" %o{r} = load i64, ptr %x{r}\n store i64 %o{r}, ptr %p{r}\n");
+        }
+        FloatEpilogue();
+        int slot = HartStateLayout.Engine + EngineSlots.Spill0 * 8;
+        _text.Append(CultureInfo.InvariantCulture, $" %target = load i64, ptr %indirect\n %ptarget = getelementptr i8, ptr %s, i64 {slot}\n store i64 %target, ptr %ptarget\n");
+        _text.Append(" %index = load i64, ptr %exit\n ret i64 %index\n");
+    }
+
+    private void Lower(RegionBlock block)
+    {
+        if (block.InnermostLoop != null) LoopFrame(block);
+        _text.Append(CultureInfo.InvariantCulture, $"b{block.Index}:\n");
+        Array.Clear(_x);
+        _xWritten = 0;
+        BeginFloats(block);
+        for (int n = 0; n < block.Instructions.Count; n++)
+        {
+            (_pc, Instruction i) = block.Instructions[n];
+            if (n == block.Instructions.Count - 1 && block.Flow is RegionFlow.Branch or RegionFlow.Return or RegionFlow.Indirect && IsTransfer(i.Opcode)) End(block, i);
+            else LowerOne(i);
+        }
+        if (block.Flow is RegionFlow.Jump or RegionFlow.Exit)
+        {
+            Flush();
+            _text.Append(CultureInfo.InvariantCulture, $" br label %{Edge(block, block.Next)}\n");
+        }
+        _text.Append(_behind);
+        _behind.Clear();
+    }
+
+    private void LowerOne(in Instruction i)
+    {
+        if (i.Opcode == Opcode.Jal) Write(i.Rd, Constant(_pc + i.Length));
+        else if (IntegerOps.TryGetValue(i.Opcode, out IntegerLowering? lower)) lower(this, i);
+        else if (SupportsMemory(i.Opcode)) Memory(i);
+        else Float(i);
+    }
+
+    /// <summary>The instruction that ends a block with a decision.</summary>
+    private void End(RegionBlock block, in Instruction i)
+    {
+        if (block.Flow == RegionFlow.Branch)
+        {
+            string condition = Condition(i.Opcode, Read(i.Rs1), Read(i.Rs2));
+            Flush();
+            if (CountedLatch(block)) return;
+            _text.Append(CultureInfo.InvariantCulture, $" br i1 {condition}, label %{Edge(block, block.Taken)}, label %{Edge(block, block.Next)}\n");
+            return;
+        }
+        string target = Name();
+        Line($"{target} = and i64 {Add(Read(i.Rs1), i.Imm)}, -2");
+        Write(i.Rd, Constant(_pc + i.Length));
+        Flush();
+        Line($"store i64 {target}, ptr %indirect");
+        string leave = ExitBlock(new RegionExit(0, true));
+        if (block.Flow == RegionFlow.Indirect)
+        {
+            Line($"br label %{leave}");
+            return;
+        }
+        string same = Name();
+        Line($"{same} = icmp eq i64 {target}, {Constant(block.Next.Pc)}");
+        Line($"br i1 {same}, label %{Edge(block, block.Next)}, label %{leave}");
+    }
+
+    // Registers.
+
+    private string Name() => string.Create(CultureInfo.InvariantCulture, $"%t{_names++}");
+
+    private string Label(string kind) => string.Create(CultureInfo.InvariantCulture, $"{kind}_{_names++}");
+
+    private void Line(string text) => _text.Append(' ').Append(text).Append('\n');
+
+    private static string Constant(ulong value) => ((long)value).ToString(CultureInfo.InvariantCulture);
+
+    private static string Constant(long value) => value.ToString(CultureInfo.InvariantCulture);
+
+    private string Read(int r)
+    {
+        if (r == 0) return "0";
+        if (_x[r] is { } known) return known;
+        string value = Name();
+        Line($"{value} = load i64, ptr %x{r}");
+        return _x[r] = value;
+    }
+
+    private void Write(int r, string value)
+    {
+        if (r == 0) return;
+        _x[r] = value;
+        _xWritten |= 1u << r;
+    }
+
+    /// <summary>Stores what the block has computed to the slots; the names stay valid.</summary>
+    private void Flush()
+    {
+        for (uint set = _xWritten; set != 0; set &= set - 1)
+        {
+            int r = System.Numerics.BitOperations.TrailingZeroCount(set);
+            Line($"store i64 {_x[r]}, ptr %x{r}");
+        }
+        _xWritten = 0;
+        FlushFloats();
+    }
+
+    private string Add(string value, long imm) => imm == 0 ? value : Op($"add i64 {value}, {Constant(imm)}");
+
+    private string Op(string operation)
+    {
+        string name = Name();
+        Line($"{name} = {operation}");
+        return name;
+    }
+
+    private string Condition(Opcode o, string a, string b)
+    {
+        string predicate = o switch
+        {
+            Opcode.Beq => "eq", Opcode.Bne => "ne", Opcode.Blt => "slt", Opcode.Bge => "sge", Opcode.Bltu => "ult", _ => "uge",
+        };
+        return Op($"icmp {predicate} i64 {a}, {b}");
+    }
+
+    private void Declare(string declaration) => _intrinsics.Add(declaration);
+
+    // Edges. All slots are up to date where one is taken.
+
+    private int IndexOf(RegionExit exit)
+    {
+        if (_exitIndex.TryGetValue(exit, out int index)) return index;
+        _exitIndex.Add(exit, index = _exits.Count);
+        _exits.Add(exit);
+        return index;
+    }
+
+    /// <summary>A block that leaves the region with what the current block has computed.</summary>
+    private string ExitBlock(RegionExit exit)
+    {
+        string label = Label("x");
+        StringBuilder text = Behind(label);
+        CleanFloats(null);
+        Line($"store i64 {IndexOf(exit)}, ptr %exit");
+        Line("br label %out");
+        _text = text;
+        return label;
+    }
+
+    /// <summary>Begins a block behind the current one; the caller sets <see cref="_text"/> back to what this returns.</summary>
+    private StringBuilder Behind(string label)
+    {
+        StringBuilder text = _text;
+        _text = _behind;
+        _text.Append(CultureInfo.InvariantCulture, $"{label}:\n");
+        return text;
+    }
+
+    /// <summary>The label to branch to for an edge.</summary>
+    private string Edge(RegionBlock from, RegionEdge edge)
+    {
+        if (edge.Block is not { } to) return ExitBlock(new RegionExit(edge.Pc, false));
+        bool back = to.IsLoopHead && (to.InnermostLoop?.Contains(from) ?? from.Order >= to.Order);
+        string target = back ? to.InnermostLoop != null ? $"latch{to.Index}" : PollBlock(to) : EntryLabel(to);
+        return Cleaned(to, target);
+    }
+
+    /// <summary><paramref name="target"/>, or a block in front of it that makes the floating-point registers fit.</summary>
+    private string Cleaned(RegionBlock to, string target)
+    {
+        if (!NeedsCleaning(to)) return target;
+        string label = Label("e");
+        StringBuilder text = Behind(label);
+        CleanFloats(to);
+        Line($"br label %{target}");
+        _text = text;
+        return label;
+    }
+
+    private static string EntryLabel(RegionBlock block) =>
+        string.Create(CultureInfo.InvariantCulture, $"{(block.InnermostLoop != null ? "pre" : "b")}{block.Index}");
+}

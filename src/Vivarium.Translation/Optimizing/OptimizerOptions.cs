@@ -1,0 +1,42 @@
+namespace Vivarium.Translation.Optimizing;
+
+/// <summary>In which order hot code is compiled.</summary>
+public enum JitPolicy
+{
+    /// <summary>In the order in which it became hot.</summary>
+    Fifo,
+
+    /// <summary>The hottest first, as hot as it was when it was queued.</summary>
+    HeatAtDispatch,
+
+    /// <summary>What is hottest now first; what has become cold is dropped.</summary>
+    Continuous,
+}
+
+/// <summary>How the optimising tier works.</summary>
+public sealed record OptimizerOptions
+{
+    public JitPolicy Policy { get; init; } = JitPolicy.Continuous;
+
+    /// <summary>Compiling threads; 0 compiles on the guest's thread at once whatever jumps backwards (for tests).</summary>
+    public int Threads { get; init; } = Math.Clamp(Environment.ProcessorCount / 2, 1, 4);
+
+    /// <summary>Samples of one block that make it hot.</summary>
+    public int Threshold { get; init; } = 4;
+
+    /// <summary>Time between samples.</summary>
+    public int SampleMilliseconds { get; init; } = 1;
+
+    /// <summary>LLVM's passes.</summary>
+    public string Pipeline { get; init; } = "default<O2>";
+
+    /// <summary>Where dumps of regions whose head lies in [DumpStart, DumpEnd) go; null for none.</summary>
+    public Action<string>? DumpSink { get; init; }
+    public ulong DumpStart { get; init; }
+    public ulong DumpEnd { get; init; } = ulong.MaxValue;
+    public bool DumpRegion { get; init; }
+    public bool DumpLlvm { get; init; }
+
+    /// <summary>Dump machine code, in this form; null dumps none.</summary>
+    public DisassembleCode? Disassemble { get; init; }
+}

@@ -1,0 +1,165 @@
+using Vivarium.RiscV.Execution;
+using Vivarium.Translation.Cache;
+using Vivarium.Translation.CodeGen;
+using Vivarium.Translation.Dispatch;
+using Vivarium.Translation.Optimizing.Lowering;
+using Vivarium.Translation.Optimizing.Regions;
+using Vivarium.Translation.X86;
+
+namespace Vivarium.Translation.Optimizing;
+
+/// <summary>
+/// Makes a region look like a block of tier 1: code in an arena that stores the mapped registers that the region uses, calls it, loads what it
+/// wrote, and leaves by the exit whose index it returned. The region's calling convention preserves all registers but rax, the arguments and r11.
+/// </summary>
+internal static unsafe class RegionEntry
+{
+    private const uint AlwaysSaved = 1u << (int)Gpr.Rdi | 1u << (int)Gpr.Rsi | 1u << (int)Gpr.Rdx | 1u << (int)Gpr.R11;
+    private const int EntryOffset = CodeGenerator.EntryOffset;
+
+    /// <summary>Bytes of code that an entry may need.</summary>
+    public static int Room(int exits) => 2048 + exits * 64;
+
+    /// <summary>Emits the entry at the arena's cursor and describes it; the cursor has not moved yet.</summary>
+    public static BlockHeader* Emit(CodeArena arena, StubTable stubs, GuestRegion region, RegionLowering lowering, ulong function)
+    {
+        IReadOnlyList<RegionExit> exits = lowering.Exits;
+        int count = exits.Count, runs = region.Runs.Length;
+        var header = (BlockHeader*)arena.Allocate(sizeof(BlockHeader) + count * sizeof(ExitRecord) + runs * sizeof(GuestRun));
+        *header = default;
+        var records = (ExitRecord*)(header + 1);
+        var guestRuns = (GuestRun*)(records + count);
+        for (int i = 0; i < runs; i++) guestRuns[i] = new GuestRun { Start = region.Runs[i].Start, Length = region.Runs[i].Length };
+
+        var asm = new Assembler();
+        byte* start = (byte*)arena.Cursor;
+        asm.Reset(start, arena.Remaining);
+        asm.Quad(0);
+        asm.Quad(region.Head);
+
+        var jumps = new Label[count];
+        var stubLabels = new Label[count];
+        if (lowering.HasFloat)
+        {
+            // Compiled for round to nearest.
+            asm.Cmp32(Mem.At(RegisterMap.Context, HartStateLayout.Frm - RegisterMap.ContextBias), 0);
+            asm.Jcc(Cond.Ne, ref jumps[0]);
+        }
+        asm.MovImmediate(Gpr.Rax, (long)&header->Entries);
+        asm.Add(Mem.At(Gpr.Rax), 1);
+        MoveIntegers(asm, lowering.UsedIntegers, load: false);
+        MoveFloats(asm, lowering.UsedFloats, load: false);
+        asm.Lea(Gpr.Rdi, Mem.At(RegisterMap.Context, -RegisterMap.ContextBias));
+        asm.Mov(Gpr.Rsi, RegisterMap.MemoryBase);
+        asm.Mov(Gpr.Rdx, EngineSlots.At(EngineSlots.LeaveCell));
+        asm.MovImmediate(Gpr.Rax, (long)function);
+        asm.Call(Gpr.Rax);
+        MoveIntegers(asm, lowering.WrittenIntegers, load: true);
+        MoveFloats(asm, lowering.WrittenFloats, load: true);
+
+        // A kick that came while the region ran was not noticed by the handler: whoever asks for an exit has set one of these before.
+        Label asked = default, table = default, askedTable = default;
+        asm.Mov(Gpr.Rcx, EngineSlots.At(EngineSlots.LeaveCell));
+        asm.Mov32(Gpr.Rcx, Mem.At(Gpr.Rcx));
+        asm.Alu(AluOp.Or, Size.S32, Gpr.Rcx, Mem.At(RegisterMap.Context, HartStateLayout.ExitRequest - RegisterMap.ContextBias));
+        asm.Jcc(Cond.Ne, ref asked);
+        asm.LeaRip(Gpr.Rcx, ref table);
+        Dispatch(asm);
+        asm.Bind(ref asked);
+        asm.LeaRip(Gpr.Rcx, ref askedTable);
+        Dispatch(asm);
+
+        for (int i = 0; i < count; i++)
+        {
+            ExitRecord* record = records + i;
+            *record = default;
+            record->Owner = header;
+            record->Target = i == 0 ? region.Head : exits[i].Pc;
+            record->Kind = i == 0 ? TranslationEngine.RegionRefusal : 0;
+            asm.Bind(ref jumps[i]);
+            if (exits[i].IsIndirect)
+            {
+                asm.Mov(Gpr.Rax, EngineSlots.At(EngineSlots.Spill0));
+                JumpIndirect(asm, stubs);
+                asm.Bind(ref stubLabels[i]);
+                asm.Mov(Gpr.Rax, EngineSlots.At(EngineSlots.Spill0));
+                asm.JmpTo((long)(stubs.Exit(BlockExit.Indirect) - (ulong)start));
+                continue;
+            }
+            record->Field = (ulong)(start + asm.JmpPatchable(ref stubLabels[i]));
+            record->Stub = (ulong)(start + asm.Offset);
+            asm.Bind(ref stubLabels[i]);
+            asm.CallTo((long)(stubs.Exit(BlockExit.Direct) - (ulong)start));
+            asm.Quad((ulong)record);
+        }
+        asm.Align(4);
+        asm.Bind(ref table);
+        WriteTable(asm, jumps, table.Offset);
+        asm.Bind(ref askedTable);
+        WriteTable(asm, stubLabels, askedTable.Offset);
+        if (asm.Overflowed) throw new InvalidOperationException("a region's entry does not fit its room");
+
+        header->GuestPc = region.Head;
+        header->Entry = header->LoopEntry = (ulong)(start + EntryOffset);
+        header->CodeEnd = (ulong)(start + asm.Offset);
+        header->Exits = records;
+        header->ExitCount = count;
+        header->Runs = guestRuns;
+        header->RunCount = runs;
+        header->Page0 = header->Page1 = ulong.MaxValue;
+        return header;
+    }
+
+    private static void Dispatch(Assembler asm)
+    {
+        asm.Movsxd(Gpr.Rax, Mem.At(Gpr.Rcx, Gpr.Rax, 2));
+        asm.Add(Gpr.Rax, Gpr.Rcx);
+        asm.Jmp(Gpr.Rax);
+    }
+
+    private static void WriteTable(Assembler asm, Label[] labels, int origin)
+    {
+        Span<byte> entry = stackalloc byte[4];
+        foreach (Label label in labels)
+        {
+            System.Buffers.Binary.BinaryPrimitives.WriteInt32LittleEndian(entry, label.Offset - origin);
+            asm.Raw(entry);
+        }
+    }
+
+    /// <summary>As <see cref="CodeGenerator"/> does it: the target is in rax.</summary>
+    private static void JumpIndirect(Assembler asm, StubTable stubs)
+    {
+        asm.Lea32(Gpr.Rcx, Mem.At(Gpr.Rax, Gpr.Rax, 0));
+        asm.And32(Gpr.Rcx, JumpTable.OffsetMask);
+        asm.Add(Gpr.Rcx, EngineSlots.At(EngineSlots.JumpTable));
+        asm.Mov32(Gpr.Rcx, Mem.At(Gpr.Rcx));
+        asm.Add(Gpr.Rcx, EngineSlots.At(EngineSlots.CodeBase));
+        asm.Cmp(Mem.At(Gpr.Rcx, -8), Gpr.Rax);
+        asm.JccTo(Cond.Ne, (long)(stubs.Exit(BlockExit.Indirect) - (ulong)asm.Start));
+        asm.Jmp(Gpr.Rcx);
+    }
+
+    private static void MoveIntegers(Assembler asm, uint guests, bool load)
+    {
+        for (int g = 1; g < 32; g++)
+        {
+            int h = RegisterMap.IntegerHost[g];
+            if (h < 0 || ((guests >> g & 1) == 0 && (AlwaysSaved >> h & 1) == 0)) continue;
+            if (load) asm.Mov((Gpr)h, RegisterMap.Home(g));
+            else asm.Mov(RegisterMap.Home(g), (Gpr)h);
+        }
+    }
+
+    private static void MoveFloats(Assembler asm, uint guests, bool load)
+    {
+        for (int f = 0; f < 32; f++)
+        {
+            int x = RegisterMap.FloatHost[f];
+            if (x < 0 || (guests >> f & 1) == 0) continue;
+            VecOp move = load ? VecOp.Movsd : VecOp.MovsdStore;
+            if (HostFeatures.HasAvx) asm.Vex(move, (Xmm)x, RegisterMap.Home(32 + f));
+            else asm.Sse(move, (Xmm)x, RegisterMap.Home(32 + f));
+        }
+    }
+}

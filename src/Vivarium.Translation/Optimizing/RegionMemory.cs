@@ -1,0 +1,55 @@
+using Vivarium.Host;
+using Vivarium.Translation.Optimizing.Llvm;
+
+namespace Vivarium.Translation.Optimizing;
+
+/// <summary>
+/// Where the code of regions lives: apart from tier 1's, because faults are found otherwise there. Every region keeps a frame pointer, so at
+/// a fault rbp points at the saved rbp (tier 1's context), behind which stand the return address and the scratch words of the dispatcher's frame; the
+/// fault handler writes into those. Kicks do not concern regions: they poll.
+/// </summary>
+/// <remarks>Thread-safe. Code is never moved; room is not reused before the whole memory goes.</remarks>
+internal sealed unsafe class RegionMemory : IDisposable
+{
+    /// <summary>Offsets from a region's rbp.</summary>
+    public const int FaultHostPcOffset = 16, FaultAddressOffset = 24, FaultSignalOffset = 32;
+
+    private const ulong Size = 64UL << 20, Chunk = 256UL << 10;
+
+    private readonly CodeMemory _memory = CodeMemory.Reserve(Size);
+    private readonly Lock _lock = new();
+    private ulong _used, _committed;
+
+    /// <param name="faultStub">Where faults go on.</param>
+    public RegionMemory(ulong faultStub) =>
+        FaultHandler.Register(new CodeRegion(_memory.Base, _memory.Base + Size, 0, FaultHostPcOffset, FaultAddressOffset, FaultSignalOffset, faultStub, 0, 0));
+
+    /// <summary>Loads an object's code; 0 when there is no room.</summary>
+    /// <exception cref="InvalidOperationException">It needs something that is not there.</exception>
+    public (ulong Address, int Length) Load(ElfObject code, string function)
+    {
+        ulong at;
+        lock (_lock)
+        {
+            at = (_used + 63) & ~63UL;
+            ulong end = at + (ulong)code.Size;
+            if (end > Size) return default;
+            if (end > _committed)
+            {
+                ulong more = (end - _committed + Chunk - 1) / Chunk * Chunk;
+                more = Math.Min(more, Size - _committed);
+                _memory.Commit(_committed, more);
+                _committed += more;
+            }
+            _used = end;
+        }
+        // SAFETY: the range is committed and this call's alone.
+        return code.Load(new Span<byte>((void*)(_memory.Base + at), code.Size), _memory.Base + at, function);
+    }
+
+    public void Dispose()
+    {
+        FaultHandler.Unregister(_memory.Base);
+        _memory.Dispose();
+    }
+}

@@ -1,0 +1,88 @@
+using System.Globalization;
+using System.Text;
+using Vivarium.RiscV.Isa;
+
+namespace Vivarium.Translation.Optimizing.Regions;
+
+/// <summary>How a block of a region ends.</summary>
+internal enum RegionFlow
+{
+    /// <summary>Goes on at <see cref="RegionBlock.Next"/>.</summary>
+    Jump,
+
+    /// <summary>The last instruction is a conditional branch: <see cref="RegionBlock.Taken"/> or <see cref="RegionBlock.Next"/>.</summary>
+    Branch,
+
+    /// <summary>The last instruction is a return from an inlined call: to <see cref="RegionBlock.Next"/> if that is where it leads, else out.</summary>
+    Return,
+
+    /// <summary>The last instruction is an indirect jump out.</summary>
+    Indirect,
+
+    /// <summary>Leaves the region behind the last instruction, for <see cref="RegionBlock.Next"/>'s address.</summary>
+    Exit,
+}
+
+/// <summary>Where an edge leads: a block of the region, or out of it to a guest address.</summary>
+internal readonly record struct RegionEdge(RegionBlock? Block, ulong Pc);
+
+/// <summary>A basic block of a region, in one inlining context.</summary>
+internal sealed class RegionBlock(int index, ulong pc, int context)
+{
+    public int Index => index;
+    public ulong Pc => pc;
+
+    /// <summary>0, or the number of the inlined call that it belongs to.</summary>
+    public int Context => context;
+    public List<(ulong Pc, Instruction Instruction)> Instructions { get; } = [];
+    public RegionFlow Flow { get; set; }
+    public RegionEdge Next { get; set; }
+    public RegionEdge Taken { get; set; }
+    public List<RegionBlock> Predecessors { get; } = [];
+
+    /// <summary>Successors inside the region.</summary>
+    public IEnumerable<RegionBlock> Successors()
+    {
+        if (Next.Block != null) yield return Next.Block;
+        if (Taken.Block != null) yield return Taken.Block;
+    }
+
+    /// <summary>Position in reverse post-order from the head.</summary>
+    public int Order { get; set; }
+
+    /// <summary>Some edge leads back to this block from one that it leads to.</summary>
+    public bool IsLoopHead { get; set; }
+
+    /// <summary>Blocks of its natural loop when it is the head of an innermost one, else null.</summary>
+    public HashSet<RegionBlock>? InnermostLoop { get; set; }
+}
+
+/// <summary>A loop of guest code with the calls in it, ready to be compiled as one function. Its first block is its head.</summary>
+internal sealed class GuestRegion
+{
+    public required ulong Head { get; init; }
+
+    /// <summary>In reverse post-order.</summary>
+    public required RegionBlock[] Blocks { get; init; }
+
+    /// <summary>Guest bytes that it was made from: consecutive runs, sorted.</summary>
+    public required (ulong Start, int Length)[] Runs { get; init; }
+
+    /// <summary>How many guest instructions.</summary>
+    public int Instructions { get; init; }
+
+    public string Dump()
+    {
+        var text = new StringBuilder();
+        text.Append(CultureInfo.InvariantCulture, $"region 0x{Head:x} ({Instructions} instructions, {Blocks.Length} blocks)\n");
+        foreach (RegionBlock block in Blocks)
+        {
+            text.Append(CultureInfo.InvariantCulture, $" b{block.Index} context {block.Context}{(block.IsLoopHead ? block.InnermostLoop != null ? " innermost loop" : " loop" : "")}\n");
+            foreach ((ulong pc, Instruction i) in block.Instructions) text.Append(CultureInfo.InvariantCulture, $"  0x{pc:x}: {i.Opcode} rd {i.Rd} rs1 {i.Rs1} rs2 {i.Rs2} imm {i.Imm}\n");
+            text.Append(CultureInfo.InvariantCulture, $"  {block.Flow} next {Name(block.Next)} taken {Name(block.Taken)}\n");
+        }
+        return text.ToString();
+
+        static string Name(RegionEdge edge) => edge.Block != null ? "b" + edge.Block.Index.ToString(CultureInfo.InvariantCulture) : "0x" + edge.Pc.ToString("x", CultureInfo.InvariantCulture);
+    }
+}

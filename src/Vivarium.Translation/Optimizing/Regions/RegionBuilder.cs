@@ -1,0 +1,303 @@
+using Vivarium.Host;
+using Vivarium.RiscV.Isa;
+using Vivarium.Translation.FrontEnd;
+using Vivarium.Translation.Optimizing.Lowering;
+
+namespace Vivarium.Translation.Optimizing.Regions;
+
+/// <summary>
+/// Grows a region around a hot guest address: the largest loop through it that fits, with direct calls inlined. What cannot get back to the
+/// loop's head is left out; a call that does not return into the region takes the code around it out too, so leaky loops are refused.
+/// </summary>
+/// <remarks>Works instruction by instruction: nodes are guest addresses in a calling context. Not thread-safe.</remarks>
+internal sealed class RegionBuilder
+{
+    private const int MaxNodes = 3000, MaxDepth = 3;
+
+    private readonly GuestCodeReader _reader = new();
+    private readonly List<Node> _nodes = [];
+    private readonly Dictionary<(ulong, int), Node> _byKey = [];
+    private readonly List<(int Parent, ulong Return, ulong Callee, int Depth)> _contexts = [];
+    private bool _allowFloat;
+
+    /// <summary>Most guest instructions in a region.</summary>
+    public int MaxInstructions { get; init; } = 600;
+
+    private sealed class Node(ulong pc, int context)
+    {
+        public readonly ulong Pc = pc;
+        public readonly int Context = context;
+        public Instruction Instruction;
+        public RegionFlow Flow;
+        public Node? Next, Taken;
+        public ulong NextPc, TakenPc;
+        public int ConstantRegister; // what an auipc right in front of this instruction wrote
+        public ulong Constant;
+
+        // Tarjan
+        public int Number, Low;
+        public bool OnStack, IsIn;
+    }
+
+    /// <summary>The region around <paramref name="hot"/>, or null where there is no loop that is worth it.</summary>
+    /// <param name="memory">Where the code is.</param>
+    /// <param name="mayExecute">See <see cref="RiscV.Execution.Executor.MayExecute"/>.</param>
+    /// <param name="hot">An address in the loop.</param>
+    /// <param name="allowFloat">Floating-point instructions may be part of it.</param>
+    /// <param name="isWarm">Whether a branch target has been executed: other targets are left out.</param>
+    /// <param name="level">How many enclosing loops to leave out, from the outermost.</param>
+    public GuestRegion? Build(MemoryWindow memory, Func<ulong, bool>? mayExecute, ulong hot, Func<ulong, bool> isWarm, int level, bool allowFloat)
+    {
+        _reader.Reset(memory, mayExecute);
+        _allowFloat = allowFloat;
+        _nodes.Clear();
+        _byKey.Clear();
+        _contexts.Clear();
+        _contexts.Add((-1, 0, 0, 0));
+        Grow(hot, isWarm);
+        if (!_byKey.TryGetValue((hot, 0), out Node? origin)) return null;
+        foreach (Node n in _nodes) n.IsIn = true;
+        while (true)
+        {
+            List<Node> loop = LoopAround(origin);
+            if (loop.Count == 0) return null;
+            Node head = HeadOf(loop, origin);
+            if (level <= 0 && loop.Count <= MaxInstructions) return Make(loop, head);
+            level--;
+            // One loop deeper: without the head there are no ways around this one.
+            foreach (Node n in _nodes) n.IsIn = false;
+            foreach (Node n in loop) n.IsIn = n != head;
+            if (head == origin) return null;
+        }
+    }
+
+    private void Grow(ulong hot, Func<ulong, bool> isWarm)
+    {
+        var work = new Queue<Node>();
+        work.Enqueue(Add(hot, 0));
+        while (work.TryDequeue(out Node? n))
+        {
+            Decode(n, isWarm);
+            if (n.Next is { Number: 0 } next)
+            {
+                next.Number = 1;
+                work.Enqueue(next);
+            }
+            if (n.Taken is { Number: 0 } taken)
+            {
+                taken.Number = 1;
+                work.Enqueue(taken);
+            }
+        }
+    }
+
+    private Node Add(ulong pc, int context)
+    {
+        if (_byKey.TryGetValue((pc, context), out Node? node)) return node;
+        node = new Node(pc, context);
+        _byKey.Add((pc, context), node);
+        _nodes.Add(node);
+        return node;
+    }
+
+    private Node? TryAdd(ulong pc, int context) => _nodes.Count < MaxNodes || _byKey.ContainsKey((pc, context)) ? Add(pc, context) : null;
+
+    private void Decode(Node n, Func<ulong, bool> isWarm)
+    {
+        n.Number = 1;
+        n.Flow = RegionFlow.Exit;
+        n.NextPc = n.Pc;
+        if (!_reader.TryFetch(n.Pc, out uint bits)) return;
+        Instruction i = Decoder.Decode(bits);
+        if (!RegionLowering.Supports(i, _allowFloat)) return;
+        n.Instruction = i;
+        ulong next = n.Pc + i.Length;
+        switch (i.Opcode)
+        {
+            case Opcode.Jal:
+                Goto(n, i.Rd, next, n.Pc + (ulong)i.Imm);
+                break;
+            case Opcode.Jalr:
+                if (n.ConstantRegister != 0 && i.Rs1 == n.ConstantRegister)
+                {
+                    // Somebody may also jump here with another value: the return's check covers that.
+                    Goto(n, i.Rd, next, (n.Constant + (ulong)i.Imm) & ~1UL);
+                    n.Flow = n.Next == null ? RegionFlow.Indirect : RegionFlow.Return;
+                }
+                else if (i.Rd == 0 && i.Rs1 is 1 or 5 && i.Imm == 0 && n.Context != 0)
+                {
+                    n.Flow = RegionFlow.Return;
+                    n.NextPc = _contexts[n.Context].Return;
+                    n.Next = TryAdd(n.NextPc, _contexts[n.Context].Parent);
+                }
+                else n.Flow = RegionFlow.Indirect;
+                break;
+            case >= Opcode.Beq and <= Opcode.Bgeu:
+                n.Flow = RegionFlow.Branch;
+                n.TakenPc = n.Pc + (ulong)i.Imm;
+                n.NextPc = next;
+                n.Next = TryAdd(next, n.Context);
+                if (n.TakenPc <= n.Pc || isWarm(n.TakenPc) || _byKey.ContainsKey((n.TakenPc, n.Context))) n.Taken = TryAdd(n.TakenPc, n.Context);
+                break;
+            default:
+                n.Flow = RegionFlow.Jump;
+                n.NextPc = next;
+                n.Next = TryAdd(next, n.Context);
+                if (i.Opcode == Opcode.Auipc && n.Next is { Number: 0 } behind)
+                {
+                    behind.ConstantRegister = i.Rd;
+                    behind.Constant = n.Pc + (ulong)i.Imm;
+                }
+                break;
+        }
+    }
+
+    /// <summary>A jump or call to a known address.</summary>
+    private void Goto(Node n, int link, ulong next, ulong target)
+    {
+        n.Flow = RegionFlow.Jump;
+        n.NextPc = target;
+        if (link == 0)
+        {
+            n.Next = TryAdd(target, n.Context);
+            return;
+        }
+        // A call: inline it, unless it is too deep or recursive. Otherwise control leaves here.
+        int depth = _contexts[n.Context].Depth;
+        if (depth >= MaxDepth) return;
+        for (int c = n.Context; c > 0; c = _contexts[c].Parent)
+        {
+            if (_contexts[c].Callee == target) return;
+        }
+        _contexts.Add((n.Context, next, target, depth + 1));
+        n.Next = TryAdd(target, _contexts.Count - 1);
+    }
+
+    /// <summary>The strongly connected part that holds <paramref name="origin"/>; empty where it lies in no loop.</summary>
+    private List<Node> LoopAround(Node origin)
+    {
+        int number = 0;
+        var stack = new Stack<Node>();
+        var path = new Stack<(Node Node, int Edge)>();
+        foreach (Node n in _nodes) (n.Number, n.Low, n.OnStack) = (0, 0, false);
+        Enter(origin);
+        while (path.Count > 0)
+        {
+            (Node n, int edge) = path.Pop();
+            if (edge < 2)
+            {
+                path.Push((n, edge + 1));
+                Node? to = edge == 0 ? n.Next : n.Taken;
+                if (to is not { IsIn: true }) continue;
+                if (to.Number == 0) Enter(to);
+                else if (to.OnStack) n.Low = Math.Min(n.Low, to.Number);
+                continue;
+            }
+            if (path.Count > 0) path.Peek().Node.Low = Math.Min(path.Peek().Node.Low, n.Low);
+            if (n.Low != n.Number) continue;
+            var component = new List<Node>();
+            Node last;
+            do
+            {
+                last = stack.Pop();
+                last.OnStack = false;
+                component.Add(last);
+            }
+            while (last != n);
+            if (n != origin) continue;
+            return component.Count > 1 || n.Next == n || n.Taken == n ? component : [];
+        }
+        return [];
+
+        void Enter(Node n)
+        {
+            n.Number = n.Low = ++number;
+            n.OnStack = true;
+            stack.Push(n);
+            path.Push((n, 0));
+        }
+    }
+
+    /// <summary>The lowest target of a backward edge outside of inlined calls: where compilers put a loop's head.</summary>
+    private static Node HeadOf(List<Node> loop, Node origin)
+    {
+        var set = new HashSet<Node>(loop);
+        Node? head = null;
+        foreach (Node n in loop)
+        {
+            Consider(n, n.Next);
+            Consider(n, n.Taken);
+        }
+        return head ?? origin;
+
+        void Consider(Node from, Node? to)
+        {
+            if (to == null || to.Context != 0 || from.Context != 0 || to.Pc > from.Pc || !set.Contains(to)) return;
+            if (head == null || to.Pc < head.Pc) head = to;
+        }
+    }
+
+    private GuestRegion Make(List<Node> loop, Node head)
+    {
+        var members = new HashSet<Node>(loop);
+        var incoming = new Dictionary<Node, int>();
+        foreach (Node n in loop)
+        {
+            if (n.Next != null && members.Contains(n.Next)) incoming[n.Next] = incoming.GetValueOrDefault(n.Next) + (n.Flow == RegionFlow.Jump && !IsTransfer(n) ? 1 : 2);
+            if (n.Taken != null && members.Contains(n.Taken)) incoming[n.Taken] = incoming.GetValueOrDefault(n.Taken) + 2;
+        }
+        var blocks = new Dictionary<Node, RegionBlock>();
+        var list = new List<RegionBlock>();
+        var work = new Stack<Node>();
+        BlockOf(head);
+        while (work.TryPop(out Node? first))
+        {
+            RegionBlock block = blocks[first];
+            Node n = first;
+            while (true)
+            {
+                block.Instructions.Add((n.Pc, n.Instruction));
+                if (n.Flow == RegionFlow.Jump && n.Next is { } next && members.Contains(next) && next != head && incoming[next] == 1)
+                {
+                    n = next;
+                    continue;
+                }
+                break;
+            }
+            block.Flow = n.Flow;
+            block.Next = Edge(n.Next, n.NextPc);
+            if (n.Flow == RegionFlow.Branch) block.Taken = Edge(n.Taken, n.TakenPc);
+            if (n.Flow == RegionFlow.Jump && block.Next.Block == null) block.Flow = RegionFlow.Exit;
+            if (n.Flow == RegionFlow.Return && block.Next.Block == null) block.Flow = RegionFlow.Indirect;
+        }
+        var region = new GuestRegion { Head = head.Pc, Blocks = [.. list], Runs = RunsOf(loop), Instructions = loop.Count };
+        LoopFinder.Run(region);
+        return region;
+
+        RegionBlock BlockOf(Node n)
+        {
+            if (blocks.TryGetValue(n, out RegionBlock? block)) return block;
+            block = new RegionBlock(list.Count, n.Pc, n.Context);
+            list.Add(block);
+            blocks.Add(n, block);
+            work.Push(n);
+            return block;
+        }
+
+        RegionEdge Edge(Node? to, ulong pc) => to != null && members.Contains(to) ? new RegionEdge(BlockOf(to), pc) : new RegionEdge(null, pc);
+    }
+
+    private static bool IsTransfer(Node n) => n.Instruction.Opcode is Opcode.Jal;
+
+    private static (ulong, int)[] RunsOf(List<Node> loop)
+    {
+        var runs = new List<(ulong Start, int Length)>();
+        foreach ((ulong pc, int length) in loop.Select(n => (n.Pc, (int)n.Instruction.Length)).Distinct().OrderBy(p => p.Item1))
+        {
+            if (runs.Count > 0 && runs[^1].Start + (ulong)runs[^1].Length is var end && end >= pc && runs[^1].Length < 200)
+                runs[^1] = (runs[^1].Start, (int)Math.Max(end - runs[^1].Start, pc + (ulong)length - runs[^1].Start));
+            else runs.Add((pc, length));
+        }
+        return [.. runs];
+    }
+}

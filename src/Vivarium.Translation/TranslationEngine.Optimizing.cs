@@ -1,0 +1,241 @@
+using Vivarium.Host;
+using Vivarium.RiscV.Execution;
+using Vivarium.Translation.Cache;
+using Vivarium.Translation.Optimizing;
+using Vivarium.Translation.Optimizing.Lowering;
+using Vivarium.Translation.Optimizing.Regions;
+
+namespace Vivarium.Translation;
+
+// The optimising tier's side of the engine: which blocks are hot, and how a region takes the place of the block at its head. The block stays as the
+// region's fallback, for states that the region was not compiled for, and comes back when the region goes.
+public sealed unsafe partial class TranslationEngine
+{
+    /// <summary>Kind of the exit by which a region refuses to run: it leads to the fallback.</summary>
+    internal const int RegionRefusal = 2;
+
+    private readonly CompileFarm? _farm;
+    private readonly List<nint> _regions = [];
+    private readonly Lock _optimizeLock = new(); // held while a region is put in place; taken before _lock
+    private CodeArena? _regionArena;
+    private bool _optimizingStopped, _observesFlags;
+
+    /// <summary>Regions may be made of this engine's code.</summary>
+    internal bool CanOptimize => !Volatile.Read(ref _optimizingStopped) && _memory != null;
+
+    /// <summary>Whether the guest cannot tell which floating-point flags were raised when.</summary>
+    internal bool AllowsFloatRegions => !Volatile.Read(ref _observesFlags);
+
+    internal bool IsTranslated(ulong pc) => _blocks.IsHead(pc);
+
+    /// <summary>Grows and compiles a region; the farm calls this on its threads.</summary>
+    internal GuestRegion? Grow(RegionBuilder builder, ulong hot, int level, bool assumeWarm) => _memory is not { } memory
+        ? null
+        : builder.Build(memory, MayExecute, hot, assumeWarm ? static _ => true : IsTranslated, level, AllowsFloatRegions);
+
+    /// <summary>Hash of the guest bytes as they are now; null where some cannot be read.</summary>
+    internal ulong? HashOf(GuestRegion region)
+    {
+        if (_memory is not { } memory) return null;
+        ulong hash = Cache.GuestHash.Start;
+        Span<byte> bytes = stackalloc byte[256];
+        foreach ((ulong start, int length) in region.Runs)
+        {
+            if (length > bytes.Length || memory.Read(start, bytes[..length]) != length) return null;
+            for (int at = 0; at < length;)
+            {
+                uint bits = (uint)(bytes[at] | bytes[at + 1] << 8);
+                if ((bits & 3) == 3)
+                {
+                    if (at + 4 > length) return null;
+                    bits |= (uint)(bytes[at + 2] << 16 | bytes[at + 3] << 24);
+                    at += 4;
+                }
+                else at += 2;
+                hash = Cache.GuestHash.Add(hash, bits);
+            }
+        }
+        return hash;
+    }
+
+    internal RegionMemory Regions => _cache.Regions;
+
+    /// <summary>Puts a compiled region in the place of the block at its head. False where that is gone or the guest's bytes are not what
+    /// <paramref name="guestHash"/> says.</summary>
+    internal bool Install(GuestRegion region, RegionLowering lowering, ulong function, ulong guestHash)
+    {
+        for (int attempt = 0; attempt < 4; attempt++)
+        {
+            if (TryInstall(region, lowering, function, guestHash, out bool changing)) return true;
+            if (!changing) return false;
+        }
+        return false;
+    }
+
+    private bool TryInstall(GuestRegion region, RegionLowering lowering, ulong function, ulong guestHash, out bool changing)
+    {
+        changing = false;
+        lock (_optimizeLock)
+        {
+            if (_optimizingStopped) return false;
+            int room = RegionEntry.Room(lowering.Exits.Count);
+            if (_regionArena == null || _regionArena.Remaining < room)
+            {
+                if (_regionArena != null) _regionArena.IsFilling = false;
+                _regionArena = _arenas.Take(room);
+                if (_regionArena == null || _regionArena.Remaining < room) return false;
+            }
+            BlockHeader* entry = RegionEntry.Emit(_regionArena, _cache.Stubs, region, lowering, function);
+            entry->GuestHash = guestHash;
+            long generation = Volatile.Read(ref _generation);
+            if (HashOf(region) != guestHash || (MayExecute is { } mayExecute && !region.Runs.All(r => mayExecute(r.Start)))) return false;
+            lock (_lock)
+            {
+                BlockHeader* old = _blocks.Find(region.Head);
+                changing = generation != _generation; // some mapping has changed since: look at the bytes again
+                if (changing || old == null || (lowering.HasFloat && _observesFlags)) return false;
+                if (old->Fallback != null)
+                {
+                    BlockHeader* block = old->Fallback;
+                    Kill(old);
+                    old = block;
+                }
+                _regionArena.Cursor = (entry->CodeEnd + 15) & ~15UL;
+                _regionArena.Add(entry);
+                entry->Fallback = old;
+                old->Overlay = entry;
+                while (old->Incoming != null) Unlink(old->Incoming);
+                _jumpTable.Remove(old->GuestPc, old->Entry);
+                _blocks.Remove(old);
+                _blocks.Add(entry);
+                AddIncoming(old, entry->Exits);
+                Patch(entry->Exits, old->Entry);
+                _jumpTable.Set(entry->GuestPc, entry->Entry);
+                _regions.Add((nint)entry);
+                _perfMap?.Add(entry->Entry, entry->CodeEnd, $"region_{region.Head:x}");
+                _perfMap?.Add(Address(function), Address(function) + (ulong)function.Length, $"region_{region.Head:x}_code");
+            }
+            return true;
+        }
+    }
+
+    private static ulong Address(ReadOnlySpan<byte> code) =>
+        (ulong)System.Runtime.CompilerServices.Unsafe.AsPointer(ref System.Runtime.InteropServices.MemoryMarshal.GetReference(code)); // SAFETY: it lies in native memory
+
+    /// <summary>What a sample of a running thread hit: the guest address of the block, 0 for none.</summary>
+    internal ulong HotBlock(ulong hostPc)
+    {
+        // Eviction frees headers; not while this lock is held.
+        if (!_evictLock.TryEnter()) return 0;
+        try
+        {
+            if (Volatile.Read(ref _optimizingStopped)) return 0;
+            BlockHeader* block = _cache.Find(hostPc);
+            return block == null || block->Dead != 0 || block->Fallback != null ? 0 : block->GuestPc;
+        }
+        finally
+        {
+            _evictLock.Exit();
+        }
+    }
+
+    /// <summary>Asks the threads that run guest code where they are, and hands out what the last time found.</summary>
+    internal void Sample(List<ulong> hostPcs)
+    {
+        lock (_slots)
+        {
+            foreach (RunSlot slot in _slots)
+            {
+                ulong found = slot.TakeSample();
+                if (found != 0) hostPcs.Add(found);
+                if (Volatile.Read(ref slot.Epoch) != 0) slot.Host.Sample();
+            }
+        }
+    }
+
+    /// <summary>A region has been taken out of service (<see cref="_lock"/> is held): its block comes back, and threads inside leave.</summary>
+    private void RegionGone(BlockHeader* region)
+    {
+        _regions.Remove((nint)region);
+        BlockHeader* block = region->Fallback;
+        block->Overlay = null;
+        if (block->Dead == 0) _blocks.Add(block);
+        lock (_slots)
+        {
+            foreach (RunSlot slot in _slots) slot.Leave();
+        }
+    }
+
+    private void DropRegions(ulong start, ulong end, Func<TranslationEngine, nint, bool> drop)
+    {
+        for (int i = _regions.Count - 1; i >= 0; i--)
+        {
+            if (i >= _regions.Count) continue;
+            var region = (BlockHeader*)_regions[i];
+            if (Touches(region, start, end) && drop(this, (nint)region)) Kill(region);
+        }
+    }
+
+    private void DropAllRegions()
+    {
+        lock (_lock)
+        {
+            while (_regions.Count > 0) Kill((BlockHeader*)_regions[^1]);
+        }
+    }
+
+    /// <inheritdoc/>
+    public override void RequirePreciseFaults()
+    {
+        if (_farm == null) return;
+        lock (_optimizeLock)
+        {
+            if (_optimizingStopped) return;
+            Volatile.Write(ref _optimizingStopped, true);
+            DropAllRegions();
+        }
+    }
+
+    /// <summary>The engine ends: no region is installed any more.</summary>
+    private void StopOptimizing()
+    {
+        if (_farm == null) return;
+        _farm.Remove(this);
+        lock (_optimizeLock) _optimizingStopped = true;
+        lock (_evictLock) _optimizingStopped = true; // no sample looks at a block any more
+    }
+
+    /// <summary>A block was translated: does the guest read or write fflags? Regions with floating point raise flags at other times, and not
+    /// all of them, so there are none in such a process.</summary>
+    private void Observe(BlockHeader* block)
+    {
+        if (_observesFlags || _memory is not { } memory) return;
+        Span<byte> bytes = stackalloc byte[260];
+        for (int i = 0; i < block->RunCount; i++)
+        {
+            GuestRun run = block->Runs[i];
+            int length = memory.Read(run.Start, bytes[..Math.Clamp(run.Length, 0, bytes.Length)]);
+            if (!FlagObserver.Sees(bytes[..length])) continue;
+            Volatile.Write(ref _observesFlags, true);
+            // Regions without floating point need not go, but who asks for flags once hardly matters for speed.
+            DropAllRegions();
+            return;
+        }
+    }
+
+    /// <summary>With a farm that has no threads: compiles at once what a backward jump leads to.</summary>
+    private BlockHeader* OptimizeNow(Hart hart, BlockHeader* block)
+    {
+        if (block->Fallback != null || !CanOptimize) return block;
+        _farm!.CompileNow(this, block->GuestPc);
+        BlockHeader* now = _blocks.Find(block->GuestPc);
+        return now == null ? block : now;
+    }
+
+    /// <summary>A fault in a region: the address is right, the registers are those of its entry.</summary>
+    private static ExecutionExit RegionFault(ref HartState state)
+    {
+        ulong address = state.FaultHostAddress == 0 ? 0 : state.FaultHostAddress - state.MemoryBase;
+        return new ExecutionExit(ExitKind.Trap, TrapCause.LoadPageFault, address, state.FaultSignal);
+    }
+}
