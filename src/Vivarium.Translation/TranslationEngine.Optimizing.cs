@@ -58,11 +58,13 @@ public sealed unsafe partial class TranslationEngine
         return hash;
     }
 
+    internal long Generation => Volatile.Read(ref _generation);
+
     internal RegionMemory Regions => _cache.Regions;
 
     /// <summary>Puts a compiled region in the place of the block at its head. False where that is gone or the guest's bytes are not what
     /// <paramref name="guestHash"/> says.</summary>
-    internal bool Install(GuestRegion region, RegionLowering lowering, ulong function, ulong guestHash)
+    internal bool Install(GuestRegion region, RegionLowering lowering, ReadOnlySpan<byte> function, ulong guestHash)
     {
         for (int attempt = 0; attempt < 4; attempt++)
         {
@@ -72,7 +74,7 @@ public sealed unsafe partial class TranslationEngine
         return false;
     }
 
-    private bool TryInstall(GuestRegion region, RegionLowering lowering, ulong function, ulong guestHash, out bool changing)
+    private bool TryInstall(GuestRegion region, RegionLowering lowering, ReadOnlySpan<byte> function, ulong guestHash, out bool changing)
     {
         changing = false;
         lock (_optimizeLock)
@@ -119,7 +121,7 @@ public sealed unsafe partial class TranslationEngine
         }
     }
 
-    private static ulong Address(ReadOnlySpan<byte> code) =>
+    internal static ulong Address(ReadOnlySpan<byte> code) =>
         (ulong)System.Runtime.CompilerServices.Unsafe.AsPointer(ref System.Runtime.InteropServices.MemoryMarshal.GetReference(code)); // SAFETY: it lies in native memory
 
     /// <summary>What a sample of a running thread hit: the guest address of the block, 0 for none.</summary>
@@ -163,6 +165,15 @@ public sealed unsafe partial class TranslationEngine
         lock (_slots)
         {
             foreach (RunSlot slot in _slots) slot.Leave();
+        }
+    }
+
+    /// <summary>How often the regions now in service were entered.</summary>
+    internal long RegionEntries
+    {
+        get
+        {
+            lock (_lock) return _regions.Sum(r => ((BlockHeader*)r)->Entries);
         }
     }
 

@@ -100,7 +100,7 @@ public sealed class BadInputTests : IDisposable
 
     [Theory]
     [InlineData("unknown option '--teir'", "--teir", "1", "x")]
-    [InlineData("--tier is interp or 1, not '9'", "--tier", "9", "x")]
+    [InlineData("--tier is interp, 1 or 2, not '9'", "--tier", "9", "x")]
     [InlineData("--root needs DIR", "--root")]
     [InlineData("--stats takes no value", "--stats=1", "x")]
     [InlineData("--root and --image exclude each other", "--root", "/", "--image", "i", "x")]

@@ -139,12 +139,12 @@ public sealed class CompileFarm : IDisposable
             if (dump && _options.DumpLlvm) _options.DumpSink!(text);
             ElfObject code = compiler.Compile(text, _options.Pipeline, dump && _options.DumpLlvm ? _options.DumpSink : null);
             (ulong function, int length) = engine.Regions.Load(code, "region");
-            if (function == 0 || !engine.Install(region, lowering, function, hash))
+            if (function == 0 || !engine.Install(region, lowering, CodeAt(function, length), hash))
             {
                 Statistics.Lost++;
                 return false;
             }
-            if (dump && _options.Disassemble is { } disassemble) _options.DumpSink!(Disassembled(disassemble, function, length));
+            if (dump && _options.Disassemble is { } disassemble) _options.DumpSink!(disassemble(CodeAt(function, length), function));
             Statistics.Regions++;
             Statistics.Instructions += region.Instructions;
             Statistics.CodeBytes += code.Size;
@@ -162,8 +162,8 @@ public sealed class CompileFarm : IDisposable
         }
     }
 
-    private static unsafe string Disassembled(DisassembleCode disassemble, ulong address, int length) =>
-        disassemble(new ReadOnlySpan<byte>((void*)address, length), address); // SAFETY: loaded code of that length, which stays
+    // SAFETY: loaded code of that length, which stays where it is.
+    private static unsafe ReadOnlySpan<byte> CodeAt(ulong address, int length) => new((void*)address, length);
 
     /// <summary>Stops the threads; waits for a compilation in progress.</summary>
     public void Dispose()

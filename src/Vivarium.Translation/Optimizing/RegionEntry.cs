@@ -10,7 +10,8 @@ namespace Vivarium.Translation.Optimizing;
 
 /// <summary>
 /// Makes a region look like a block of tier 1: code in an arena that stores the mapped registers that the region uses, calls it, loads what it
-/// wrote, and leaves by the exit whose index it returned. The region's calling convention preserves all registers but rax, the arguments and r11.
+/// wrote, and leaves by the exit whose index it returned. The region's calling convention preserves all registers but rax, the arguments, r11 and
+/// xmm16..31.
 /// </summary>
 internal static unsafe class RegionEntry
 {
@@ -21,8 +22,10 @@ internal static unsafe class RegionEntry
     public static int Room(int exits) => 2048 + exits * 64;
 
     /// <summary>Emits the entry at the arena's cursor and describes it; the cursor has not moved yet.</summary>
-    public static BlockHeader* Emit(CodeArena arena, StubTable stubs, GuestRegion region, RegionLowering lowering, ulong function)
+    public static BlockHeader* Emit(CodeArena arena, StubTable stubs, GuestRegion region, RegionLowering lowering, ReadOnlySpan<byte> function)
     {
+        // The convention does not preserve xmm16..31. Whatever uses them has an EVEX prefix.
+        bool highVectors = function.Contains((byte)0x62);
         IReadOnlyList<RegionExit> exits = lowering.Exits;
         int count = exits.Count, runs = region.Runs.Length;
         var header = (BlockHeader*)arena.Allocate(sizeof(BlockHeader) + count * sizeof(ExitRecord) + runs * sizeof(GuestRun));
@@ -48,14 +51,14 @@ internal static unsafe class RegionEntry
         asm.MovImmediate(Gpr.Rax, (long)&header->Entries);
         asm.Add(Mem.At(Gpr.Rax), 1);
         MoveIntegers(asm, lowering.UsedIntegers, load: false);
-        MoveFloats(asm, lowering.UsedFloats, load: false);
+        MoveFloats(asm, lowering.UsedFloats, highVectors, load: false);
         asm.Lea(Gpr.Rdi, Mem.At(RegisterMap.Context, -RegisterMap.ContextBias));
         asm.Mov(Gpr.Rsi, RegisterMap.MemoryBase);
         asm.Mov(Gpr.Rdx, EngineSlots.At(EngineSlots.LeaveCell));
-        asm.MovImmediate(Gpr.Rax, (long)function);
+        asm.MovImmediate(Gpr.Rax, (long)TranslationEngine.Address(function));
         asm.Call(Gpr.Rax);
         MoveIntegers(asm, lowering.WrittenIntegers, load: true);
-        MoveFloats(asm, lowering.WrittenFloats, load: true);
+        MoveFloats(asm, lowering.WrittenFloats, highVectors, load: true);
 
         // A kick that came while the region ran was not noticed by the handler: whoever asks for an exit has set one of these before.
         Label asked = default, table = default, askedTable = default;
@@ -151,12 +154,12 @@ internal static unsafe class RegionEntry
         }
     }
 
-    private static void MoveFloats(Assembler asm, uint guests, bool load)
+    private static void MoveFloats(Assembler asm, uint guests, bool all16, bool load)
     {
         for (int f = 0; f < 32; f++)
         {
             int x = RegisterMap.FloatHost[f];
-            if (x < 0 || (guests >> f & 1) == 0) continue;
+            if (x < 0 || ((guests >> f & 1) == 0 && !(all16 && x >= 16))) continue;
             VecOp move = load ? VecOp.Movsd : VecOp.MovsdStore;
             if (HostFeatures.HasAvx) asm.Vex(move, (Xmm)x, RegisterMap.Home(32 + f));
             else asm.Sse(move, (Xmm)x, RegisterMap.Home(32 + f));

@@ -10,8 +10,9 @@ namespace Vivarium.Translation.Tests.Differential;
 /// <param name="BranchShare">Percent of branches and jumps, besides the loops.</param>
 /// <param name="TrapShare">Per mille of instructions that probably trap: illegal ones, ecall, ebreak, wild or misaligned addresses.</param>
 /// <param name="Precision">Which floating-point instructions: of both precisions on the same registers, or of one.</param>
+/// <param name="Regions">Only what the optimising tier takes into its regions.</param>
 internal sealed record ProgramMix(
-    int Items = 120, int FloatShare = 40, int MemoryShare = 20, int BranchShare = 8, int TrapShare = 3, Precision Precision = Precision.Mixed);
+    int Items = 120, int FloatShare = 40, int MemoryShare = 20, int BranchShare = 8, int TrapShare = 3, Precision Precision = Precision.Mixed, bool Regions = false);
 
 internal enum Precision { Mixed, Single, Double }
 
@@ -219,7 +220,7 @@ internal sealed class StressProgram
             {
                 // A floating-point comparison and a branch on it, perhaps between frflags and fsflags.
                 int r = NotZero(), saved = NotZero();
-                bool quiet = _random.Next(2) == 0;
+                bool quiet = !_mix.Regions && _random.Next(2) == 0;
                 if (quiet) AddRaw(0x73u | 2u << 12 | (uint)saved << 7 | 1u << 20);
                 AddRaw(0x53u | (0x50u | (uint)_random.Next(2)) << 25 | (uint)_random.Next(3) << 12 | (uint)r << 7
                     | (uint)_random.Next(32) << 15 | (uint)_random.Next(32) << 20);
@@ -276,7 +277,7 @@ internal sealed class StressProgram
 
     private void AddFloat()
     {
-        int dice = _random.Next(40);
+        int dice = _random.Next(_mix.Regions ? 2 : 0, 40);
         if (dice == 0)
         {
             // fflags, frm, fcsr: all six instructions; a new frm is mostly one of the five modes, seldom RMM.
@@ -302,7 +303,7 @@ internal sealed class StressProgram
         }
         AddRow(Kind.Float);
         // Take the flags away often: they stick, and hide what later instructions raise.
-        if (_random.Next(4) == 0) AddRaw(0x73u | 1u << 12 | (uint)Free() << 7 | 1u << 20);
+        if (!_mix.Regions && _random.Next(4) == 0) AddRaw(0x73u | 1u << 12 | (uint)Free() << 7 | 1u << 20);
     }
 
     private void AddMemory()
@@ -312,7 +313,7 @@ internal sealed class StressProgram
             // Move the pointer of the atomics, then perhaps a load-reserved/store-conditional pair.
             int offset = _random.Next(-64, 64) * 16;
             AddRaw(0x13u | (uint)_atomic << 7 | 2u << 15 | (uint)offset << 20);
-            if (_random.Next(2) == 0)
+            if (!_mix.Regions && _random.Next(2) == 0)
             {
                 uint size = (uint)_random.Next(2, 4);
                 AddRaw(0x1000002Fu | size << 12 | (uint)Free() << 7 | (uint)_atomic << 15);
@@ -343,6 +344,7 @@ internal sealed class StressProgram
             if (_mix.Precision == Precision.Single && (row.Mnemonic.Contains(".d", StringComparison.Ordinal) && kind == Kind.Float || i.Opcode == Opcode.Fld)) continue;
             if (_mix.Precision == Precision.Double && (row.Mnemonic.Contains(".s", StringComparison.Ordinal) && kind == Kind.Float || i.Opcode == Opcode.Flw)) continue;
             if (i.Opcode == Opcode.Illegal || i.Opcode != row.Opcode) continue;
+            if (_mix.Regions && !Optimizing.Lowering.RegionLowering.Supports(i, true)) continue;
             if (i.Rm is 5 or 6 && _random.Next(8) != 0) continue;
             if (i.Opcode is Opcode.Ecall or Opcode.Ebreak or Opcode.Auipc or Opcode.FenceI or Opcode.WrsNto or Opcode.WrsSto or Opcode.CboInval) continue;
             if (kind != Kind.Memory || row.Class is SemanticsClass.Load or SemanticsClass.Atomic)

@@ -34,7 +34,7 @@ internal sealed class HotQueue(JitPolicy policy, FarmStatistics statistics)
     private readonly object _lock = new();
     private readonly Dictionary<(TranslationEngine, ulong), Candidate> _known = [];
     private readonly List<Candidate> _waiting = [];
-    private readonly HashSet<(TranslationEngine, ulong)> _tried = [];
+    private readonly HashSet<(TranslationEngine, ulong, long)> _tried = [];
     private long _number;
     private bool _closed;
 
@@ -114,10 +114,10 @@ internal sealed class HotQueue(JitPolicy policy, FarmStatistics statistics)
         }
     }
 
-    /// <summary>Whether nobody has asked for this block before.</summary>
+    /// <summary>Whether nobody has asked for this block since code changed.</summary>
     public bool FirstTime(TranslationEngine engine, ulong pc)
     {
-        lock (_lock) return _tried.Add((engine, pc));
+        lock (_lock) return _tried.Add((engine, pc, engine.Generation));
     }
 
     /// <summary>Forgets what belongs to an engine.</summary>

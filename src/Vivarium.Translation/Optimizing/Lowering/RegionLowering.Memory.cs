@@ -1,4 +1,5 @@
 using System.Globalization;
+using Vivarium.RiscV.Execution;
 using Vivarium.RiscV.Isa;
 
 namespace Vivarium.Translation.Optimizing.Lowering;
@@ -50,8 +51,11 @@ internal sealed partial class RegionLowering
         {
             0 => "xchg", 1 => "add", 2 => "xor", 3 => "and", 4 => "or", 5 => "min", 6 => "max", 7 => "umin", _ => "umax",
         };
-        // A misaligned one traps: tier 1 does that.
+        // A misaligned one traps, and where load-reserved is in use others must see the change: tier 1 does both.
         string address = Read(i.Rs1), aligned = Op($"icmp eq i64 {Op($"and i64 {address}, {(isWord ? 3 : 7)}")}, 0");
+        string table = Op($"load ptr, ptr {Op($"getelementptr i8, ptr %s, i64 {HartStateLayout.ReservationTable}")}");
+        string used = Op($"load volatile i8, ptr {Op($"getelementptr i8, ptr {table}, i64 {Reservations.InUseOffset}")}");
+        aligned = Op($"and i1 {aligned}, {Op($"icmp eq i8 {used}, 0")}");
         Flush();
         string leave = ExitBlock(new RegionExit(_pc, false)), go = Label("a");
         Line($"br i1 {aligned}, label %{go}, label %{leave}");

@@ -1,0 +1,38 @@
+using Vivarium.RiscV.Interpreter;
+using Vivarium.Translation.Optimizing;
+
+namespace Vivarium.Translation.Tests.Differential;
+
+/// <summary>
+/// Random programs with every backward jump compiled by the optimising tier at once. VIV_REGION_PROGRAMS sets how many programs (default 150),
+/// from the seed VIV_DIFFERENTIAL_SEED on.
+/// </summary>
+public sealed class RegionStressTests
+{
+    private static readonly ProgramMix[] Mixes =
+    [
+        new(Items: 60, FloatShare: 0, TrapShare: 0, Regions: true), new(Items: 40, FloatShare: 60, TrapShare: 0, Regions: true),
+        new(FloatShare: 0, MemoryShare: 30, BranchShare: 16, TrapShare: 0, Regions: true),
+        new(Items: 40, FloatShare: 80, BranchShare: 15, TrapShare: 0, Precision: Precision.Single, Regions: true),
+        new(Items: 40, FloatShare: 80, BranchShare: 15, TrapShare: 0, Precision: Precision.Double, Regions: true),
+    ];
+
+    [Fact]
+    public void RegionsDoWhatTheReferenceDoes()
+    {
+        int programs = int.TryParse(Environment.GetEnvironmentVariable("VIV_REGION_PROGRAMS"), out int n) ? n : 150;
+        int seed = int.TryParse(Environment.GetEnvironmentVariable("VIV_DIFFERENTIAL_SEED"), out int s) ? s : 1;
+        using CompileFarm? farm = Farms.Synchronous();
+        if (farm == null) return;
+        long entered = 0;
+        for (int end = seed + programs; seed < end; seed++)
+        {
+            // An engine each: one that has seen fflags read makes no more regions with floating point.
+            var engine = new TranslationEngine(null, new TranslationOptions { Validate = true, Farm = farm });
+            using var runner = new DifferentialRunner(new ReferenceInterpreter(), engine) { IgnoreFlags = true };
+            if (runner.Run(seed, Mixes[seed % Mixes.Length]) is { } difference) Assert.Fail(difference);
+            entered += engine.RegionEntries;
+        }
+        Assert.True(farm.Statistics.Regions > programs / 8 && entered > programs, $"{farm.Statistics.Regions} regions, entered {entered} times");
+    }
+}
