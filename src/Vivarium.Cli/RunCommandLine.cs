@@ -50,6 +50,7 @@ internal static class RunCommandLine
         new("--code-cache", "SIZE", "Bound of the code cache, for instance 64M", SetCodeCacheSize),
         new("--cache", "DIR", "Keep translations here and use earlier runs' (default: ~/.cache/vivarium/translations)", (r, v) => Set(() => (r.TranslationCache, r.NoTranslationCache) = (v, false))),
         new("--no-cache", null, "Neither use nor keep translations of other runs", (r, _) => Set(() => r.NoTranslationCache = true)),
+        new("--strict-memory", null, "Check every guest address: no wild pointer meets another guest or the host", (r, _) => Set(() => r.StrictMemory = true)),
         new("--perf-map", null, "Write /tmp/perf-PID.map, so that perf names guest functions", (r, _) => Set(() => r.PerfMap = true)),
         new("--jitdump", "DIR", "Write DIR/jit-PID.dump for perf inject --jit: guest functions with their code", (r, v) => Set(() => r.JitDump = v)),
     ];

@@ -71,6 +71,9 @@ internal sealed class RunRequest
 
     public bool PerfMap { get; set; }
 
+    /// <summary>Translated code checks every guest address.</summary>
+    public bool StrictMemory { get; set; }
+
     /// <summary>Directory for <c>jit-PID.dump</c>; null for none.</summary>
     public string? JitDump { get; set; }
 

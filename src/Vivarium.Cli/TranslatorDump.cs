@@ -7,18 +7,19 @@ using Vivarium.Translation.Profiling;
 
 namespace Vivarium.Cli;
 
-/// <summary>What the command line says about the translator: <c>--dump</c>, <c>--dump-range</c>, <c>--perf-map</c>, <c>--jitdump</c>.</summary>
+/// <summary>What the command line says about the translator: <c>--dump</c>, <c>--dump-range</c>, <c>--strict-memory</c>, <c>--perf-map</c>, <c>--jitdump</c>.</summary>
 internal static class TranslatorDump
 {
     /// <summary>The translator's options; null where the command line says nothing about it.</summary>
     public static TranslationOptions? Options(RunRequest request)
     {
         bool dump = request.Dump.Contains("ir") || (request.Dump.Contains("asm") && !request.Optimize);
-        if (!dump && !request.PerfMap && request.JitDump is null) return null;
+        if (!dump && !request.PerfMap && !request.StrictMemory && request.JitDump is null) return null;
         var range = request.DumpRange ?? (0, ulong.MaxValue);
         return TranslationOptions.FromEnvironment() with
         {
             PerfMap = request.PerfMap,
+            StrictMemory = request.StrictMemory,
             JitDump = request.JitDump is { } directory ? OpenJitDump(directory) : null,
             DumpSink = !dump ? null : text => Report.Errors.WriteLine(text),
             DumpStart = range.Start,

@@ -27,9 +27,9 @@ public sealed unsafe partial class MemoryWindow : IDisposable
     private readonly CopyStubs _stubs;
     private bool _disposed;
 
-    // Where the next window should go, from 32 to 80 TiB: only a hint, the kernel knows what is free.
-    private const long HintStart = 0x2000_0000_0000, HintEnd = 0x5000_0000_0000;
-    private static long s_nextHint = HintStart;
+    // Where windows should go, from 1 to 84 TiB: only hints, the kernel knows what is free.
+    private const long HintStart = 0x0100_0000_0000, HintEnd = 0x5400_0000_0000, HintStep = 1L << 30;
+    private const int HintTries = 16;
 
     private MemoryWindow(ulong start, ulong size, ulong reservation, ulong reservationSize)
     {
@@ -46,12 +46,17 @@ public sealed unsafe partial class MemoryWindow : IDisposable
             throw new ArgumentOutOfRangeException(nameof(size), size, "must be a multiple of 4096 up to 64 TiB");
         FaultHandler.EnsureInstalled();
         var reservation = size + 2 * GuardSize + HugePageSize;
-        // Emitted code adds any 64-bit number to the base: a wild guest pointer should meet nothing of the host's there. So windows lie far
-        // from where the kernel puts programs, libraries, stacks and heaps, while there is room.
-        var step = (long)((reservation + (1UL << 30) - 1) & ~((1UL << 30) - 1));
-        var hint = Interlocked.Add(ref s_nextHint, step) - step;
-        if (hint + step > HintEnd) hint = Interlocked.Exchange(ref s_nextHint, HintStart) is var again && again + step <= HintEnd ? again : HintStart;
-        var start = HostSyscall.Invoke(SysMmap, hint, (long)reservation, 0, MapPrivate | LinuxConstants.MapAnonymous | MapNoReserve, -1, 0);
+        // Emitted code adds any 64-bit number to the base: a wild guest pointer should meet nothing there. So windows lie far from where the
+        // kernel puts programs, libraries, stacks and heaps, and anywhere: what is mapped of them is thinly spread over all that room.
+        long start = -1;
+        for (var attempt = 0; attempt < HintTries; attempt++)
+        {
+            var places = (HintEnd - HintStart - (long)reservation) / HintStep;
+            var hint = places > 0 ? HintStart + Random.Shared.NextInt64(places) * HintStep : 0;
+            var flags = MapPrivate | LinuxConstants.MapAnonymous | MapNoReserve | (places > 0 && attempt < HintTries - 1 ? MapFixedNoReplace : 0);
+            start = HostSyscall.Invoke(SysMmap, hint, (long)reservation, 0, flags, -1, 0);
+            if (start >= 0) break;
+        }
         if (start < 0) throw new OutOfMemoryException($"cannot reserve {size >> 20} MiB of address space for a memory window: errno {-start}");
         var first = ((ulong)start + GuardSize + HugePageSize - 1) & ~(HugePageSize - 1);
         return new MemoryWindow(first, size, (ulong)start, reservation);

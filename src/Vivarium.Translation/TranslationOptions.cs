@@ -8,6 +8,10 @@ public sealed record TranslationOptions
     /// <summary>Most guest instructions in one superblock (1..64).</summary>
     public int BlockLimit { get; init; } = 32;
 
+    /// <summary>Check that guest addresses lie in the memory window, where nothing else makes sure of it. Without, an address more than 4 GiB outside
+    /// traps unless the host happens to have memory there.</summary>
+    public bool StrictMemory { get; init; }
+
     /// <summary>Check the IR after every pass (tests do).</summary>
     public bool Validate { get; init; }
 

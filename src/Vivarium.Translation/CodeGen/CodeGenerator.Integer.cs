@@ -13,6 +13,7 @@ public sealed unsafe partial class CodeGenerator
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void Lower(ref IrOp op)
     {
+        if ((op.Flags & IrFlags.Check) != 0) CheckAddress(op.A, op);
         switch (op.Code)
         {
             case IrCode.Nop: break;

@@ -91,7 +91,7 @@ public sealed unsafe partial class CodeGenerator
         _block = block;
         _stubs = stubs;
         _asm.Reset(buffer, capacity);
-        _exitCount = _faultCount = 0;
+        _exitCount = _faultCount = _checkCount = 0;
         _pending = _known32 = 0;
         _loopLabel = default;
         ResetFloat();
@@ -102,6 +102,7 @@ public sealed unsafe partial class CodeGenerator
         _asm.Quad(block.Start);
         MapRegisters();
         if (block.HasFloat) BeginFloat();
+        CheckHoisted(block.CheckedAtEntry);
         _loopOffset = _asm.Offset;
         _asm.Bind(ref _loopLabel);
         for (_opIndex = 0; _opIndex < block.Count; _opIndex++)
@@ -117,6 +118,7 @@ public sealed unsafe partial class CodeGenerator
         }
         EmitFloatCold();
         EmitCold();
+        EmitFailedChecks();
         return !_asm.Overflowed;
     }
 
@@ -397,14 +399,16 @@ public sealed unsafe partial class CodeGenerator
     private void MayFault(in IrOp op)
     {
         ref FaultPoint point = ref NewFault();
+        point = FaultPointOf(op);
         point.CodeOffset = (uint)(_asm.Offset - EntryOffset);
-        point.PcDelta = (int)(_block.GuestPc[op.Guest] - _block.Start);
-        point.Live = _live;
+        if (_deferred != 0) DescribeDeferred(point.CodeOffset);
+    }
+
+    private FaultPoint FaultPointOf(in IrOp op)
+    {
         ushort pending = 0;
         for (uint p = _pending; p != 0; p &= p - 1) pending |= (ushort)(1 << _host[System.Numerics.BitOperations.TrailingZeroCount(p)]);
-        point.Pending = pending;
-        point.Float = Floats.State;
-        if (_deferred != 0) DescribeDeferred(point.CodeOffset);
+        return new FaultPoint { PcDelta = (int)(_block.GuestPc[op.Guest] - _block.Start), Live = _live, Pending = pending, Float = Floats.State };
     }
 
     // Exits.

@@ -42,12 +42,16 @@ public sealed class IrBlock
     /// <summary>Some operation is <see cref="IrCode.Float"/>.</summary>
     public bool HasFloat;
 
+    /// <summary>Bit per register: must point into the memory window when the block, a loop, is entered.</summary>
+    public uint CheckedAtEntry;
+
     /// <summary>Starts a new block at <paramref name="pc"/>.</summary>
     public void Reset(ulong pc)
     {
         Start = pc;
         Count = GuestCount = RunCount = LabelCount = 0;
         IsLoop = HasFloat = false;
+        CheckedAtEntry = 0;
     }
 
     /// <summary>Appends an operation of the current guest instruction.</summary>

@@ -113,4 +113,7 @@ public enum IrFlags : byte
 
     /// <summary>The result is computed only where the block is left before it is overwritten.</summary>
     Deferred = 32,
+
+    /// <summary>An access through a that nobody has seen to point into the memory window yet.</summary>
+    Check = 64,
 }

@@ -19,6 +19,7 @@ public static class IrDumper
                 guest = op.Guest;
                 text.Append(CultureInfo.InvariantCulture, $"  0x{block.GuestPc[guest]:x}: {block.Guest[guest].Opcode}\n");
             }
+            if ((op.Flags & IrFlags.Check) != 0) text.Append("      check ").Append(Register(op.A)).Append('\n');
             text.Append((op.Flags & IrFlags.Deferred) != 0 ? "      deferred: " : "      ").Append(Line(op)).Append('\n');
         }
         return text.ToString();

@@ -47,7 +47,8 @@ public sealed unsafe class TranslationStore
             typeof(TranslationStore).Module.ModuleVersionId, typeof(HartState).Module.ModuleVersionId, typeof(MemoryWindow).Module.ModuleVersionId,
         ];
         if (modules.Contains(Guid.Empty)) throw new IOException("this build of viv has no version to tell its translations by");
-        ulong seed = (ulong)(options?.BlockLimit ?? new TranslationOptions().BlockLimit);
+        options ??= new TranslationOptions();
+        ulong seed = (uint)options.BlockLimit | (options.StrictMemory ? 1UL << 32 : 0);
         ReadOnlySpan<byte> bytes = System.Runtime.InteropServices.MemoryMarshal.AsBytes(modules);
         _version0 = Checksum.Of(bytes, seed);
         _version1 = Checksum.Of(bytes, ~seed);
