@@ -50,6 +50,7 @@ public class ReservedSequenceTests
         using var guest = new EngineGuest();
         using var engine = new TranslationEngine(null, new TranslationOptions { Validate = true, DumpSink = s => text += s });
         using var interpreter = new ReferenceInterpreter();
+        var reservations = new Reservations();
         guest.Write(Code, [.. code, Ecall]);
         foreach (ulong memory in Values)
         {
@@ -62,6 +63,7 @@ public class ReservedSequenceTests
                     {
                         Assert.True(guest.Window.TryStore64(Data, memory));
                         using Hart hart = guest.NewHart(Code);
+                        hart.Reservations = reservations; // its own: those of tests beside it would make some SC fail
                         for (int r = 1; r < 32; r++) hart[r] = 0x1234_5678_9ABC_0000 + (ulong)r;
                         hart[10] = Data;
                         hart[11] = expected;
@@ -88,6 +90,7 @@ public class ReservedSequenceTests
         Assert.True(guest.Window.TryStore64(Data, 5));
         guest.Window.Protect(Data, 0x1000, Protection.Read);
         using Hart hart = guest.NewHart(Code);
+        hart.Reservations = new();
         hart[10] = Data;
         hart[11] = 5;
         hart[12] = 9;
@@ -112,6 +115,7 @@ public class ReservedSequenceTests
         guest.Write(Code, R(Opcode.LrD, 13, 10, 0), I(Opcode.Ld, 14, 13, 0), R(Opcode.ScD, 15, 10, 14), Ecall);
         Assert.True(guest.Window.TryStore64(Data, Data + 64));
         using Hart hart = guest.NewHart(Code);
+        hart.Reservations = new();
         hart[10] = Data;
         Assert.Equal(TrapCause.EnvironmentCall, engine.Run(hart).Cause);
         Assert.Contains("LoadReserved", text);
