@@ -21,6 +21,7 @@ public sealed class Uart16550 : IMmioDevice, IStateful
     /// <summary>Input that waits for the guest, in bytes; <see cref="Receive"/> takes no more.</summary>
     public const int QueueCapacity = 4096;
 
+    private const int HoldBack = 16;
     private const byte IerReceive = 1, IerTransmit = 2, IerLineStatus = 4, IerModem = 8;
     private const byte IirNone = 1, IirTransmit = 2, IirReceive = 4, IirTimeout = 0xc, IirFifos = 0xc0;
     private const byte LcrDivisor = 0x80;
@@ -34,6 +35,7 @@ public sealed class Uart16550 : IMmioDevice, IStateful
     private readonly Queue<byte> _received = new(64);
     private byte _ier, _lcr, _mcr, _fcr, _scratch, _dll, _dlm;
     private bool _transmitPending;
+    private int _heldBack; // reads of LSR for which input waits after the guest cleared the FIFO
     private bool _asserted;
 
     public Uart16550(ISerialBackEnd backEnd, IInterruptLine line)
@@ -68,6 +70,7 @@ public sealed class Uart16550 : IMmioDevice, IStateful
         int value = -1;
         lock (_lock)
         {
+            _heldBack = 0;
             bool there = _received.Count > 0;
             byte taken = TakeReceived(out roomMade);
             if (there)
@@ -96,7 +99,7 @@ public sealed class Uart16550 : IMmioDevice, IStateful
                 2 => TakeInterrupt(),
                 3 => _lcr,
                 4 => _mcr,
-                5 => (byte)(LsrTransmitterIdle | (_received.Count > 0 ? LsrData : 0)),
+                5 => LineStatus(),
                 6 => ModemStatus(),
                 7 => _scratch,
                 _ => 0,
@@ -134,10 +137,12 @@ public sealed class Uart16550 : IMmioDevice, IStateful
                     // Enabling it reports an empty holding register once more.
                     _transmitPending |= (b & ~_ier & IerTransmit) != 0;
                     _ier = (byte)(b & (IerReceive | IerTransmit | IerLineStatus | IerModem));
+                    if ((b & IerReceive) != 0)
+                        _heldBack = 0;
                     break;
                 case 2:
                     if ((b & FcrClearReceive) != 0 || ((b ^ _fcr) & FcrEnable) != 0)
-                        _received.Clear();
+                        ClearReceiver();
                     _fcr = (byte)(b & (FcrEnable | 0xc0));
                     break;
                 case 3:
@@ -162,6 +167,7 @@ public sealed class Uart16550 : IMmioDevice, IStateful
             foreach (byte register in (ReadOnlySpan<byte>)[_ier, _lcr, _mcr, _fcr, _scratch, _dll, _dlm])
                 writer.Write(register);
             writer.Write(_transmitPending);
+            writer.Write(_heldBack);
             writer.WriteBytes(_received.ToArray());
         }
     }
@@ -173,6 +179,7 @@ public sealed class Uart16550 : IMmioDevice, IStateful
             (_ier, _lcr, _mcr, _fcr) = (reader.ReadByte(), reader.ReadByte(), reader.ReadByte(), reader.ReadByte());
             (_scratch, _dll, _dlm) = (reader.ReadByte(), reader.ReadByte(), reader.ReadByte());
             _transmitPending = reader.ReadBool();
+            _heldBack = reader.ReadInt32();
             var input = reader.ReadBytes();
             if (input.Length > QueueCapacity)
                 throw new StateException($"section '{reader.Section}' holds {input.Length} bytes of input; {QueueCapacity} is the most");
@@ -187,7 +194,7 @@ public sealed class Uart16550 : IMmioDevice, IStateful
     private byte TakeReceived(out bool roomMade)
     {
         roomMade = _received.Count == QueueCapacity;
-        if (!_received.TryDequeue(out byte value))
+        if (_heldBack > 0 || !_received.TryDequeue(out byte value))
             return 0;
         UpdateLine();
         return value;
@@ -209,13 +216,29 @@ public sealed class Uart16550 : IMmioDevice, IStateful
     /// <summary>The pending interrupt of the highest priority, as IIR shows it.</summary>
     private byte Interrupt()
     {
-        if ((_ier & IerReceive) != 0 && _received.Count > 0)
+        if ((_ier & IerReceive) != 0 && _received.Count > 0 && _heldBack == 0)
         {
             int trigger = (_fcr & FcrEnable) == 0 ? 1 : (_fcr >> 6) switch { 0 => 1, 1 => 4, 2 => 8, _ => 14 };
             return _received.Count >= trigger ? IirReceive : IirTimeout; // the character time-out comes at once
         }
 
         return (_ier & IerTransmit) != 0 && _transmitPending ? IirTransmit : IirNone;
+    }
+
+    private byte LineStatus()
+    {
+        if (_heldBack > 0)
+            _heldBack--;
+        return (byte)(LsrTransmitterIdle | (_received.Count > 0 && _heldBack == 0 ? LsrData : 0));
+    }
+
+    /// <summary>Input that the guest has not seen comes after the clearing, as if the sender had waited: what was typed, or piped in, while the
+    /// guest started is not lost. It shows when the guest enables the receiver's interrupt, or polls.</summary>
+    private void ClearReceiver()
+    {
+        if ((_mcr & McrLoop) != 0)
+            _received.Clear();
+        _heldBack = HoldBack;
     }
 
     private byte ModemStatus()

@@ -61,6 +61,22 @@ public class Uart16550Tests : ISerialBackEnd
         Assert.False(_wire.Level);
     }
 
+    /// <summary>What drivers do when they open a port: clear, read once, enable. Nothing typed before is lost.</summary>
+    [Fact]
+    public void ClearingTheFifoLosesNoInput()
+    {
+        _uart.Receive("ls"u8);
+        Write(Fcr, 7);
+        Assert.Equal((0x60, 0), (Read(Lsr), Read(Data)));
+        Write(Ier, 1);
+        Assert.Equal((0x61, (byte)'l'), (Read(Lsr), Read(Data)));
+        Write(Fcr, 7);
+        int polls = 0; // firmware that polls sees it too
+        while ((Read(Lsr) & 1) == 0)
+            Assert.InRange(polls++, 0, 100);
+        Assert.Equal((byte)'s', Read(Data));
+    }
+
     [Fact]
     public void AFullQueueTakesNoMoreAndTellsWhenThereIsRoom()
     {
