@@ -63,7 +63,8 @@ public sealed partial class ReferenceInterpreter
     {
         var instruction = Decoder.Decode(bits);
         ref readonly var row = ref InstructionTable.Rows[instruction.Row];
-        if (!unit.Features.Extensions.Contains(row.Extension)) instruction = instruction with { Opcode = Opcode.Illegal };
+        // pause and the prefetches are encoded as hints (a fence, ori x0): harts without them do nothing there, but they do not trap.
+        if (row.Extension is not (Extension.Zihintpause or Extension.Zicbop) && !unit.Features.Extensions.Contains(row.Extension)) instruction = instruction with { Opcode = Opcode.Illegal };
         entry.Pc = physical;
         entry.Semantics = SemanticsTable.Instance.Of(instruction.Opcode);
         entry.Instruction = instruction;
