@@ -1,6 +1,6 @@
 using System.Globalization;
-using System.Net;
 using Vivarium.Machine.Board;
+using Vivarium.Machine.Network;
 
 namespace Vivarium.Cli.Boot;
 
@@ -49,7 +49,7 @@ internal static class BootSettings
         new("--tier", "machine", "tier", SettingKind.Text, "interp|1", "Execute with the reference interpreter or with the tier-1 translator", SetTier) { Values = ["interp", "1"] },
         new("--disk", "devices", "disks", SettingKind.FileList, "FILE[,ro][,temporary]", "Disk image, raw or qcow2; 'ro' write-protects it, 'temporary' throws away what is written", AddDisk),
         new("--net", "devices", "net", SettingKind.Text, "user|none", "Network card behind a NAT to the host's network (default: none)", SetNetwork) { Values = ["user", "none"] },
-        new("--forward", "devices", "forward", SettingKind.List, "[udp:][ADDRESS:]PORT:GUESTPORT", "Lead a port of the host to one of the guest; implies --net user", AddForward),
+        new("--forward", "devices", "forward", SettingKind.List, "[ADDRESS:]PORT:GUESTPORT", "Lead a TCP port of the host to one of the guest; implies --net user", AddForward),
     ];
 
     private static string? Set(Action assign)
@@ -125,22 +125,10 @@ internal static class BootSettings
 
     private static string? AddForward(MachineConfiguration configuration, string value)
     {
-        string[] parts = value.Split(':');
-        bool udp = parts[0] == "udp";
-        if (parts[0] is "udp" or "tcp")
-            parts = parts[1..];
-        var address = IPAddress.Loopback;
-        if (parts.Length is not (2 or 3) || (parts.Length == 3 && !IPAddress.TryParse(parts[0], out address))
-            || !TryPort(parts[^2], out int host) || !TryPort(parts[^1], out int guest))
-        {
-            return $"needs [udp:][ADDRESS:]PORT:GUESTPORT, for instance 2222:22, not '{value}'";
-        }
-
+        if (!PortForward.TryParse(value, out var forward))
+            return $"needs [ADDRESS:]PORT:GUESTPORT, for instance 2222:22, not '{value}'";
         configuration.Network = true;
-        configuration.Forwards.Add(new PortForward(udp, address!, host, guest));
+        configuration.Forwards.Add(forward!);
         return null;
     }
-
-    private static bool TryPort(string text, out int port) =>
-        int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out port) && port is > 0 and <= 65535;
 }

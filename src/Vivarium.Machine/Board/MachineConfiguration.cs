@@ -1,3 +1,5 @@
+using Vivarium.Machine.Network;
+
 namespace Vivarium.Machine.Board;
 
 /// <summary>How a machine's harts execute.</summary>
@@ -12,13 +14,6 @@ public enum HartExecution
     /// <summary>The tier-1 translator.</summary>
     Translator,
 }
-
-/// <summary>A port of the host that leads to one of the guest.</summary>
-/// <param name="Udp">UDP; else TCP.</param>
-/// <param name="HostAddress">Where the host listens.</param>
-/// <param name="HostPort">1 to 65535.</param>
-/// <param name="GuestPort">1 to 65535.</param>
-public sealed record PortForward(bool Udp, System.Net.IPAddress HostAddress, int HostPort, int GuestPort);
 
 /// <summary>A disk of a machine.</summary>
 /// <param name="File">Path of the image: raw or qcow2, told apart by content.</param>

@@ -1,11 +1,12 @@
 using Vivarium.Machine.Boot;
 using Vivarium.Machine.Devices;
 using Vivarium.Machine.Disks;
+using Vivarium.Machine.Network;
 using Vivarium.Machine.Virtio;
 
 namespace Vivarium.Machine.Board;
 
-/// <summary>The virtio devices of a machine, in its memory-mapped slots: disks in their order, then the source of entropy.</summary>
+/// <summary>The virtio devices of a machine, in its memory-mapped slots: disks in their order, then the network card and the source of entropy.</summary>
 internal sealed class VirtioDevices : IDisposable
 {
     private readonly List<VirtioDevice> _devices = [];
@@ -24,6 +25,8 @@ internal sealed class VirtioDevices : IDisposable
                 _devices.Add(new VirtioBlock(memory, image, $"viv-disk-{i}", $"virtio-blk@{i}"));
             }
 
+            if (configuration.Network)
+                _devices.Add(new VirtioNetwork(memory, OpenNetwork(configuration)));
             if (!configuration.Minimal)
                 _devices.Add(new VirtioEntropy(memory));
             if (_devices.Count > MemoryMap.VirtioMmioSlots)
@@ -53,6 +56,18 @@ internal sealed class VirtioDevices : IDisposable
             device.Dispose();
         foreach (var image in _images)
             image.Dispose();
+    }
+
+    private static UserNetwork OpenNetwork(MachineConfiguration configuration)
+    {
+        try
+        {
+            return new UserNetwork(configuration.Forwards);
+        }
+        catch (NetworkException e)
+        {
+            throw new BootException(e.Message);
+        }
     }
 
     private static DiskImage OpenDisk(DiskConfiguration disk)

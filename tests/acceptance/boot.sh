@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# usage: tests/acceptance/boot.sh [RUNG...]
+# The ladder of machine mode: boots Debian trixie's unmodified kernel (and OpenSBI, U-Boot) in viv, rung by rung, and checks what the guest says.
+# Each rung prints one line; the exit status is the number of rungs that failed. Needs a Debian host; takes some minutes.
+set -uo pipefail
+here=$(cd "$(dirname "$0")/../.." && pwd)
+viv=${VIV:-$here/viv}
+work=$(mktemp -d)
+server=
+trap '[ -z "$server" ] || kill "$server" 2>/dev/null; rm -rf "$work"' EXIT
+"$here/scripts/need" python3 xz </dev/null || exit 125
+{ read -r kernel; read -r initramfs; } < <("$here/tests/acceptance/initramfs" "$work/initramfs.gz")
+[ -e "${kernel:-}" ] || { echo "boot.sh: no kernel"; exit 125; }
+opensbi=/usr/lib/riscv64-linux-gnu/opensbi/generic/fw_dynamic.bin
+uboot=/usr/lib/u-boot/qemu-riscv64_smode/u-boot.bin
+failures=0
+
+# rung NAME STATUS PATTERN COMMANDS VIV-OPTIONS...: COMMANDS go to the console; the pattern must show in the output.
+rung() {
+    local name=$1 status=$2 pattern=$3 commands=$4 start=$SECONDS got
+    shift 4
+    timeout "${VIV_BOOT_TIMEOUT:-300}" "$viv" boot "$@" <<<"$commands" >"$work/$name.log" 2>&1
+    got=$?
+    if [ "$got" = "$status" ] && grep -aqE "$pattern" "$work/$name.log"; then
+        printf 'boot.sh: %-12s ok    %4d s\n' "$name" $((SECONDS - start))
+    else
+        printf 'boot.sh: %-12s FAIL  %4d s, status %s, log:\n' "$name" $((SECONDS - start)) "$got"
+        tail -n 30 "$work/$name.log"
+        failures=$((failures + 1))
+    fi
+}
+
+linux=(--kernel "$kernel" --initrd "$initramfs")
+run_shell() { rung shell 0 'riscv64 GNU/Linux' 'uname -a
+exit' "${linux[@]}" --memory 512M; }
+run_minimal() { rung minimal 0 'rv64imafdc_zicntr_zicsr_zifencei' 'cat /proc/cpuinfo
+exit' "${linux[@]}" --memory 256M --minimal; }
+run_smp() { rung smp 0 '^4' 'nproc
+exit' "${linux[@]}" --memory 512M --cpus 4; }
+run_devices() {
+    mkdir "$work/www"; head -c 3000000 /dev/urandom >"$work/www/data"
+    (cd "$work/www" && exec python3 -m http.server 0 --bind 127.0.0.1 >"$work/port" 2>/dev/null) &
+    server=$!
+    local port='' sum
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        # the port is what the kernel says that the server listens on
+        port=$(python3 - "$server" <<'PY'
+import os, sys
+inodes = {os.readlink(f"/proc/{sys.argv[1]}/fd/{f}") for f in os.listdir(f"/proc/{sys.argv[1]}/fd")}
+for line in list(open("/proc/net/tcp"))[1:]:
+    f = line.split()
+    if f[3] == "0A" and f"socket:[{f[9]}]" in inodes:
+        print(int(f[1].split(":")[1], 16))
+PY
+        ) || port=
+        [ -n "$port" ] && break; sleep 0.5
+    done
+    sum=$(md5sum <"$work/www/data" | cut -d' ' -f1)
+    truncate -s 64M "$work/disk.img"
+    rung devices 0 "^$sum" "ip link set eth0 up; ip addr add 10.0.2.15/24 dev eth0; ip route add default via 10.0.2.2
+wget -q -O - http://10.0.2.2:$port/data | md5sum
+echo written | dd of=/dev/vda bs=512 conv=sync; exit" "${linux[@]}" --memory 512M --net user --disk "$work/disk.img" --append "console=ttyS0 viv.modules"
+    grep -aq written "$work/disk.img" || { echo "boot.sh: devices      FAIL  the disk was not written"; failures=$((failures + 1)); }
+}
+run_opensbi() { rung opensbi 0 'OpenSBI v.*' 'uname -a
+exit' "${linux[@]}" --memory 512M --firmware "$opensbi"; grep -aq 'riscv64 GNU/Linux' "$work/opensbi.log" || failures=$((failures + 1)); }
+run_uboot() { rung uboot 0 'U-Boot 20' ' 
+version
+poweroff' --memory 256M --firmware "$opensbi" --kernel "$uboot"; }
+run_reboot() { rung reboot 0 'reboot: Restarting system' 'reboot -f' "${linux[@]}" --memory 512M --no-reboot; }
+
+for file in "$opensbi" "$uboot"; do
+    [ -e "$file" ] || { echo "boot.sh: $file is missing: apt-get install opensbi u-boot-qemu"; exit 125; }
+done
+[ $# -gt 0 ] || set -- shell minimal smp devices reboot uboot opensbi
+for name in "$@"; do "run_$name"; done
+exit "$failures"
