@@ -12,6 +12,9 @@ internal static class BootStatistics
         using var process = Process.GetCurrentProcess();
         Line("time", Seconds(DateTime.Now - process.StartTime));
         Line("host CPU time", $"{Seconds(process.TotalProcessorTime)} (user {Seconds(process.UserProcessorTime)})");
+        for (int i = 0; i < machine.HartCpuTimes.Count; i++)
+            Line($"hart {i}", Seconds(machine.HartCpuTimes[i]));
+        Line("timers", Seconds(machine.TimerCpuTime));
         Line("host memory, most", $"{process.PeakWorkingSet64 >> 20} MiB");
         Line("collections", $"{GC.CollectionCount(0)} ({Seconds(GC.GetTotalPauseDuration())})");
         if (machine.Sbi is { } sbi)

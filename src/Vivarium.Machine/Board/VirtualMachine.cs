@@ -82,6 +82,11 @@ public sealed class VirtualMachine : IDisposable, ISbiConsole
     /// <summary>The built-in SBI, where no firmware is given; later extensions plug in before <see cref="Run"/>.</summary>
     public SupervisorCalls? Sbi { get; private set; }
 
+    /// <summary>CPU time of each hart, and of the timers, after <see cref="Run"/>.</summary>
+    public IReadOnlyList<TimeSpan> HartCpuTimes { get; private set; } = [];
+
+    public TimeSpan TimerCpuTime { get; private set; }
+
     /// <summary>What can be saved, in the order of saving.</summary>
     public IReadOnlyList<IStateful> Parts =>
         [_plic, _aclint, Uart, .. _rtc is null ? (ReadOnlySpan<IStateful>)[] : [_rtc], .. _virtio.Devices];
@@ -107,6 +112,8 @@ public sealed class VirtualMachine : IDisposable, ISbiConsole
         }
 
         _ended.Wait();
+        HartCpuTimes = [.. Core.Harts.Select(h => TimeSpan.FromTicks(h.CpuNanoseconds / 100))]; // while their threads are there
+        TimerCpuTime = TimeSpan.FromTicks(Core.TimerCpuNanoseconds / 100);
         Core.Shutdown();
         return _shutdown!.Value;
     }
