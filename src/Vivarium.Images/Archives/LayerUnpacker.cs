@@ -38,7 +38,7 @@ internal sealed class LayerUnpacker : IDisposable
         get
         {
             if (_skippedDevices > 0)
-                yield return $"{_skippedDevices} device node(s) left out (only root may make them; viv gives programs its own /dev)";
+                yield return $"{_skippedDevices} device node(s) left out (the file system has no extended attributes to keep them in)";
             if (_ownershipFailed)
                 yield return "owners of files were not kept";
             if (_xattrFailed)
@@ -189,13 +189,23 @@ internal sealed class LayerUnpacker : IDisposable
 
     private void MakeNode(Descriptor parent, byte[] name, TarEntry entry, uint type, ulong device)
     {
-        if (Libc.MkNodAt(parent.Number, name, type | (entry.Mode & 0xfff), device) < 0)
+        if (type != Libc.S_IFIFO)
         {
-            if (Libc.Errno != Libc.EPERM || type == Libc.S_IFIFO)
-                throw Cannot(entry.Name);
+            // Real ones would lead out of the image.
+            using var file = Descriptor.TryOpenAt(parent.Number, name, Libc.O_WRONLY | Libc.O_CREAT | Libc.O_EXCL | Libc.O_NOFOLLOW, 0x180) ?? throw Cannot(entry.Name);
+            if (OwnerRecord.Write(file.Number, entry, device))
+            {
+                Libc.FUTimeNs(file.Number, Times(entry));
+                return;
+            }
+
+            Libc.UnlinkAt(parent.Number, name, 0);
             _skippedDevices++;
             return;
         }
+
+        if (Libc.MkNodAt(parent.Number, name, type | (entry.Mode & 0xfff), 0) < 0)
+            throw Cannot(entry.Name);
 
         SetAttributesOfLink(parent, name, entry);
         Libc.ChModAt(parent.Number, name, entry.Mode, 0);
@@ -291,8 +301,7 @@ internal sealed class LayerUnpacker : IDisposable
 
     private void SetAttributes(Descriptor file, TarEntry entry)
     {
-        if (_privileged && Libc.ChOwn(file.Number, entry.Uid, entry.Gid) < 0)
-            _ownershipFailed = true;
+        bool owned = _privileged && Libc.ChOwn(file.Number, entry.Uid, entry.Gid) == 0;
         foreach (var (name, value) in entry.Xattrs)
         {
             if (Libc.SetXattr(file.Number, HostPath.Zero(name), value, (nuint)value.Length, 0) < 0)
@@ -300,7 +309,9 @@ internal sealed class LayerUnpacker : IDisposable
         }
 
         // After the owner: a change of owner clears set-uid.
-        if (Libc.ChMod(file.Number, entry.Mode) < 0)
+        if (!owned && OwnerRecord.IsNeeded(entry))
+            _ownershipFailed |= !OwnerRecord.Write(file.Number, entry, 0);
+        else if (Libc.ChMod(file.Number, entry.Mode) < 0)
             throw Cannot(entry.Name);
         Libc.FUTimeNs(file.Number, Times(entry));
     }

@@ -5,7 +5,7 @@ using Vivarium.Linux.Vfs;
 
 namespace Vivarium.Linux.Syscalls;
 
-/// <summary>Reading directories, the working directory, and what changes the tree itself (refused).</summary>
+/// <summary>Reading directories, the working directory, and calls that are refused.</summary>
 internal static class DirectorySyscalls
 {
     public static readonly SyscallRow[] Rows =
@@ -13,21 +13,21 @@ internal static class DirectorySyscalls
         new(17, "getcwd", "ptr size", GetCwd),
         new(49, "chdir", "path", ChDir),
         new(50, "fchdir", "fd", FChDir),
-        new(51, "chroot", "path", Refused),
         new(61, "getdents64", "fd ptr size", GetDEnts),
-        new(39, "umount2", "path hex", Refused),
-        new(40, "mount", "path path str hex ptr", Refused),
-        new(41, "pivot_root", "path path", Refused),
         new(264, "name_to_handle_at", "atfd path ptr ptr hex", Unsupported),
         new(265, "open_by_handle_at", "fd ptr flags:open", Refused),
-        new(428, "open_tree", "atfd path hex", Refused),
-        new(429, "move_mount", "atfd path atfd path hex", Refused),
-        new(430, "fsopen", "str hex", Refused),
-        new(433, "fspick", "atfd path hex", Refused),
-        new(442, "mount_setattr", "atfd path hex ptr size", Refused),
+        new(428, "open_tree", "atfd path hex", Unimplemented),
+        new(429, "move_mount", "atfd path atfd path hex", Unimplemented),
+        new(430, "fsopen", "str hex", Unimplemented),
+        new(433, "fspick", "atfd path hex", Unimplemented),
+        new(442, "mount_setattr", "atfd path hex ptr size", Unimplemented),
+        .. MountSyscalls.Rows,
     ];
 
     private static long Refused(GuestThread thread, in SyscallArgs args) => -Errno.EPERM;
+
+    // Libraries fall back to mount then.
+    private static long Unimplemented(GuestThread thread, in SyscallArgs args) => -Errno.ENOSYS;
     private static long Unsupported(GuestThread thread, in SyscallArgs args) => -Errno.EOPNOTSUPP;
 
     private static long GetCwd(GuestThread thread, in SyscallArgs args)

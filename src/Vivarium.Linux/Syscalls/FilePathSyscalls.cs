@@ -14,6 +14,9 @@ internal ref struct ResolvedPath
     /// <summary>Negative errno when there is nothing to use.</summary>
     public long Status;
 
+    /// <summary>The path from the realm's root, where the request wanted it.</summary>
+    public readonly ReadOnlySpan<byte> Canonical => _buffer.Canonical[..Result.CanonicalLength];
+
     /// <summary>Reads the path at <paramref name="address"/> and walks it from <paramref name="directory"/> (AT_FDCWD or a descriptor). With
     /// <paramref name="emptyPath"/> an empty path names the directory descriptor itself (AT_EMPTY_PATH).</summary>
     public static ResolvedPath Of(GuestThread thread, ulong directory, ulong address, in PathRequest request, bool emptyPath = false)

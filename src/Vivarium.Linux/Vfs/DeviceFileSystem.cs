@@ -33,7 +33,8 @@ internal static class DeviceFileSystem
         yield return ("stderr", new LinkNode("/dev/stderr", "/proc/self/fd/2"));
     }
 
-    private static DynamicDirectory Terminals(NameSpace space)
+    /// <summary>/dev/pts.</summary>
+    public static DynamicDirectory Terminals(NameSpace space)
     {
         SyntheticNode Node(string name) => new HostNode("/dev/pts/" + name, "/dev/pts/" + name, FileType.Character | 0x190);
         return new DynamicDirectory("/dev/pts", 0x1ED,

@@ -40,6 +40,9 @@ internal readonly ref struct PathRequest
     /// <summary>Handle: changes of the object are going to be watched.</summary>
     public bool Watches { get; init; }
 
+    /// <summary>Leave the path from the realm's root in the canonical buffer: <see cref="PathResult.CanonicalLength"/>.</summary>
+    public bool WantsPath { get; init; }
+
     /// <summary>RESOLVE_* bits the guest asked for with openat2.</summary>
     public ulong Resolve { get; init; }
 }
@@ -70,6 +73,9 @@ internal ref struct PathResult
 
     /// <summary>The path in that file system; it lies in the walk's buffers. Set by overlays.</summary>
     public Span<byte> Inside;
+
+    /// <summary>Length of the path from the realm's root, where it was wanted.</summary>
+    public int CanonicalLength;
 
     /// <summary>The object is in a layer that must not change.</summary>
     public bool Lower;

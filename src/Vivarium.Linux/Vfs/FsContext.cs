@@ -123,7 +123,8 @@ public sealed partial class FsContext
         get
         {
             var cwd = AcquireWorkingDirectory();
-            string path = cwd.Path;
+            string path = cwd.RealmPath;
+            if (path.StartsWith('/')) path = Space.FromRealmPath(path);
             cwd.Release();
             return path;
         }

@@ -117,7 +117,11 @@ internal sealed class HostFileSystem : FileSystem
         }
         var look = new PathRequest(PathIntent.Handle, request.Follow) { Flags = request.Flags & OpenFlags.Directory, Caller = request.Caller };
         long status = path.IsEmpty ? FinishHere(look, from, address, ref result) : FinishConfined(look, from, fromRoot, address, path, ref result);
-        if (status == -Errno.ENOENT && (request.Flags & OpenFlags.Create) != 0 && opens) return -Errno.EROFS;
+        if (status == -Errno.ENOENT && (request.Flags & OpenFlags.Create) != 0 && opens)
+        {
+            status = FinishConfined(new PathRequest(PathIntent.Parent), from, fromRoot, address, path, ref result);
+            return status < 0 ? status : -Errno.EROFS;
+        }
         if (status < 0 || !opens) return status < 0 ? status : -Errno.EROFS;
         FileStat.OfDescriptor(result.Descriptor, out var stat);
         uint type = stat.Mode & FileType.Mask;

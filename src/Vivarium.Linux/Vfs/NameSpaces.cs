@@ -122,6 +122,39 @@ public sealed partial class NameSpace
     private void Mount(string path, FileSystem fileSystem, string type, string source, string options) =>
         Mounts.Add(Encoding.Latin1.GetBytes(path), fileSystem, type, source, options);
 
+    /// <summary>Shows a file or directory of the tree at another place too.</summary>
+    internal void BindMount(byte[] source, byte[] target, bool recursive)
+    {
+        var from = FindMount(source);
+        var below = Mounts.All.Where(mount => recursive && mount.Path.Length > source.Length && mount.Path.AsSpan().StartsWith(source)
+            && (source.Length == 0 || mount.Path[source.Length] == '/') && !mount.Path.AsSpan().SequenceEqual(target)).ToList();
+        var fileSystem = from?.FileSystem ?? _root;
+        byte[] inside = from == null ? source : source[Math.Min(from.Path.Length + 1, source.Length)..];
+        if (fileSystem is SubtreeFileSystem subtree)
+        {
+            fileSystem = subtree.Inner;
+            inside = inside.Length == 0 ? subtree.Prefix : subtree.Prefix.Length == 0 ? inside : [.. subtree.Prefix, (byte)'/', .. inside];
+        }
+        var (type, name, options) = from == null ? Description : (from.Type, from.Source, from.Options);
+        Mounts.Add(target, new SubtreeFileSystem(fileSystem, inside), type, name, options);
+        foreach (var mount in below)
+        {
+            byte[] rest = mount.Path[(source.Length == 0 ? 0 : source.Length + 1)..];
+            Mounts.Add(target.Length == 0 ? rest : [.. target, (byte)'/', .. rest], mount.FileSystem, mount.Type, mount.Source, mount.Options);
+        }
+    }
+
+    /// <summary>Mounts as this view sees them, the root first where it is one.</summary>
+    internal IEnumerable<(Mount Mount, string Path)> VisibleMounts()
+    {
+        if (_base.Length == 0) yield return (new Mount(20, [], _root, Description.Type, Description.Source, Description.Options), "/");
+        foreach (var mount in Mounts.All)
+        {
+            string path = FromRealmPath(mount.PathText);
+            if (path.StartsWith('/')) yield return (mount, path);
+        }
+    }
+
     private void Add(Volume volume)
     {
         var guest = Encoding.UTF8.GetBytes(volume.GuestPath.Trim('/'));

@@ -29,7 +29,7 @@ public sealed partial class NameSpace
                 _base.CopyTo(path.Canonical);
                 return WalkComponents(path, _base.Length, text, true, request, ref result);
             }
-            if (CrossesMount(path.Canonical, 0, text)) return WalkComponents(path, 0, text, false, request, ref result);
+            if (request.WantsPath || CrossesMount(path.Canonical, 0, text)) return WalkComponents(path, 0, text, false, request, ref result);
             long status = _root.Finish(request, -1, address, text, ref result);
             return Confined && status == -Errno.ELOOP ? WalkComponents(path, 0, text, false, request, ref result) : status;
         }
@@ -50,6 +50,11 @@ public sealed partial class NameSpace
         else
         {
             climbs = HasDotDot(text);
+            if (request.WantsPath)
+            {
+                int above = SetPrefix(path, directory);
+                return above < 0 ? -Errno.ENOENT : WalkComponents(path, above, text, false, request, ref result);
+            }
             if (!climbs && !IsAboveMount(directory) || !(climbs && Confined) && !CrossesMount(path.Canonical, SetPrefix(path, directory), text))
             {
                 // A beneath-walk must not be handed "..": it would stop at the directory instead of climbing.
@@ -167,9 +172,8 @@ public sealed partial class NameSpace
 
             if (!last || request.Intent != PathIntent.Parent && (request.Follow || trailing))
             {
-                var fileSystem = Locate(current[..length], out int inside);
-                current[length] = 0;
-                int target = fileSystem.ReadLink(request, last, path.CanonicalAddress + inside, current[inside..length], path.Link[..PathBuffer.Maximum], path.LinkAddress);
+                var fileSystem = Locate(path, length, out long address, out var inside);
+                int target = fileSystem.ReadLink(request, last, address, inside, path.Link[..PathBuffer.Maximum], path.LinkAddress);
                 if (target == -Errno.ELOOP)
                 {
                     raced = true;
@@ -215,7 +219,7 @@ public sealed partial class NameSpace
     {
         status = 0;
         if (length + rest.Length + 1 >= PathBuffer.Maximum || rest.IsEmpty) return false;
-        if (_base.Length > 0 && HasDotDot(rest)) return false;
+        if (request.WantsPath || _base.Length > 0 && HasDotDot(rest)) return false;
         var whole = path.Link;
         path.Canonical[..length].CopyTo(whole);
         int total = length;
@@ -232,23 +236,39 @@ public sealed partial class NameSpace
     // The end of a walk: no link is left in the path (but perhaps in its last component).
     private long FinishAt(in PathBuffer path, int length, bool directory, in PathRequest request, ref PathResult result)
     {
-        var current = path.Canonical;
-        var fileSystem = Locate(current[..length], out int inside);
-        current[length] = 0;
-        if (directory && request.Intent == PathIntent.Parent) return -Errno.EBUSY;
-        return fileSystem.Finish(request, -1, path.CanonicalAddress + inside, current[inside..length], ref result);
+        if (directory && request.Intent == PathIntent.Parent) return -Errno.EEXIST;
+        var fileSystem = Locate(path, length, out long address, out var inside);
+        // The root of a mount is there, and is no name that could be made or removed.
+        if (request.Intent == PathIntent.Parent && inside.IsEmpty) return -Errno.EEXIST;
+        result.CanonicalLength = length;
+        return fileSystem.Finish(request, -1, address, inside, ref result);
     }
 
-    // The file system that holds a canonical path, and where the path inside it starts.
-    private FileSystem Locate(ReadOnlySpan<byte> canonical, out int inside)
+    // The file system that holds a canonical path, and the path inside it, NUL-terminated.
+    private FileSystem Locate(scoped in PathBuffer path, int length, out long address, out Span<byte> inside)
     {
-        if (FindMount(canonical) is not { } found)
-        {
-            inside = 0;
-            return _root;
-        }
-        inside = Math.Min(found.Path.Length + 1, canonical.Length);
-        return found.FileSystem;
+        var canonical = path.Canonical;
+        canonical[length] = 0;
+        address = path.CanonicalAddress;
+        inside = canonical[..length];
+        if (FindMount(inside) is not { } found) return _root;
+        int start = Math.Min(found.Path.Length + 1, length);
+        address += start;
+        inside = canonical[start..length];
+        if (found.FileSystem is not SubtreeFileSystem subtree) return found.FileSystem;
+
+        // Behind the part of the link buffer that links are read into.
+        var composed = path.Link[PathBuffer.Maximum..];
+        int total = subtree.Prefix.Length;
+        if (total + inside.Length + 2 > composed.Length) return subtree.Inner;
+        subtree.Prefix.CopyTo(composed);
+        if (total > 0 && !inside.IsEmpty) composed[total++] = (byte)'/';
+        inside.CopyTo(composed[total..]);
+        total += inside.Length;
+        composed[total] = 0;
+        address = path.LinkAddress + PathBuffer.Maximum;
+        inside = composed[..total];
+        return subtree.Inner;
     }
 
     private Mount? FindMount(ReadOnlySpan<byte> canonical)

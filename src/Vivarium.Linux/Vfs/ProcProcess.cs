@@ -218,13 +218,28 @@ internal static partial class ProcFileSystem
         return text.ToString();
     }
 
-    private static string Mounts(GuestProcess process) => process.Fs.Space.Confined
-        ? "viv / ext4 rw,relatime 0 0\nproc /proc proc rw,nosuid,nodev,noexec,relatime 0 0\nsysfs /sys sysfs ro,nosuid,nodev,noexec,relatime 0 0\n"
-            + "devtmpfs /dev devtmpfs rw,nosuid 0 0\ndevpts /dev/pts devpts rw,nosuid,noexec,relatime 0 0\ntmpfs /dev/shm tmpfs rw,nosuid,nodev 0 0\n"
-        : ReadHost("/proc/self/mounts");
+    private static string Mounts(GuestProcess process)
+    {
+        if (!process.Fs.Space.Confined) return ReadHost("/proc/self/mounts");
+        var text = new StringBuilder();
+        foreach (var (mount, path) in process.Fs.Space.VisibleMounts())
+            text.Append(CultureInfo.InvariantCulture, $"{Escaped(mount.Source)} {Escaped(path)} {mount.Type} {mount.Options} 0 0\n");
+        return text.ToString();
+    }
 
-    private static string MountInfo(GuestProcess process) => process.Fs.Space.Confined
-        ? "20 1 254:1 / / rw,relatime shared:1 - ext4 viv rw\n21 20 0:21 / /proc rw,relatime shared:2 - proc proc rw\n22 20 0:22 / /sys ro,relatime shared:3 - sysfs sysfs ro\n"
-            + "23 20 0:23 / /dev rw,nosuid shared:4 - devtmpfs devtmpfs rw\n24 23 0:24 / /dev/pts rw,relatime shared:5 - devpts devpts rw\n25 23 0:25 / /dev/shm rw shared:6 - tmpfs tmpfs rw\n"
-        : ReadHost("/proc/self/mountinfo");
+    // 36 35 98:0 /root /mount-point options - type source super-options (proc(5)).
+    private static string MountInfo(GuestProcess process)
+    {
+        if (!process.Fs.Space.Confined) return ReadHost("/proc/self/mountinfo");
+        var text = new StringBuilder();
+        foreach (var (mount, path) in process.Fs.Space.VisibleMounts())
+        {
+            string root = mount.FileSystem is SubtreeFileSystem subtree ? "/" + Encoding.Latin1.GetString(subtree.Prefix) : "/";
+            string access = mount.Options.StartsWith("ro", StringComparison.Ordinal) ? "ro" : "rw";
+            text.Append(CultureInfo.InvariantCulture, $"{mount.Id} {(mount.Id == 20 ? 1 : 20)} 0:{mount.Id} {Escaped(root)} {Escaped(path)} {mount.Options} - {mount.Type} {Escaped(mount.Source)} {access}\n");
+        }
+        return text.ToString();
+    }
+
+    private static string Escaped(string text) => text.Replace("\\", "\\134").Replace(" ", "\\040").Replace("\t", "\\011").Replace("\n", "\\012");
 }
