@@ -12,7 +12,7 @@ namespace Vivarium.Translation;
 /// <summary>One thread's way from guest code to host code: front end, passes, code generator and the arena that it fills.</summary>
 internal sealed unsafe partial class BlockTranslator(CodeCache cache)
 {
-    private const int ScratchSize = 40 << 10; // more than the largest block's code
+    private const int LargestBlock = 40 << 10; // more than the largest block's code
 
     private readonly SuperblockBuilder _builder = new();
     private readonly CodeGenerator _generator = new();
@@ -34,6 +34,16 @@ internal sealed unsafe partial class BlockTranslator(CodeCache cache)
 
     /// <summary>See <see cref="Vivarium.RiscV.Execution.Executor.MayExecute"/>; the running engine's.</summary>
     public Func<ulong, bool>? MayExecute { set => _builder.MayExecute = value; }
+
+    /// <summary>The machine that code is translated for from now on; null in process mode.</summary>
+    public MachineCode? Machine
+    {
+        set
+        {
+            _builder.Machine = value;
+            _generator.IsMachine = value != null;
+        }
+    }
 
     /// <summary>Translates the superblock at <paramref name="pc"/>; it is not published yet. Null when the cache is full.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -66,9 +76,10 @@ internal sealed unsafe partial class BlockTranslator(CodeCache cache)
     /// <summary>Sees to room for one block; false when the cache is full.</summary>
     private bool HasArena()
     {
-        if (_arena != null && _arena.Remaining >= ScratchSize) return true;
+        int room = _generator.IsMachine ? 2 * LargestBlock : LargestBlock;
+        if (_arena != null && _arena.Remaining >= room) return true;
         if (_arena != null) _arena.IsFilling = false;
-        _arena = _arenas!.Take(ScratchSize);
+        _arena = _arenas!.Take(room);
         return _arena != null;
     }
 

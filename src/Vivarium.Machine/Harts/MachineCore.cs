@@ -17,12 +17,13 @@ public sealed class MachineCore : IDisposable
     /// <param name="memory">Physical memory; stays the caller's.</param>
     /// <param name="hartCount">1 to 64.</param>
     /// <param name="features">What the harts have; <see cref="HartFeatures.Full"/> at first.</param>
-    /// <param name="executor">What runs them, and is disposed with the machine; the reference interpreter at first.</param>
+    /// <param name="executor">What runs them, and is disposed with the machine; null for the reference interpreter.</param>
     public MachineCore(PhysicalMemory memory, int hartCount, HartFeatures? features = null, Executor? executor = null)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(hartCount, 1);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(hartCount, 64);
         (Memory, Features, Executor) = (memory, features ?? HartFeatures.Full, executor ?? new ReferenceInterpreter());
+        if (executor is not null) memory.RamWritten = executor.InvalidateCode;
         _timers = new MachineTimers(Clock);
         Harts = [.. Enumerable.Range(0, hartCount).Select(id => new MachineHart(this, id, _timers))];
     }
@@ -120,5 +121,6 @@ public sealed class MachineCore : IDisposable
         _timers.Dispose();
         foreach (var hart in Harts) hart.Dispose();
         Executor.Dispose();
+        Memory.RamWritten = null;
     }
 }

@@ -68,6 +68,9 @@ public unsafe struct HartState
     /// <summary>Host address of the <see cref="Reservations"/> table, for emitted code.</summary>
     public ulong ReservationTable;
 
+    /// <summary>On a machine, host address of the <see cref="HartTlb"/> table that loads and stores go through now.</summary>
+    public ulong DataTlb;
+
     /// <summary>Private to the executor: table bases, helper entry points, spill slots.</summary>
     public fixed ulong Engine[EngineSlots];
 }

@@ -22,6 +22,7 @@ public static class HartStateLayout
     public static readonly int InstructionsRetired = OffsetOf(nameof(HartState.InstructionsRetired));
     public static readonly int ReservationVersion = OffsetOf(nameof(HartState.ReservationVersion));
     public static readonly int ReservationTable = OffsetOf(nameof(HartState.ReservationTable));
+    public static readonly int DataTlb = OffsetOf(nameof(HartState.DataTlb));
     public static readonly int Engine = OffsetOf(nameof(HartState.Engine));
 
     private static int OffsetOf(string field) => (int)Marshal.OffsetOf<HartState>(field);

@@ -7,7 +7,7 @@ namespace Vivarium.RiscV.Execution;
 [StructLayout(LayoutKind.Sequential)]
 public struct TlbEntry
 {
-    /// <summary>The virtual address of the page where loads may go straight to RAM; <see cref="HartTlb.None"/> where not.</summary>
+    /// <summary>The virtual address of the page where loads may go straight to RAM; <see cref="HartTlb.NoneOf"/> where not.</summary>
     public ulong LoadTag;
 
     /// <summary>The same for stores.</summary>
@@ -16,16 +16,16 @@ public struct TlbEntry
     /// <summary>The same for fetches.</summary>
     public ulong FetchTag;
 
-    /// <summary>What to add to a virtual address for the offset in the RAM window.</summary>
-    public ulong Addend;
+    /// <summary>The page's offset in the RAM window.</summary>
+    public ulong Page;
 }
 
 /// <summary>
 /// The translations that one hart used lately, in native memory so that emitted code can look them up: a direct-mapped table for each way of
 /// looking at memory (user, supervisor with SUM clear and set, machine).
 /// </summary>
-/// <remarks>An access of n bytes at a hits where (a + n - 1) with its page offset cleared equals the tag of a's slot: so an access that crosses into
-/// another page never hits. Only the hart's thread uses it.</remarks>
+/// <remarks>An access of n bytes at a hits where a - tag, unsigned, is at most 4096 - n: so an access that crosses into another page never hits. Only the hart's
+/// thread uses it, but for <see cref="ProtectStores"/>.</remarks>
 public sealed unsafe class HartTlb
 {
     /// <summary>The tables.</summary>
@@ -34,8 +34,8 @@ public sealed unsafe class HartTlb
     /// <summary>Entries of a table.</summary>
     public const int Entries = 1024;
 
-    /// <summary>No tag: no page has this address.</summary>
-    public const ulong None = ulong.MaxValue;
+    /// <summary>The tag of an empty entry: the address of a page that belongs to another slot, so that no address hits.</summary>
+    public static ulong NoneOf(int slot) => 0x4000_0000_0000_0000 | (ulong)(slot ^ 1) << PageShift;
 
     private const int PageShift = 12;
     private const int Remembered = 256;
@@ -49,7 +49,7 @@ public sealed unsafe class HartTlb
 
     public HartTlb()
     {
-        new Span<byte>(_entries, Tables * Entries * sizeof(TlbEntry)).Fill(0xff);
+        for (var table = 0; table < Tables; table++) Clear(table);
     }
 
     ~HartTlb() => NativeMemory.AlignedFree(_entries);
@@ -80,10 +80,10 @@ public sealed unsafe class HartTlb
         var entries = _entries + table * Entries;
         if (fills > Remembered)
         {
-            new Span<byte>(entries, Entries * sizeof(TlbEntry)).Fill(0xff);
+            Clear(table);
             return;
         }
-        foreach (var slot in _filled.AsSpan(table * Remembered, fills)) Clear(ref entries[slot]);
+        foreach (var slot in _filled.AsSpan(table * Remembered, fills)) Clear(ref entries[slot], slot);
     }
 
     /// <summary>Forgets everything.</summary>
@@ -95,18 +95,29 @@ public sealed unsafe class HartTlb
     /// <summary>Forgets one page in all tables.</summary>
     public void FlushPage(ulong address)
     {
-        for (var table = 0; table < Tables; table++) Clear(ref At(table, address));
+        for (var table = 0; table < Tables; table++) Clear(ref At(table, address), SlotOf(address));
     }
 
-    /// <summary>Forgets that RAM pages may be stored to: those of the window offsets [start, start+length).</summary>
-    public void ProtectStores(ulong start, ulong length)
+    /// <summary>From now on stores to a page of RAM do not hit; any thread.</summary>
+    public void ProtectStores(ulong page)
     {
         for (var i = 0; i < Tables * Entries; i++)
         {
             ref var entry = ref _entries[i];
-            if (entry.StoreTag != None && entry.StoreTag + entry.Addend - start < length) entry.StoreTag = None;
+            if (entry.Page == page) Volatile.Write(ref entry.StoreTag, NoneOf(i & (Entries - 1)));
         }
     }
 
-    private static void Clear(ref TlbEntry entry) => (entry.LoadTag, entry.StoreTag, entry.FetchTag) = (None, None, None);
+    private static int SlotOf(ulong address) => (int)(address >> PageShift & (Entries - 1));
+
+    private void Clear(int table)
+    {
+        for (var slot = 0; slot < Entries; slot++) Clear(ref _entries[table * Entries + slot], slot);
+    }
+
+    private static void Clear(ref TlbEntry entry, int slot)
+    {
+        entry.LoadTag = entry.StoreTag = entry.FetchTag = NoneOf(slot);
+        entry.Page = ulong.MaxValue;
+    }
 }

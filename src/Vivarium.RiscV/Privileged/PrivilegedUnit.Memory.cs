@@ -21,7 +21,7 @@ public sealed partial class PrivilegedUnit
     internal int Load8(ulong address, out byte value)
     {
         ref var entry = ref _tlb.At(_dataTable, address);
-        if ((address & ~PageMask) == entry.LoadTag) return _bus.Ram.Load8(address + entry.Addend, out value);
+        if (address - entry.LoadTag <= PageSize - 1) return _bus.Ram.Load8(address - entry.LoadTag + entry.Page, out value);
         var result = LoadSlowly(address, sizeof(byte), out var wide);
         value = (byte)wide;
         return result;
@@ -30,7 +30,7 @@ public sealed partial class PrivilegedUnit
     internal int Load16(ulong address, out ushort value)
     {
         ref var entry = ref _tlb.At(_dataTable, address);
-        if ((address + 1 & ~PageMask) == entry.LoadTag) return _bus.Ram.Load16(address + entry.Addend, out value);
+        if (address - entry.LoadTag <= PageSize - 2) return _bus.Ram.Load16(address - entry.LoadTag + entry.Page, out value);
         var result = LoadSlowly(address, sizeof(ushort), out var wide);
         value = (ushort)wide;
         return result;
@@ -39,7 +39,7 @@ public sealed partial class PrivilegedUnit
     internal int Load32(ulong address, out uint value)
     {
         ref var entry = ref _tlb.At(_dataTable, address);
-        if ((address + 3 & ~PageMask) == entry.LoadTag) return _bus.Ram.Load32(address + entry.Addend, out value);
+        if (address - entry.LoadTag <= PageSize - 4) return _bus.Ram.Load32(address - entry.LoadTag + entry.Page, out value);
         var result = LoadSlowly(address, sizeof(uint), out var wide);
         value = (uint)wide;
         return result;
@@ -48,39 +48,39 @@ public sealed partial class PrivilegedUnit
     internal int Load64(ulong address, out ulong value)
     {
         ref var entry = ref _tlb.At(_dataTable, address);
-        if ((address + 7 & ~PageMask) == entry.LoadTag) return _bus.Ram.Load64(address + entry.Addend, out value);
+        if (address - entry.LoadTag <= PageSize - 8) return _bus.Ram.Load64(address - entry.LoadTag + entry.Page, out value);
         return LoadSlowly(address, sizeof(ulong), out value);
     }
 
     internal int Store8(ulong address, byte value)
     {
         ref var entry = ref _tlb.At(_dataTable, address);
-        return (address & ~PageMask) == entry.StoreTag
-            ? _bus.Ram.Store8(address + entry.Addend, value)
+        return address - entry.StoreTag <= PageSize - 1
+            ? _bus.Ram.Store8(address - entry.StoreTag + entry.Page, value)
             : StoreSlowly(address, sizeof(byte), value);
     }
 
     internal int Store16(ulong address, ushort value)
     {
         ref var entry = ref _tlb.At(_dataTable, address);
-        return (address + 1 & ~PageMask) == entry.StoreTag
-            ? _bus.Ram.Store16(address + entry.Addend, value)
+        return address - entry.StoreTag <= PageSize - 2
+            ? _bus.Ram.Store16(address - entry.StoreTag + entry.Page, value)
             : StoreSlowly(address, sizeof(ushort), value);
     }
 
     internal int Store32(ulong address, uint value)
     {
         ref var entry = ref _tlb.At(_dataTable, address);
-        return (address + 3 & ~PageMask) == entry.StoreTag
-            ? _bus.Ram.Store32(address + entry.Addend, value)
+        return address - entry.StoreTag <= PageSize - 4
+            ? _bus.Ram.Store32(address - entry.StoreTag + entry.Page, value)
             : StoreSlowly(address, sizeof(uint), value);
     }
 
     internal int Store64(ulong address, ulong value)
     {
         ref var entry = ref _tlb.At(_dataTable, address);
-        return (address + 7 & ~PageMask) == entry.StoreTag
-            ? _bus.Ram.Store64(address + entry.Addend, value)
+        return address - entry.StoreTag <= PageSize - 8
+            ? _bus.Ram.Store64(address - entry.StoreTag + entry.Page, value)
             : StoreSlowly(address, sizeof(ulong), value);
     }
 
@@ -107,14 +107,35 @@ public sealed partial class PrivilegedUnit
     private bool AtomicTarget(ulong address, ulong size, out ulong offset)
     {
         ref var entry = ref _tlb.At(_dataTable, address);
-        offset = address + entry.Addend;
-        if ((address & ~PageMask) == entry.StoreTag) return true;
+        offset = address - entry.StoreTag + entry.Page;
+        if (address - entry.StoreTag < PageSize) return true;
         if (!TranslateAndFill(address, size, AccessKind.Store, out var physical)) return false;
         offset = physical - _bus.RamBase;
         if (offset >= _bus.RamSize) return AccessFault(AccessKind.Store, address);
         RamStored?.Invoke(physical, size);
         return true;
     }
+
+    /// <summary>For emitted code: fills the entry of an access; false where the access must be interpreted (a fault, a device, two pages).</summary>
+    public bool FillTlb(ulong address, int size, AccessKind kind)
+    {
+        if (!TranslateAndFill(address, (ulong)size, kind, out _)) return false;
+        ref var entry = ref _tlb.At(_dataTable, address);
+        return address - (kind == AccessKind.Load ? entry.LoadTag : entry.StoreTag) <= PageSize - (ulong)size;
+    }
+
+    /// <summary>The physical address of an instruction in RAM; false where fetching traps, which executing it finds out.</summary>
+    public bool TryFetch(ulong address, out ulong physical) => FetchAddress(address, out physical);
+
+    /// <summary>Whether stores to a page of RAM (by its window offset) may hit the TLB; null for all. Asked again after the entry is filled: who
+    /// comes to forbid it sets what this reads, then calls <see cref="ProtectStores"/>.</summary>
+    public Func<ulong, bool>? MayStoreDirectly { get; set; }
+
+    /// <summary>Stores to this page of RAM do not hit the TLB until it is filled anew; any thread.</summary>
+    public void ProtectStores(ulong page) => _tlb.ProtectStores(page);
+
+    /// <summary>Told after translations were dropped: of one virtual page, or of all (null). For who keeps what follows from them.</summary>
+    public Action<ulong?>? TranslationsFlushed { get; set; }
 
     /// <summary>Told of stores to RAM that did not go through a TLB entry, before they happen: an executor that watches code pages.</summary>
     public Action<ulong, ulong>? RamStored { get; set; }
@@ -187,7 +208,7 @@ public sealed partial class PrivilegedUnit
         ref var entry = ref _tlb.At(_fetchTable, address);
         if ((address & ~PageMask) == entry.FetchTag)
         {
-            physical = address + entry.Addend + _bus.RamBase;
+            physical = (address & PageMask) + entry.Page + _bus.RamBase;
         }
         else
         {

@@ -162,14 +162,24 @@ public sealed partial class PrivilegedUnit
         var virtualPage = address & ~PageMask;
         if (mapping.SizeMask > PageMask) NoteSuperpage(address & ~mapping.SizeMask, address | mapping.SizeMask);
         ref var entry = ref _tlb.Fill(table, address);
-        var addend = page - _bus.RamBase - virtualPage;
-        if (entry.Addend != addend || (entry.LoadTag & entry.StoreTag & entry.FetchTag) != virtualPage)
+        var ramPage = page - _bus.RamBase;
+        var none = HartTlb.NoneOf((int)(address >> 12 & (HartTlb.Entries - 1)));
+        if (entry.Page != ramPage || (entry.LoadTag != virtualPage && entry.StoreTag != virtualPage && entry.FetchTag != virtualPage))
         {
-            entry.LoadTag = entry.StoreTag = entry.FetchTag = HartTlb.None;
-            entry.Addend = addend;
+            entry.LoadTag = entry.StoreTag = entry.FetchTag = none;
+            entry.Page = ramPage;
         }
         if ((rights & 1) != 0 && Permitted(mapping.Flags, AccessKind.Load, mode)) entry.LoadTag = virtualPage;
-        if ((rights & 2) != 0 && (mapping.Flags & D) != 0 && Permitted(mapping.Flags, AccessKind.Store, mode)) entry.StoreTag = virtualPage;
+        if ((rights & 2) != 0 && (mapping.Flags & D) != 0 && Permitted(mapping.Flags, AccessKind.Store, mode)
+            && (MayStoreDirectly is not { } mayStore || mayStore(ramPage)))
+        {
+            entry.StoreTag = virtualPage;
+            if (MayStoreDirectly is { } stillMay)
+            {
+                Interlocked.MemoryBarrier();
+                if (!stillMay(ramPage)) entry.StoreTag = none;
+            }
+        }
         if ((rights & 4) != 0 && Permitted(mapping.Flags, AccessKind.Fetch, mode)) entry.FetchTag = virtualPage;
         return true;
     }
@@ -187,10 +197,12 @@ public sealed partial class PrivilegedUnit
         if (address is { } page && !((page >= _superLow0 && page <= _superHigh0) || (page >= _superLow1 && page <= _superHigh1)))
         {
             _tlb.FlushPage(page);
+            TranslationsFlushed?.Invoke(page);
             return;
         }
         _ = asid;
         _tlb.Flush();
+        TranslationsFlushed?.Invoke(null);
         (_superLow0, _superHigh0, _superLow1, _superHigh1) = (ulong.MaxValue, 0, ulong.MaxValue, 0);
     }
 
@@ -208,5 +220,6 @@ public sealed partial class PrivilegedUnit
             PrivilegeMode.Supervisor => (_mstatus & Mstatus.Sum) != 0 ? HartTlb.SupervisorSum : HartTlb.Supervisor,
             _ => HartTlb.Machine,
         };
+        _hart.State.DataTlb = _tlb.AddressOf(_dataTable);
     }
 }

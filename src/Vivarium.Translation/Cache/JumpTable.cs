@@ -34,6 +34,15 @@ internal sealed unsafe class JumpTable : IDisposable
         Interlocked.CompareExchange(ref *Slot(pc), 0u, value);
     }
 
+    /// <summary>Empties a slot, whatever it leads to.</summary>
+    public void Clear(ulong pc) => Volatile.Write(ref *Slot(pc), 0u);
+
+    /// <summary>Empties the slots of a page of code, which lie side by side.</summary>
+    public void ClearPage(ulong page) => new Span<uint>(Slot(page & ~4095UL), 2048).Clear();
+
+    /// <summary>Empties the table.</summary>
+    public void ClearAll() => new Span<uint>(_slots, 1 << Bits).Clear();
+
     private uint* Slot(ulong pc) => (uint*)((byte*)_slots + ((pc * 2) & OffsetMask));
 
     public void Dispose()

@@ -20,6 +20,11 @@ public sealed unsafe partial class CodeGenerator
         address = Read64(op.A, Rcx);
         _asm.Test32(address, op.Width - 1);
         ExitAt(Cond.Ne, BlockExit.Interpret, op);
+        if (IsMachine)
+        {
+            address = Rcx;
+            return LookupAtomic(op);
+        }
         return Mem.At(RegisterMap.MemoryBase, address, 0);
     }
 
@@ -255,7 +260,7 @@ public sealed unsafe partial class CodeGenerator
             return 0;
         }
         int saved = FreeRdx();
-        if (saved != 0 && saved == op.A)
+        if (saved != 0 && saved == op.A && !IsMachine)
         {
             _asm.Mov(Rcx, Rdx);
             m = Mem.At(RegisterMap.MemoryBase, Rcx, 0);
@@ -278,7 +283,7 @@ public sealed unsafe partial class CodeGenerator
 
     private void StoreExclusive(in IrOp op)
     {
-        Mem m = Mem.At(RegisterMap.MemoryBase, Read64(op.A, Rcx), 0);
+        Mem m = IsMachine ? LookupAtomic(op) : Mem.At(RegisterMap.MemoryBase, Read64(op.A, Rcx), 0);
         int saved = ValueOf(op, ref m, out Gpr value);
         _asm.Mov(Rax, Mem.At(RegisterMap.Context, ReservationValue));
         MayFault(op);

@@ -120,14 +120,6 @@ public sealed unsafe partial class CodeGenerator
         CanonicalAll(_pending);
         _pending = 0;
         RestoreMapping();
-        // Bit 0 of the target is ignored by the table index, and an odd target then misses: the dispatcher clears it.
-        _asm.Lea32(Rcx, Mem.At(Rax, Rax, 0));
-        _asm.And32(Rcx, JumpTable.OffsetMask);
-        _asm.Add(Rcx, EngineSlots.At(EngineSlots.JumpTable));
-        _asm.Mov32(Rcx, Mem.At(Rcx));
-        _asm.Add(Rcx, EngineSlots.At(EngineSlots.CodeBase));
-        _asm.Cmp(Mem.At(Rcx, -8), Rax);
-        _asm.JccTo(Cond.Ne, (long)(_stubs.Exit(BlockExit.Indirect) - (ulong)_asm.Start));
-        _asm.Jmp(Rcx);
+        EmitTableJump();
     }
 }

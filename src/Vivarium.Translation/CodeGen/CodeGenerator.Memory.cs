@@ -7,15 +7,16 @@ namespace Vivarium.Translation.CodeGen;
 public sealed unsafe partial class CodeGenerator
 {
     /// <summary>The memory operand of an access, which may use rax.</summary>
-    private Mem AddressOf(in IrOp op)
+    private Mem AddressOf(in IrOp op, int size, bool isStore)
     {
+        if (IsMachine) return Lookup(op, size, isStore, op.Imm);
         if ((op.Flags & IrFlags.Absolute) != 0) return Mem.At(RegisterMap.MemoryBase, (int)op.Imm);
         return Mem.At(RegisterMap.MemoryBase, Read64(op.A, Rax), 0, (int)op.Imm);
     }
 
     private void Load(in IrOp op)
     {
-        Mem m = AddressOf(op);
+        Mem m = AddressOf(op, op.Width, isStore: false);
         Gpr r = Target(op.Dst);
         MayFault(op);
         if ((op.Flags & IrFlags.Halves) != 0 && InRegister(op.A))
@@ -42,7 +43,7 @@ public sealed unsafe partial class CodeGenerator
 
     private void Store(in IrOp op)
     {
-        Mem m = AddressOf(op);
+        Mem m = AddressOf(op, op.Width, isStore: true);
         if (op.HasImmB)
         {
             int value = (int)(long)op.Target;

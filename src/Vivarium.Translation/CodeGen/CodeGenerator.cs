@@ -60,6 +60,7 @@ public sealed unsafe partial class CodeGenerator
         public BlockExit Kind;
         public bool Deferred;   // cold code still to be emitted
         public bool Restore;    // cold code restores the static mapping
+        public bool IsElsewhere; // leads to another page of a machine: looked up, never linked
         public bool Self;       // jumps back to the block's own loop entry
     }
 
@@ -91,7 +92,7 @@ public sealed unsafe partial class CodeGenerator
         _block = block;
         _stubs = stubs;
         _asm.Reset(buffer, capacity);
-        _exitCount = _faultCount = _checkCount = 0;
+        _exitCount = _faultCount = _checkCount = _missCount = 0;
         _pending = _known32 = 0;
         _loopLabel = default;
         ResetFloat();
@@ -117,6 +118,7 @@ public sealed unsafe partial class CodeGenerator
             if (_deferred != 0) Overwrite(op.Dst);
         }
         EmitFloatCold();
+        EmitMisses();
         EmitCold();
         EmitFailedChecks();
         return !_asm.Overflowed;
@@ -432,7 +434,12 @@ public sealed unsafe partial class CodeGenerator
             return;
         }
         RestoreMapping();
-        exit.Field = _asm.JmpPatchable(ref exit.Stub);
+        if (MayLink(target)) exit.Field = _asm.JmpPatchable(ref exit.Stub);
+        else
+        {
+            exit.IsElsewhere = true;
+            EmitLookupJump(target);
+        }
     }
 
     /// <summary>Leaves the block for <paramref name="target"/> when <paramref name="condition"/> holds.</summary>
@@ -448,7 +455,8 @@ public sealed unsafe partial class CodeGenerator
             exit.Field = _asm.JccPatchable(condition, ref _loopLabel);
             return;
         }
-        if (_pending == 0 && !_ownMapping && _deferred == 0 && Floats.State.IsClean)
+        exit.IsElsewhere = !MayLink(target);
+        if (_pending == 0 && !_ownMapping && _deferred == 0 && Floats.State.IsClean && !exit.IsElsewhere)
         {
             exit.Field = _asm.JccPatchable(condition, ref exit.Stub);
             return;
@@ -507,7 +515,7 @@ public sealed unsafe partial class CodeGenerator
         for (int i = 0; i < _exitCount; i++)
         {
             ref ExitPlan exit = ref _exits[i];
-            if (exit.RecordOffset != 0) continue;
+            if (exit.RecordOffset != 0 || (exit.IsElsewhere && !exit.Deferred)) continue;
             if (exit.Self)
             {
                 // Reached only while the back edge is unlinked.
@@ -525,6 +533,11 @@ public sealed unsafe partial class CodeGenerator
                 else CanonicalAll(exit.Pending);
                 Floats.FlushCold(exit.Float);
                 if (exit.Restore) RestoreMapping();
+                if (exit.IsElsewhere)
+                {
+                    EmitLookupJump(exit.Target);
+                    continue;
+                }
                 if (exit.Kind == BlockExit.Direct) exit.Field = _asm.JmpPatchable(ref exit.Stub);
             }
             if (exit.Kind == BlockExit.Direct) _asm.Bind(ref exit.Stub);

@@ -43,6 +43,9 @@ public static class EngineSlots
     /// <summary>Addresses of two words of the running thread: non-zero asks regions to be left, and where samples of the host pc go.</summary>
     public const int LeaveCell = 35, SampleCell = 36;
 
+    /// <summary>Address of the function that fills a machine's TLB: int (state, address, size * 2 + 1 for a store).</summary>
+    public const int MissHelper = 37;
+
     /// <summary>xmm0..xmm31 at a kick, 16 bytes each.</summary>
     public const int VectorDump = 64;
 

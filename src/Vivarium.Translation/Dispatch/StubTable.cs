@@ -73,6 +73,15 @@ internal sealed unsafe class StubTable
     /// <summary>Where faults in regions go, with rbp the region's frame pointer; see <see cref="Optimizing.RegionMemory"/>.</summary>
     public ulong RegionFaultStub { get; private set; }
 
+    /// <summary>Called from blocks: rax is an address, rcx what the helper's last argument is. All registers but these two are kept; ZF is set where
+    /// the interpreter must do the access, or where an exit was asked for.</summary>
+    public ulong Miss { get; private set; }
+
+    /// <summary>From here to <see cref="MissEnd"/> the request has been tested: a kick goes on at <see cref="MissAbort"/>.</summary>
+    public ulong MissTested { get; private set; }
+    public ulong MissEnd { get; private set; }
+    public ulong MissAbort { get; private set; }
+
     /// <summary>Address of the exit stub of a kind.</summary>
     public ulong Exit(BlockExit kind) => _exits[(int)kind];
 
@@ -122,6 +131,48 @@ internal sealed unsafe class StubTable
         _asm.Bind(ref _leave);
         MoveRegisters(load: false);
         _asm.Jmp(ref _restore);
+        EmitMiss();
+    }
+
+    private void EmitMiss()
+    {
+        // Only what C# may clobber and blocks keep values in: rbx, rbp and r12 to r15 are callee-saved.
+        ReadOnlySpan<Gpr> kept = [Gpr.Rdi, Gpr.Rsi, Gpr.R8, Gpr.R9, Gpr.R10, Gpr.R11, Gpr.Rdx];
+        int vectors = HostFeatures.HasAvx512Vl ? 32 : 16;
+        int area = vectors * 16 + 16; // and the guest's MXCSR; entered with rsp 8 modulo 16, and 7 pushes make that 0
+        _asm.Align(16);
+        Miss = Here;
+        foreach (Gpr r in kept) _asm.Push(r);
+        _asm.Alu(AluOp.Sub, X86.Size.S64, Gpr.Rsp, area);
+        for (int x = 0; x < vectors; x++) MoveVector(VecOp.MovupsStore, x, Mem.At(Gpr.Rsp, x * 16));
+        _asm.Stmxcsr(Mem.At(Gpr.Rsp, vectors * 16));
+        _asm.Ldmxcsr(HostMxcsr);
+        _asm.Lea(Gpr.Rdi, Mem.At(RegisterMap.Context, -RegisterMap.ContextBias));
+        _asm.Mov(Gpr.Rsi, Gpr.Rax);
+        _asm.Mov(Gpr.Rdx, Gpr.Rcx);
+        _asm.Call(EngineSlots.At(EngineSlots.MissHelper));
+        _asm.Ldmxcsr(Mem.At(Gpr.Rsp, vectors * 16));
+        for (int x = 0; x < vectors; x++) MoveVector(VecOp.Movups, x, Mem.At(Gpr.Rsp, x * 16));
+        _asm.Alu(AluOp.Add, X86.Size.S64, Gpr.Rsp, area);
+        for (int i = kept.Length - 1; i >= 0; i--) _asm.Pop(kept[i]);
+        // A kick that came while C# ran did nothing but set the request.
+        Label abort = default;
+        _asm.Cmp32(Field(HartStateLayout.ExitRequest), 0);
+        MissTested = Here;
+        _asm.Jcc(Cond.Ne, ref abort);
+        _asm.Test32(Gpr.Rax, Gpr.Rax);
+        _asm.Ret();
+        MissEnd = Here;
+        _asm.Bind(ref abort);
+        MissAbort = Here;
+        _asm.Zero(Gpr.Rax);
+        _asm.Ret();
+    }
+
+    private void MoveVector(VecOp move, int x, Mem m)
+    {
+        if (HostFeatures.HasAvx) _asm.Vex(move, (Xmm)x, m);
+        else _asm.Sse(move, (Xmm)x, m);
     }
 
     /// <summary>Between the hart's state and the static register mapping.</summary>
@@ -204,9 +255,7 @@ internal sealed unsafe class StubTable
     {
         for (int x = 0; x < count; x++)
         {
-            Mem m = EngineSlots.At(EngineSlots.VectorDump + x * 2);
-            if (HostFeatures.HasAvx) _asm.Vex(move, (Xmm)x, m);
-            else _asm.Sse(move, (Xmm)x, m);
+            MoveVector(move, x, EngineSlots.At(EngineSlots.VectorDump + x * 2));
         }
     }
 }

@@ -59,7 +59,7 @@ public sealed unsafe partial class CodeGenerator : IFloatContext
         {
             case Opcode.Flw or Opcode.Fld:
             {
-                Mem m = AddressOf(op);
+                Mem m = AddressOf(op, op.Aux == Opcode.Flw ? 4 : 8, isStore: false);
                 MayFault(op);
                 Floats.LoadFrom(op.Aux == Opcode.Flw, rd, m);
                 break;
@@ -67,7 +67,7 @@ public sealed unsafe partial class CodeGenerator : IFloatContext
             case Opcode.Fsw or Opcode.Fsd:
             {
                 Xmm source = Floats.PrepareStore(rs2, StoredSoon());
-                Mem m = AddressOf(op);
+                Mem m = AddressOf(op, op.Aux == Opcode.Fsw ? 4 : 8, isStore: true);
                 MayFault(op);
                 Floats.StoreTo(op.Aux == Opcode.Fsw, m, source);
                 break;

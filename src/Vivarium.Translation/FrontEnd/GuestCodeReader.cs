@@ -12,6 +12,8 @@ internal sealed class GuestCodeReader
     private Func<ulong, bool>? _mayExecute;
     private ulong _start;
     private int _length;
+    private ulong _addend;
+    private bool _onePage;
 
     /// <summary>Forgets what was read: the next fetch reads memory again.</summary>
     public void Reset(MemoryWindow memory, Func<ulong, bool>? mayExecute)
@@ -19,6 +21,14 @@ internal sealed class GuestCodeReader
         _memory = memory;
         _mayExecute = mayExecute;
         _length = 0;
+        (_addend, _onePage) = (0, false);
+    }
+
+    /// <summary>A machine's code: the page of a virtual address lies at that address plus <paramref name="addend"/> in the window, and nothing else is known.</summary>
+    public void ResetToPage(MemoryWindow memory, ulong addend)
+    {
+        Reset(memory, null);
+        (_addend, _onePage) = (addend, true);
     }
 
     /// <summary>The 2 or 4 bytes of the instruction at <paramref name="pc"/>; false where they cannot be read.</summary>
@@ -41,12 +51,14 @@ internal sealed class GuestCodeReader
     {
         _start = pc;
         bits = 0;
-        if ((pc & 1) != 0 || pc >= _memory.Size)
+        ulong offset = pc + _addend;
+        if ((pc & 1) != 0 || offset >= _memory.Size)
         {
             _length = 0;
             return false;
         }
-        int want = (int)Math.Min(128, _memory.Size - pc);
+        int want = (int)Math.Min(128, _memory.Size - offset);
+        if (_onePage) want = Math.Min(want, 4096 - (int)(pc & 4095));
         if (_mayExecute is { } mayExecute)
         {
             _length = 0;
@@ -54,7 +66,7 @@ internal sealed class GuestCodeReader
             int inPage = 4096 - (int)(pc & 4095);
             if (inPage < want && !mayExecute(pc + (ulong)inPage)) want = inPage;
         }
-        _length = _memory.Read(pc, _bytes.AsSpan(0, want));
+        _length = _memory.Read(offset, _bytes.AsSpan(0, want));
         if (_length >= 4) return true;
         if (_length < 2) return false;
         bits = BinaryPrimitives.ReadUInt16LittleEndian(_bytes);

@@ -156,6 +156,7 @@ internal sealed partial class SuperblockBuilder
             case Opcode.Ecall: Emit(IrCode.Ecall, 0); return Flow.End;
             case Opcode.FenceI: Emit(IrCode.FenceI, 0); return Flow.End;
 
+            case Opcode.LrW or Opcode.LrD or Opcode.ScW or Opcode.ScD when Machine != null: goto default;
             case Opcode.LrW: return Atomic(IrCode.LoadReserved, i, 4);
             case Opcode.LrD: return Atomic(IrCode.LoadReserved, i, 8);
             case Opcode.ScW: return Atomic(IrCode.StoreConditional, i, 4);

@@ -31,12 +31,16 @@ internal sealed partial class SuperblockBuilder
     /// <summary>See <see cref="Vivarium.RiscV.Execution.Executor.MayExecute"/>.</summary>
     public Func<ulong, bool>? MayExecute { get; set; }
 
+    /// <summary>How a machine's code is read; null in process mode.</summary>
+    public MachineCode? Machine { get; set; }
+
     /// <summary>Builds the superblock at <paramref name="pc"/>. Always succeeds: code that cannot be read becomes an exit to the interpreter.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public void Build(IrBlock block, MemoryWindow memory, ulong pc, IKnownHeads heads)
     {
         _block = block;
-        _reader.Reset(memory, MayExecute);
+        if (Machine is { } machine) _reader.ResetToPage(memory, machine.Addend);
+        else _reader.Reset(memory, MayExecute);
         _isConstant = 1;
         _constant[0] = 0;
         _page0 = pc >> 12;
@@ -80,6 +84,7 @@ internal sealed partial class SuperblockBuilder
                 break;
             }
             Instruction i = Decoder.Decode(bits);
+            if (Machine is { } rules && !rules.Allows(i)) i = i with { Opcode = Opcode.Illegal };
             ulong next = pc + i.Length;
             if (!InPages(next - 1) && block.GuestCount > 0)
             {
@@ -171,7 +176,7 @@ internal sealed partial class SuperblockBuilder
     {
         ulong page = address >> 12;
         if (page == _page0 || page == _page1) return true;
-        if (_page1 != ulong.MaxValue) return false;
+        if (_page1 != ulong.MaxValue || Machine != null) return false;
         _page1 = page;
         return true;
     }

@@ -132,7 +132,7 @@ internal sealed unsafe partial class BlockTranslator
         long needed = sizeof(StoredHead) + head->ExitCount * (long)sizeof(StoredExit) + head->RunCount * (long)sizeof(StoredRun)
             + head->RelocationCount * (long)sizeof(StoredRelocation) + head->FaultCount * (long)sizeof(FaultPoint) + head->GuestLength + head->CodeLength;
         int code = head->CodeLength;
-        if (needed > length || code <= CodeGenerator.EntryOffset || code > ScratchSize - 64) return false;
+        if (needed > length || code <= CodeGenerator.EntryOffset || code > LargestBlock - 64) return false;
         if (head->LoopOffset < CodeGenerator.EntryOffset || head->LoopOffset >= code || head->RunCount is 0 or > IrBlock.MaxRuns) return false;
         for (int h = 0; h < 16; h++)
         {

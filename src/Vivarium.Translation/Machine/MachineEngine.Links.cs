@@ -1,0 +1,139 @@
+using System.Runtime.InteropServices;
+using Vivarium.RiscV.Execution;
+using Vivarium.RiscV.Privileged;
+using Vivarium.Translation.Cache;
+using Vivarium.Translation.Dispatch;
+
+namespace Vivarium.Translation.Machine;
+
+// Chaining, unchaining, kicks and invalidation. Everything that changes links or lists holds _lock.
+public sealed unsafe partial class MachineEngine
+{
+    private void Link(ExitRecord* exit, BlockHeader* target)
+    {
+        if (exit->Field == 0) return;
+        lock (_lock)
+        {
+            if (exit->LinkedTo != null || exit->Owner->Dead != 0 || target->Dead != 0) return;
+            // A kicked thread has not come out yet: linking now might send it round its loop for ever.
+            if (Volatile.Read(ref _kicked) != 0) return;
+            AddIncoming(target, exit);
+            Patch(exit, exit->Kind == 1 && exit->Owner == target ? target->LoopEntry : target->Entry);
+            Statistics.Links++;
+        }
+    }
+
+    private static void AddIncoming(BlockHeader* target, ExitRecord* exit)
+    {
+        exit->LinkedTo = target;
+        exit->PreviousIncoming = null;
+        exit->NextIncoming = target->Incoming;
+        if (target->Incoming != null) target->Incoming->PreviousIncoming = exit;
+        target->Incoming = exit;
+    }
+
+    private void Unlink(ExitRecord* exit)
+    {
+        BlockHeader* target = exit->LinkedTo;
+        if (target == null) return;
+        Patch(exit, exit->Stub);
+        if (exit->PreviousIncoming != null) exit->PreviousIncoming->NextIncoming = exit->NextIncoming;
+        else target->Incoming = exit->NextIncoming;
+        if (exit->NextIncoming != null) exit->NextIncoming->PreviousIncoming = exit->PreviousIncoming;
+        exit->LinkedTo = null;
+        Statistics.Unlinks++;
+    }
+
+    private static void Patch(ExitRecord* exit, ulong destination)
+    {
+        // SAFETY: the field is the aligned displacement of a jump in committed code memory; other threads that execute the jump
+        // meanwhile see the old or the new displacement whole.
+        Volatile.Write(ref *(int*)exit->Field, (int)(destination - (exit->Field + 4)));
+    }
+
+    /// <summary>Makes the block findable by the hart's emitted indirect jumps.</summary>
+    private void Publish(HartCode code, PrivilegeMode mode, bool hasFloat, BlockHeader* block)
+    {
+        lock (_lock)
+        {
+            if (block->Dead == 0) code.Publish(mode, hasFloat, block->GuestPc, block->Entry);
+        }
+    }
+
+    /// <summary>Called by the kick stub in the middle of emitted code: makes every way out of the block lead to the dispatcher.</summary>
+    [UnmanagedCallersOnly]
+    private static void OnKick(HartState* state)
+    {
+        MachineEngine? engine = t_running;
+        if (engine == null) return;
+        StubTable stubs = engine._cache.Stubs;
+        ulong pc = state->KickHostPc;
+        engine.Statistics.Kicks++;
+        state->Engine[EngineSlots.JumpTable] = engine._cache.EmptyTable;
+        if (!t_kicked)
+        {
+            t_kicked = true;
+            Interlocked.Increment(ref engine._kicked);
+        }
+        if (pc >= stubs.EnterTested && pc < stubs.EnterEnd)
+        {
+            state->KickHostPc = stubs.Abort;
+            return;
+        }
+        if (pc >= stubs.MissTested && pc < stubs.MissEnd)
+        {
+            state->KickHostPc = stubs.MissAbort;
+            return;
+        }
+        BlockHeader* block = engine._cache.Find(pc);
+        if (block == null) return; // on its way to the dispatcher, or to the test of the request
+        lock (engine._lock)
+        {
+            for (int i = 0; i < block->ExitCount; i++) engine.Unlink(block->Exits + i);
+        }
+    }
+
+    /// <summary>RAM at physical addresses [start, start+length) was or is being written: drops the code of its pages. Any thread.</summary>
+    public override void InvalidateCode(ulong start, ulong length)
+    {
+        ulong offset = start - _bus.RamBase;
+        if (offset >= _bus.RamSize || length == 0) return;
+        ulong last = Math.Min(offset + length - 1, _bus.RamSize - 1) >> 12;
+        for (ulong page = offset >> 12; page <= last; page++)
+        {
+            if (Volatile.Read(ref _isCode[page]) != 0) Drop(page);
+        }
+    }
+
+    private void Drop(ulong page)
+    {
+        lock (_lock)
+        {
+            _generation++;
+            _isCode[page] = 0;
+            if (!_pages.Remove(page, out nint head)) return;
+            for (var block = (BlockHeader*)head; block != null; block = block->NextInPage0)
+            {
+                if (block->Dead == 0) Kill(block);
+            }
+        }
+    }
+
+    /// <summary>Takes a block out of service: nothing leads to it any more, and harts inside leave at its exits.</summary>
+    private void Kill(BlockHeader* block)
+    {
+        block->Dead = 1;
+        Statistics.Invalidations++;
+        ref nint head = ref _buckets[Bucket(block->Physical, block->GuestPc)];
+        if (head == (nint)block) Volatile.Write(ref head, (nint)block->NextInBucket);
+        else
+        {
+            var before = (BlockHeader*)head;
+            while (before->NextInBucket != block) before = before->NextInBucket;
+            before->NextInBucket = block->NextInBucket;
+        }
+        foreach (HartCode hart in _harts) hart.Remove(block->GuestPc, block->Entry);
+        while (block->Incoming != null) Unlink(block->Incoming);
+        for (int i = 0; i < block->ExitCount; i++) Unlink(block->Exits + i);
+    }
+}

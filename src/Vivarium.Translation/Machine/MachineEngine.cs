@@ -1,0 +1,271 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using Vivarium.RiscV.Execution;
+using Vivarium.RiscV.Interpreter;
+using Vivarium.RiscV.Privileged;
+using Vivarium.Translation.Cache;
+using Vivarium.Translation.Dispatch;
+using Vivarium.Translation.Float;
+using Vivarium.Translation.FrontEnd;
+
+namespace Vivarium.Translation.Machine;
+
+/// <summary>
+/// Runs the harts of a machine on translated code. Loads and stores look the hart's TLB up in line; blocks are known by virtual and physical address,
+/// stay within a page, and are chained only within it: control gets to another page by the hart's jump table, which holds what is mapped now, or by the
+/// dispatcher. Privileged instructions, CSRs, devices and whatever traps are executed by the reference interpreter.
+/// </summary>
+/// <remarks>
+/// Code is exact: before a page is translated, no TLB lets stores into it; the first store drops its blocks. So <c>fence.i</c> has nothing to do.
+/// One engine serves all harts of a machine, each on a thread of its own.
+/// </remarks>
+public sealed unsafe partial class MachineEngine : Executor
+{
+    private const int BucketBits = 17;
+
+    private readonly CodeCache _cache;
+    private readonly TranslationOptions _options;
+    private readonly PhysicalBus _bus;
+    private readonly ReferenceInterpreter _interpreter = new();
+    private readonly ArenaSet _arenas;
+    private readonly nint[] _buckets = new nint[1 << BucketBits];
+    private readonly byte[] _isCode; // by page of RAM
+    private readonly Dictionary<ulong, nint> _pages = [];
+    private readonly Lock _lock = new();
+    private HartCode[] _harts = [];
+    private long _generation;
+    private int _kicked; // threads that were kicked in emitted code and have not come back to the dispatcher
+
+    [ThreadStatic] private static MachineEngine? t_running;
+    [ThreadStatic] private static HartCode? t_hart;
+    [ThreadStatic] private static bool t_kicked;
+    [ThreadStatic] private static BlockTranslator? t_translator;
+
+    /// <param name="bus">The machine's physical memory.</param>
+    /// <param name="options">Null for the defaults.</param>
+    public MachineEngine(PhysicalBus bus, TranslationOptions? options = null)
+    {
+        _bus = bus;
+        _options = options ?? new TranslationOptions();
+        _cache = new CodeCache(1UL << 30);
+        _arenas = new ArenaSet(_cache);
+        _isCode = new byte[(bus.RamSize + 4095) >> 12];
+    }
+
+    /// <summary>What the engine did.</summary>
+    public Statistics Statistics => _cache.Statistics;
+
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public override ExecutionExit Run(Hart hart, ulong budget = ulong.MaxValue)
+    {
+        if (budget != ulong.MaxValue) return _interpreter.Run(hart, budget);
+        HartCode code = t_hart is { } mine && mine.Hart == hart ? mine : Adopt(hart);
+        ref HartState state = ref hart.State;
+        state.Engine[EngineSlots.CodeBase] = _cache.Stubs.DummyEntry;
+        state.Engine[EngineSlots.KickHelper] = (ulong)(delegate* unmanaged<HartState*, void>)&OnKick;
+        state.Engine[EngineSlots.MissHelper] = (ulong)(delegate* unmanaged<HartState*, ulong, ulong, int>)&OnMiss;
+        t_running = this;
+        FloatSlots.Enter(ref state);
+        ExecutionExit exit = Dispatch(hart, code, ref state);
+        FloatSlots.Leave(ref state);
+        return exit;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private ExecutionExit Dispatch(Hart hart, HartCode code, ref HartState state)
+    {
+        var enter = (delegate* unmanaged<nint, ulong, int>)_cache.Stubs.Enter;
+        nint context = hart.StateAddress;
+        PrivilegedUnit unit = code.Unit;
+        ExitRecord* from = null;
+        bool indirect = false;
+        while (true)
+        {
+            if (Volatile.Read(ref state.ExitRequest) != 0) return new ExecutionExit(ExitKind.Interrupted);
+            ulong pc = state.Pc;
+            bool hasFloat = unit.FloatDirty;
+            BlockHeader* block = null;
+            if (!(hasFloat && FloatSlots.IsForeignRounding(state.Frm)) && unit.TryFetch(pc, out ulong physical))
+            {
+                block = Find(physical, pc, hasFloat);
+                if (block == null) block = Translate(code, pc, physical, hasFloat);
+            }
+            if (block == null)
+            {
+                // A trap, a rounding mode that x86 has not, or no room for code.
+                from = null;
+                indirect = false;
+                if (Interpret(hart, ref state) is { } trap) return trap;
+                continue;
+            }
+            PrivilegeMode mode = unit.Mode;
+            if (from != null)
+            {
+                // Exits that can be linked lead to the same page; its mapping has not changed since.
+                if (from->Owner->HasFloat == block->HasFloat && from->Owner->Physical >> 12 == block->Physical >> 12) Link(from, block);
+                from = null;
+            }
+            else if (indirect && block->Dead == 0) Publish(code, mode, hasFloat, block);
+            indirect = false;
+            state.Engine[EngineSlots.JumpTable] = code.Table(mode, hasFloat).Address;
+            int exit = enter(context, block->Entry);
+            if (t_kicked)
+            {
+                t_kicked = false;
+                Interlocked.Decrement(ref _kicked);
+            }
+            switch ((BlockExit)exit)
+            {
+                case BlockExit.Direct:
+                    from = (ExitRecord*)state.Engine[EngineSlots.ExitInfo];
+                    state.Pc = from->Target;
+                    break;
+                case BlockExit.Indirect:
+                    state.Pc = state.Engine[EngineSlots.ExitInfo] & ~1UL;
+                    indirect = true;
+                    break;
+                case BlockExit.Ecall:
+                    state.Pc = ((ExitRecord*)state.Engine[EngineSlots.ExitInfo])->Target;
+                    return new ExecutionExit(ExitKind.Trap, TrapCause.EnvironmentCall);
+                case BlockExit.Interpret:
+                    state.Pc = ((ExitRecord*)state.Engine[EngineSlots.ExitInfo])->Target;
+                    if (Interpret(hart, ref state) is { } stopped) return stopped;
+                    break;
+                case BlockExit.Aborted:
+                    break;
+                default:
+                    throw new InvalidOperationException($"translated code of a machine faulted, at host address 0x{state.FaultHostPc:x}");
+            }
+        }
+    }
+
+    private ExecutionExit? Interpret(Hart hart, ref HartState state)
+    {
+        Statistics.Interpreted++;
+        FloatSlots.Leave(ref state);
+        ExecutionExit? exit = _interpreter.Step(hart);
+        FloatSlots.Enter(ref state);
+        return exit;
+    }
+
+    /// <summary>A TLB miss in emitted code: 1 where the entry now hits.</summary>
+    [UnmanagedCallersOnly]
+    private static int OnMiss(HartState* state, ulong address, ulong access) =>
+        t_hart!.Unit.FillTlb(address, (int)(access >> 1), (access & 1) != 0 ? AccessKind.Store : AccessKind.Load) ? 1 : 0;
+
+    /// <summary>The first run of a hart on this thread.</summary>
+    private HartCode Adopt(Hart hart)
+    {
+        lock (_lock)
+        {
+            HartCode? code = Array.Find(_harts, h => h.Hart == hart);
+            if (code == null)
+            {
+                PrivilegedUnit unit = hart.Privileged ?? throw new ArgumentException("not a machine's hart", nameof(hart));
+                code = new HartCode(hart, unit, _cache.Stubs.DummyEntry);
+                unit.MayStoreDirectly = page => Volatile.Read(ref _isCode[page >> 12]) == 0;
+                unit.RamStored = (physical, size) => InvalidateCode(physical, size);
+                unit.TranslationsFlushed = code.Forget;
+                Volatile.Write(ref _harts, [.. _harts, code]);
+                unit.FlushTranslations(); // entries that were filled before stores to code were watched
+            }
+            return t_hart = code;
+        }
+    }
+
+    private BlockHeader* Find(ulong physical, ulong pc, bool hasFloat)
+    {
+        int key = hasFloat ? 1 : 0;
+        for (var block = (BlockHeader*)Volatile.Read(ref _buckets[Bucket(physical, pc)]); block != null; block = block->NextInBucket)
+        {
+            if (block->GuestPc == pc && block->Physical == physical && block->HasFloat == key && block->Dead == 0) return block;
+        }
+        return null;
+    }
+
+    private static int Bucket(ulong physical, ulong pc) => (int)(((pc >> 1) ^ (physical >> 12) * 0x9E3779B1) * 0x9E3779B97F4A7C15 >> 64 - BucketBits);
+
+    /// <summary>Known heads in the page that is being translated.</summary>
+    private sealed class Heads(MachineEngine engine, ulong page, bool hasFloat) : IKnownHeads
+    {
+        public bool IsHead(ulong pc) => engine.Find(page | (pc & 4095), pc, hasFloat) != null;
+    }
+
+    /// <summary>Translates and publishes the block at <paramref name="pc"/>; null when the cache is full.</summary>
+    private BlockHeader* Translate(HartCode code, ulong pc, ulong physical, bool hasFloat)
+    {
+        BlockTranslator translator = Translator();
+        ulong page = (physical - _bus.RamBase) >> 12;
+        while (true)
+        {
+            long generation = Volatile.Read(ref _generation);
+            Protect(page);
+            translator.Machine = new MachineCode((page << 12) - (pc & ~4095UL), code.Unit.Features.Extensions, hasFloat);
+            BlockHeader* block = translator.Translate(_bus.Ram, pc, new Heads(this, physical & ~4095UL, hasFloat), _options, Statistics);
+            if (block == null) return null;
+            lock (_lock)
+            {
+                BlockHeader* other = Find(physical, pc, hasFloat);
+                if (other == null && generation == _generation)
+                {
+                    translator.Keep(block);
+                    block->Physical = physical;
+                    block->HasFloat = hasFloat ? 1 : 0;
+                    ref nint head = ref CollectionsMarshal.GetValueRefOrAddDefault(_pages, page, out _);
+                    block->NextInPage0 = (BlockHeader*)head;
+                    head = (nint)block;
+                    for (int i = 0; i < block->ExitCount; i++)
+                    {
+                        ExitRecord* exit = block->Exits + i;
+                        if (exit->Kind == 1) AddIncoming(block, exit); // emitted linked
+                    }
+                    ref nint bucket = ref _buckets[Bucket(physical, pc)];
+                    block->NextInBucket = (BlockHeader*)bucket;
+                    Volatile.Write(ref bucket, (nint)block);
+                    return block;
+                }
+                Statistics.Duplicates++;
+                translator.Discard();
+                if (other != null) return other;
+            }
+        }
+    }
+
+    /// <summary>From now on the first store to a page drops its blocks.</summary>
+    private void Protect(ulong page)
+    {
+        if (Volatile.Read(ref _isCode[page]) != 0) return;
+        Volatile.Write(ref _isCode[page], 1);
+        Interlocked.MemoryBarrier();
+        foreach (HartCode hart in Volatile.Read(ref _harts)) hart.Unit.ProtectStores(page << 12);
+    }
+
+    private BlockTranslator Translator()
+    {
+        BlockTranslator? translator = t_translator;
+        if (translator == null || translator.Cache != _cache)
+        {
+            translator?.Cache.Return(translator);
+            t_translator = translator = _cache.Rent();
+        }
+        translator.Use(_arenas);
+        return translator;
+    }
+
+    /// <inheritdoc/>
+    public override void Dispose()
+    {
+        foreach (HartCode hart in _harts)
+        {
+            hart.Unit.MayStoreDirectly = null;
+            hart.Unit.RamStored = null;
+            hart.Unit.TranslationsFlushed = null;
+            hart.Dispose();
+        }
+        _interpreter.Dispose();
+        _arenas.Dispose();
+        _cache.Dispose();
+        base.Dispose();
+    }
+}
