@@ -57,7 +57,7 @@ internal sealed unsafe partial class BlockTranslator(CodeCache cache)
         DeadWrites.Run(_block);
         RedundantFences.Run(_block);
         DeferredResults.Run(_block);
-        if (options.StrictMemory) AddressChecks.Run(_block, memory.Size);
+        if (options.StrictMemory && !_generator.IsMachine) AddressChecks.Run(_block, memory.Size);
         if (options.Validate) IrValidator.Validate(_block);
 
         if (!HasArena()) return null;
