@@ -10,6 +10,7 @@ internal sealed class StoredBlocks(TranslationStore store, TranslationKey key)
     private readonly Dictionary<uint, int> _newRecords = [];
     private byte[] _new = [];
     private int _newLength;
+    private int _saved, _savedLength; // how much of these is in the file already
     private TranslationFile? _file;
     private bool _isOpen;
 
@@ -45,6 +46,7 @@ internal sealed class StoredBlocks(TranslationStore store, TranslationKey key)
             _newRecords[MemoryMarshal.Read<StoredHead>(record).FileOffset] = _newLength;
             _newLength += record.Length;
         }
+        store.HasNewBlocks();
     }
 
     /// <summary>A record makes no sense although its checksum is right: the file goes.</summary>
@@ -69,53 +71,73 @@ internal sealed class StoredBlocks(TranslationStore store, TranslationKey key)
         else if (_file != null) store.Used(key.FileName);
     }
 
-    /// <summary>Writes a file that holds what the present one holds and the new blocks; the number of these. The store is locked.</summary>
+    /// <summary>Blocks that no file holds yet.</summary>
+    public int Unsaved
+    {
+        get { lock (_lock) return _newRecords.Count - _saved; }
+    }
+
+    /// <summary>Blocks that are new in this run or in the file that it began with.</summary>
+    public int Known
+    {
+        get { lock (_lock) return _newRecords.Count + (_file?.Count ?? 0); }
+    }
+
+    /// <summary>Writes a file that holds what the present one holds and the new blocks; the number of these. The store is locked. Translating
+    /// threads do not wait for it.</summary>
     public int Save()
     {
+        var fresh = new List<(uint FileOffset, int At)>();
+        byte[] newRecords;
+        int newLength, known;
         lock (_lock)
         {
+            known = _newRecords.Count;
             // A handful of new blocks is not worth writing a big file again.
-            if (_newRecords.Count == 0 || _file != null && _newRecords.Count * 64 < _file.Count) return 0;
-            // Others may have replaced the file since this process opened it.
-            using TranslationFile? present = TranslationFile.Open(store.PathOf(key.FileName), key, out _);
-            int room = Math.Min(TranslationFile.MaxPayload, _newLength + (present?.PayloadLength ?? 0));
-            var payload = new byte[room];
-            var records = new List<(uint FileOffset, uint Record)>();
-            int length = 0, added = 0;
-            for (int i = 0; i < (present?.Count ?? 0); i++)
-            {
-                ReadOnlySpan<byte> record = present!.At(i);
-                if (present.IsDamaged)
-                {
-                    store.Refused(key.FileName);
-                    break;
-                }
-                Append(record);
-            }
+            if (known == _saved || _file != null && (known - _saved) * 64 < _file.Count) return 0;
             // In the order of translation: what runs together stands together.
             foreach ((uint fileOffset, int at) in _newRecords)
             {
-                if (present != null && present.Contains(fileOffset)) continue;
-                if (Append(_new.AsSpan(at, (int)MemoryMarshal.Read<StoredHead>(_new.AsSpan(at)).Length))) added++;
+                if (at >= _savedLength) fresh.Add((fileOffset, at));
             }
-            if (added == 0) return 0;
+            (newRecords, newLength) = (_new, _newLength); // only appended to
+        }
+        // Others may have replaced the file since this process opened it.
+        using TranslationFile? present = TranslationFile.Open(store.PathOf(key.FileName), key, out _);
+        int room = Math.Min(TranslationFile.MaxPayload, newLength + (present?.PayloadLength ?? 0));
+        var payload = new byte[room];
+        var records = new List<(uint FileOffset, uint Record)>();
+        int length = 0, added = 0;
+        for (int i = 0; i < (present?.Count ?? 0); i++)
+        {
+            ReadOnlySpan<byte> record = present!.At(i);
+            if (present.IsDamaged)
+            {
+                store.Refused(key.FileName);
+                break;
+            }
+            Append(record);
+        }
+        foreach ((uint fileOffset, int at) in fresh)
+        {
+            if (present != null && present.Contains(fileOffset)) continue;
+            if (Append(newRecords.AsSpan(at, (int)MemoryMarshal.Read<StoredHead>(newRecords.AsSpan(at)).Length))) added++;
+        }
+        if (added != 0)
+        {
             records.Sort(static (a, b) => a.FileOffset.CompareTo(b.FileOffset));
             store.Replace(key, payload.AsSpan(0, length), records);
-            _newRecords.Clear();
-            _newLength = 0;
-            _file?.Dispose();
-            _file = null;
-            _isOpen = false;
-            return added;
+        }
+        lock (_lock) (_saved, _savedLength) = (known, newLength);
+        return added;
 
-            bool Append(ReadOnlySpan<byte> record)
-            {
-                if (record.Length > payload.Length - length) return false;
-                records.Add((MemoryMarshal.Read<StoredHead>(record).FileOffset, (uint)length));
-                record.CopyTo(payload.AsSpan(length));
-                length += record.Length;
-                return true;
-            }
+        bool Append(ReadOnlySpan<byte> record)
+        {
+            if (record.Length > payload.Length - length) return false;
+            records.Add((MemoryMarshal.Read<StoredHead>(record).FileOffset, (uint)length));
+            record.CopyTo(payload.AsSpan(length));
+            length += record.Length;
+            return true;
         }
     }
 }

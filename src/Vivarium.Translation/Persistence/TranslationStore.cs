@@ -23,6 +23,10 @@ public sealed unsafe class TranslationStore
     private readonly Dictionary<TranslationKey, StoredBlocks> _known = [];
     private static int s_serial;
 
+    private readonly Lock _saving = new(); // before the lock of _known and those of its blocks
+    private readonly Timer _timer;
+    private int _isScheduled;
+
     /// <param name="directory">Made, with mode 0700, where it does not exist.</param>
     /// <param name="options">The translator's: code depends on some of them.</param>
     /// <param name="limit">Most bytes of all files together.</param>
@@ -31,6 +35,7 @@ public sealed unsafe class TranslationStore
     {
         _directory = Path.GetFullPath(directory);
         _limit = limit;
+        _timer = new Timer(static store => ((TranslationStore)store!).SaveInBackground(), this, Timeout.Infinite, Timeout.Infinite);
         try
         {
             if (Path.GetDirectoryName(_directory) is { } parent) Directory.CreateDirectory(parent);
@@ -54,6 +59,9 @@ public sealed unsafe class TranslationStore
         _version1 = Checksum.Of(bytes, ~seed);
     }
 
+    /// <summary>How long new blocks wait until they are saved while the program runs on.</summary>
+    public TimeSpan SaveInterval { get; init; } = TimeSpan.FromSeconds(20);
+
     /// <summary>Set by the cache that uses the store.</summary>
     internal Statistics Statistics { get; set; } = new();
 
@@ -69,16 +77,25 @@ public sealed unsafe class TranslationStore
     }
 
     /// <summary>Writes the new blocks of this run. Other processes' are kept; where the directory stays locked, nothing is written.</summary>
-    public void Save()
+    public void Save() => Save(0);
+
+    /// <param name="share">Only files of which at least one in so many blocks is new; 0 for all.</param>
+    private void Save(int share)
     {
-        lock (_known)
+        lock (_saving)
         {
             try
             {
+                StoredBlocks[] all;
+                lock (_known) all = [.. _known.Values];
+                if (!Array.Exists(all, blocks => blocks.Unsaved > 0)) return;
                 using FileStream? locked = LockDirectory();
                 if (locked == null) return;
                 int stored = 0;
-                foreach (StoredBlocks blocks in _known.Values) stored += blocks.Save();
+                foreach (StoredBlocks blocks in all)
+                {
+                    if (share == 0 || blocks.Unsaved * share >= blocks.Known) stored += blocks.Save();
+                }
                 Statistics.PersistentStored += stored;
                 if (stored != 0) Trim();
             }
@@ -87,6 +104,20 @@ public sealed unsafe class TranslationStore
                 // A full disk or a directory that went away: the next run translates again.
             }
         }
+    }
+
+    /// <summary>A program that runs on, or is killed at once, should not lose what it has translated: from time to time the files grow, by an eighth at least, so that
+    /// all the writing together stays some times what is written at last.</summary>
+    internal void HasNewBlocks()
+    {
+        if (Volatile.Read(ref _isScheduled) != 0 || Interlocked.Exchange(ref _isScheduled, 1) != 0) return;
+        _timer.Change(SaveInterval, Timeout.InfiniteTimeSpan);
+    }
+
+    private void SaveInBackground()
+    {
+        Volatile.Write(ref _isScheduled, 0);
+        Save(8);
     }
 
     internal string PathOf(string name) => Path.Combine(_directory, name);

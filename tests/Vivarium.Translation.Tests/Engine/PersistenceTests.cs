@@ -66,6 +66,23 @@ public sealed class PersistenceTests : IDisposable
     }
 
     [Fact]
+    public void ProgramsThatRunOnAreSavedMeanwhile()
+    {
+        using (var cache = new CodeCache(4 << 20) { Store = new TranslationStore(_directory.Path) { SaveInterval = TimeSpan.FromMilliseconds(20) } })
+        {
+            Run(cache, 3, File1, 0);
+            Assert.True(SpinWait.SpinUntil(() => Directory.GetFiles(_directory.Path, "*" + TranslationFile.Extension).Length == 1, 30_000));
+            // What comes later is added to what is there.
+            Run(cache, 4, File1 with { Inode = 78 }, 0);
+            Assert.True(SpinWait.SpinUntil(() => Directory.GetFiles(_directory.Path, "*" + TranslationFile.Extension).Length == 2, 30_000));
+            Run(cache, 3, File1, 0);
+            cache.Store!.Save();
+        }
+        Assert.Equal(0, Run().Blocks);
+        Assert.Equal(0, Run(4, File1 with { Inode = 78 }).Blocks);
+    }
+
+    [Fact]
     public void ProcessesOfARunShare()
     {
         using var cache = new CodeCache(4 << 20) { Store = _directory.Open() };
