@@ -40,7 +40,10 @@ internal sealed class MmioDriver
 
     public PhysicalMemory Memory { get; }
 
-    public VirtioMmio Transport { get; }
+    public VirtioMmio Transport { get; private set; }
+
+    /// <summary>Goes on with the same rings behind other registers.</summary>
+    public void MoveTo(VirtioMmio transport) => Transport = transport;
 
     public Wire Wire { get; }
 
