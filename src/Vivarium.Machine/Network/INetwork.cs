@@ -41,4 +41,7 @@ public interface INetwork : IDisposable
 
     /// <summary>The guest sent something, has room again, or came up. Any thread; cheap.</summary>
     void Wake();
+
+    /// <summary>CPU time of its thread.</summary>
+    TimeSpan CpuTime { get; }
 }

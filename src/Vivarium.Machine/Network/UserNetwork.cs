@@ -1,5 +1,6 @@
 using System.Net;
 using Vivarium.Host;
+using Vivarium.Machine.Harts;
 using static Vivarium.Machine.Network.Frames;
 
 namespace Vivarium.Machine.Network;
@@ -51,6 +52,7 @@ public sealed class UserNetwork : INetwork
     private long _nextTimer;
     private bool _more, _knowsGuest;
     private volatile bool _parked, _ending;
+    private volatile int _threadId;
 
     /// <summary>The four numbers of a flow, seen from the guest's side.</summary>
     internal readonly record struct FlowKey(uint GuestAddress, ushort GuestPort, uint RemoteAddress, ushort RemotePort);
@@ -95,8 +97,11 @@ public sealed class UserNetwork : INetwork
         if (_parked) _unpark.Set();
     }
 
+    public TimeSpan CpuTime => _threadId == 0 ? TimeSpan.Zero : TimeSpan.FromTicks(ThreadClock.Nanoseconds(_threadId) / 100);
+
     private void Run()
     {
+        _threadId = HostThread.Current.Id;
         try
         {
             while (!_ending)

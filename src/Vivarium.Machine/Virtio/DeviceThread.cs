@@ -1,4 +1,5 @@
 using Vivarium.Host;
+using Vivarium.Machine.Harts;
 
 namespace Vivarium.Machine.Virtio;
 
@@ -9,6 +10,7 @@ public sealed class DeviceThread : IDisposable
     private readonly Action _turn;
     private readonly Thread _thread;
     private volatile bool _ending;
+    private volatile int _threadId;
 
     /// <param name="name">Shown by the host's tools.</param>
     /// <param name="turn">What to do after each wake-up. An exception ends the device's thread; it is printed, and the host goes on.</param>
@@ -21,6 +23,9 @@ public sealed class DeviceThread : IDisposable
     /// <summary>Descriptors whose readiness also causes a turn.</summary>
     public HostPoll Poll => _poll;
 
+    /// <summary>CPU time that it has used; 0 once it has ended.</summary>
+    public TimeSpan CpuTime => _threadId == 0 ? TimeSpan.Zero : TimeSpan.FromTicks(ThreadClock.Nanoseconds(_threadId) / 100);
+
     /// <summary>Starts it; turns may come from now on.</summary>
     public void Start() => _thread.Start();
 
@@ -29,6 +34,7 @@ public sealed class DeviceThread : IDisposable
 
     private void Run()
     {
+        _threadId = HostThread.Current.Id;
         Span<(ulong, PollEvents)> events = stackalloc (ulong, PollEvents)[16];
         try
         {

@@ -37,6 +37,8 @@ public sealed class VirtioBlock : VirtioDevice
 
     private ulong Sectors => _image.Length / SectorSize;
 
+    public override TimeSpan CpuTime => _thread.CpuTime;
+
     public override uint PciClass => 0x010000;
 
     protected override ulong DeviceFeatures => SegmentsFeature | BlockSizeFeature | FlushFeature | TopologyFeature

@@ -33,6 +33,8 @@ public sealed class VirtioConsole : VirtioDevice
         _thread.Start();
     }
 
+    public override TimeSpan CpuTime => _thread.CpuTime;
+
     public override uint PciClass => 0x078000;
 
     protected override ulong DeviceFeatures => SizeFeature;

@@ -50,6 +50,9 @@ public abstract class VirtioDevice : IStateful, IDisposable
     /// <summary>PCI class code of such a device: base class, subclass, interface.</summary>
     public virtual uint PciClass => 0x00ff00;
 
+    /// <summary>CPU time of its host thread.</summary>
+    public abstract TimeSpan CpuTime { get; }
+
     /// <summary>Its queues, in the device type's order.</summary>
     public Virtqueue[] Queues { get; }
 

@@ -24,6 +24,8 @@ public sealed class VirtioEntropy : VirtioDevice
 
     public override int ConfigurationSize => 0;
 
+    public override TimeSpan CpuTime => _thread.CpuTime;
+
     public override uint PciClass => 0x00ff00;
 
     protected override void FillConfiguration(Span<byte> space)

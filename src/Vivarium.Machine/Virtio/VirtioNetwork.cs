@@ -31,6 +31,8 @@ public sealed class VirtioNetwork : VirtioDevice, IGuestPort
         network.Start(this);
     }
 
+    public override TimeSpan CpuTime => _network.CpuTime;
+
     public override uint PciClass => 0x020000;
 
     protected override ulong DeviceFeatures =>

@@ -32,6 +32,8 @@ public sealed class VirtioNetworkTests
 
         public void Wake() => _thread.Wake();
 
+        public TimeSpan CpuTime => _thread.CpuTime;
+
         public void Dispose() => _thread.Dispose();
     }
 
