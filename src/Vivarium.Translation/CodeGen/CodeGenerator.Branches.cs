@@ -66,6 +66,7 @@ public sealed unsafe partial class CodeGenerator
     private void PlaceLabel(in IrOp op)
     {
         ref InternalLabel label = ref _labels[op.Label];
+        if (!label.IsUsed) return; // conditional moves took its branches' place
         if (_block.Ops[_opIndex - 1].Code is not (IrCode.Jump or IrCode.JumpIndirect or IrCode.Ecall or IrCode.FenceI or IrCode.Interpret)) Arrive(ref label);
         _pending = label.Pending;
         _known32 = label.Known32;
@@ -76,7 +77,7 @@ public sealed unsafe partial class CodeGenerator
     {
         if (op.IsInternal)
         {
-            GoTo(op, Compare(op, op.Condition));
+            if (!TryConditionalMoves(op)) GoTo(op, Compare(op, op.Condition));
             return;
         }
         if (_block.IsLoop && op.Target == _block.Start)

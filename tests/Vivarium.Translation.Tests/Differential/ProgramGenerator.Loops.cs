@@ -18,7 +18,7 @@ internal sealed partial class ProgramGenerator
         while (_code.Count < end)
         {
             int at = _code.Count, forward = Math.Min(end, at + _random.Next(1, 12));
-            switch (_random.Next(16))
+            switch (_random.Next(18))
             {
                 case < 5: AddArithmetic(); break;
                 case < 8: AddIdiom(); break;
@@ -28,6 +28,7 @@ internal sealed partial class ProgramGenerator
                     // Over a then-part to behind an else-part.
                     _code.Add(JType(4 * (forward - at)));
                     break;
+                case > 15: AddShortSkip(); break;
                 default:
                     int target = _random.Next(3) == 0 ? exit : head;
                     _code.Add(BType(Branches[_random.Next(6)], Source(), Source(), 4 * (target - at)));
@@ -42,6 +43,22 @@ internal sealed partial class ProgramGenerator
         _code.Add(0x73); // ecall
         return [.. _code];
     }
+
+    /// <summary>A branch over a few cheap operations, which may become conditional moves.</summary>
+    private void AddShortSkip()
+    {
+        int count = _random.Next(1, 4);
+        _code.Add(BType(Branches[_random.Next(6)], Source(), _random.Next(3) == 0 ? 0 : Source(), 4 + 4 * count));
+        for (int i = 0; i < count; i++)
+        {
+            int d = Mapped[_random.Next(Mapped.Length)], a = Mapped[_random.Next(Mapped.Length)];
+            if (_random.Next(3) != 0) _code.Add(IType(Opcode.Addi, d, a, 0));
+            else if (_random.Next(4) == 0) _code.Add(IType(Opcode.Addi, d, 0, _random.Next(-3, 100)));
+            else _code.Add(Encode(Arithmetic[_random.Next(Arithmetic.Length)], d, a, Mapped[_random.Next(Mapped.Length)]));
+        }
+    }
+
+    private static readonly int[] Mapped = [0, 11, 12, 13, 14, 15, 8, 9, 16, 5];
 
     private static uint JType(int offset) =>
         InstructionTable.BaseRow(Opcode.Jal).Match

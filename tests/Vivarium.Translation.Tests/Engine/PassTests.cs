@@ -168,4 +168,23 @@ public class PassTests
         Assert.Equal(0xFFFF_FFFF_8000_0000UL, hart[10]);
         Assert.Equal(0x8000_0002UL, hart[29]);
     }
+
+    [Fact]
+    public void ShortConditionalCodeInLoopsNeedsNoBranch()
+    {
+        // a1 = the largest of a0 * 3 & 7 for a0 = 5..1; a2 counts how often it grew, a3 = the sum of what was taken, negated.
+        using var guest = new EngineGuest();
+        guest.Write(Code,
+            I(Opcode.Addi, 10, 0, 5),
+            R(Opcode.Sh1add, 14, 10, 10), I(Opcode.Andi, 14, 14, 7),
+            Branch(Opcode.Bgeu, 11, 14, 12), I(Opcode.Addi, 11, 14, 0), I(Opcode.Addi, 12, 12, 1),
+            Branch(Opcode.Bne, 11, 14, 8), R(Opcode.Subw, 13, 13, 14),
+            I(Opcode.Addi, 10, 10, -1),
+            Branch(Opcode.Bne, 10, 0, -32), Ecall);
+        using Hart hart = guest.NewHart(Code);
+        guest.RunToEcall(hart);
+        Assert.Equal(7UL, hart[11]);
+        Assert.Equal(1UL, hart[12]);
+        Assert.Equal(unchecked((ulong)-7L), hart[13]);
+    }
 }
