@@ -101,6 +101,9 @@ internal static class FileAttributeSyscalls
         return status;
     }
 
+    // The host's devices are everybody's.
+    private static bool IsOthers(GuestThread thread, int descriptor) => thread.Process.Fs.Space.Confined && Ownership.IsHostDevice(descriptor);
+
     // ---- times ----
 
     private static long UTimeNsAt(GuestThread thread, in SyscallArgs args)
@@ -114,7 +117,7 @@ internal static class FileAttributeSyscalls
             if ((int)args.A0 == At.FdCwd) return -Errno.EFAULT;
             var file = thread.Process.Files.Acquire((int)args.A0);
             if (file == null) return -Errno.EBADF;
-            long result = file.Node != null ? -Errno.EPERM : file.PrepareChange(thread.Process) is < 0 and var refused ? refused : HostSyscall.Invoke(HostCall.UTimeNsAt, file.HostDescriptor, 0, times, 0);
+            long result = file.Node != null ? -Errno.EPERM : file.PrepareChange(thread.Process) is < 0 and var refused ? refused : IsOthers(thread, file.HostDescriptor) ? 0 : HostSyscall.Invoke(HostCall.UTimeNsAt, file.HostDescriptor, 0, times, 0);
             file.Release();
             return result;
         }
@@ -123,7 +126,7 @@ internal static class FileAttributeSyscalls
         if (status >= 0)
         {
             ref var at = ref resolved.Result;
-            status = at.Node != null ? -Errno.EPERM : HostSyscall.Invoke(HostCall.UTimeNsAt, at.Descriptor, at.Leaf, times, at.AtFlags);
+            status = at.Node != null ? -Errno.EPERM : IsOthers(thread, at.Descriptor) ? 0 : HostSyscall.Invoke(HostCall.UTimeNsAt, at.Descriptor, at.Leaf, times, at.AtFlags);
         }
         resolved.Dispose();
         return status;
@@ -153,6 +156,7 @@ internal static class FileAttributeSyscalls
             // The name leads to the object itself, be it a link. What is synthetic has no attributes.
             status = resolved.Result.Node != null
                 ? call == HostCall.ListXAttr ? 0 : call == HostCall.SetXAttr ? -Errno.EPERM : -Errno.ENODATA
+                : call is HostCall.SetXAttr or HostCall.RemoveXAttr && IsOthers(thread, resolved.Result.Descriptor) ? -Errno.EPERM
                 : Call(thread, call, link.Address, name, value, size, flags);
         }
         resolved.Dispose();
@@ -164,6 +168,7 @@ internal static class FileAttributeSyscalls
         var file = thread.Process.Files.Acquire((int)fd);
         if (file == null) return -Errno.EBADF;
         long status = call is HostCall.FSetXAttr or HostCall.FRemoveXAttr ? file.PrepareChange(thread.Process) : 0;
+        if (status >= 0 && call is HostCall.FSetXAttr or HostCall.FRemoveXAttr && IsOthers(thread, file.HostDescriptor)) status = -Errno.EPERM;
         if (status >= 0) status = Call(thread, call, file.HostDescriptor, name, value, size, flags);
         file.Release();
         return status;

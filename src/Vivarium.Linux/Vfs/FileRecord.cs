@@ -46,8 +46,9 @@ internal record struct FileRecord(uint Uid, uint Gid, uint Mode, ulong Device, u
         using var name = HostName.OfDescriptor(descriptor);
         using var attribute = HostName.Of("user.viv.stat"u8);
         using var value = HostName.Of(Encoding.ASCII.GetBytes(ToString()));
-        long status = HostSyscall.Invoke(HostCall.SetXAttr, name.Address, attribute.Address, value.Address, ToString().Length, 0);
-        return status < 0 ? status : HostSyscall.Invoke(HostCall.Chmod, name.Address, (long)(hostMode & 0x1FF | Mark));
+        // The mode first: attributes can be set only where the host's owner may write.
+        long status = HostSyscall.Invoke(HostCall.Chmod, name.Address, (long)(hostMode & 0x1FF | Mark));
+        return status < 0 ? status : HostSyscall.Invoke(HostCall.SetXAttr, name.Address, attribute.Address, value.Address, ToString().Length, 0);
     }
 
     public override readonly string ToString() =>

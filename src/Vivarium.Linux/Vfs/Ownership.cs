@@ -57,6 +57,10 @@ internal sealed class Ownership
         BinaryPrimitives.WriteUInt32LittleEndian(statx[132..], FileStat.Minor(record.Device));
     }
 
+    /// <summary>A device of the host: shared with everybody on it, so that guests cannot change it, whoever viv is.</summary>
+    public static bool IsHostDevice(int descriptor) =>
+        FileStat.OfDescriptor(descriptor, out var stat) >= 0 && (stat.Mode & FileType.Mask) is FileType.Character or FileType.Block;
+
     /// <summary>The record of an object, or one that says what the host says. 0 or negative errno.</summary>
     public long Get(int descriptor, out FileRecord record, out FileStat host)
     {
@@ -76,6 +80,7 @@ internal sealed class Ownership
         long status = Get(descriptor, out var record, out var host);
         if (status < 0) return status;
         bool recorded = status > 0;
+        if ((host.Mode & FileType.Mask) is FileType.Character or FileType.Block) return 0;
         if (who != null && who.FsUid != 0 && !(who.FsUid == record.Uid && (uid == uint.MaxValue || uid == record.Uid)
             && (gid == uint.MaxValue || gid == record.Gid || gid == who.FsGid || who.Groups.Contains(gid)))) return -Errno.EPERM;
         if (Real)
@@ -96,8 +101,9 @@ internal sealed class Ownership
     public long ChangeMode(int descriptor, uint mode, Credentials? who = null)
     {
         mode &= PermissionBits;
-        long status = Get(descriptor, out var record, out _);
+        long status = Get(descriptor, out var record, out var host);
         if (status < 0) return status;
+        if ((host.Mode & FileType.Mask) is FileType.Character or FileType.Block) return 0;
         if (who != null && who.FsUid != 0 && who.FsUid != record.Uid) return -Errno.EPERM;
         uint onHost = HostMode(record.Type, mode);
         if (status == 0 && (Real || (mode & SetIdBits) == 0 && (onHost & 0x1FF) == (mode & 0x1FF)))

@@ -130,6 +130,23 @@ public sealed class OwnershipTests : IDisposable
         Assert.Equal(-Errno.ENODATA, guest.Call(8, "/d/file", "trusted.x", Guest.Low + 0x9000, 64));
     }
 
+    [Fact]
+    public void Devices_of_the_host_stay_as_they_are()
+    {
+        var guest = Start(overlay: false, real: true);
+        var before = (File.GetLastWriteTimeUtc("/dev/null"), new FileInfo("/dev/null").UnixFileMode, guest.Stat("/dev/null", out _)!.Uid);
+        Assert.Equal(0, guest.Call(53, Guest.AtFdCwd, "/dev/null", 0x180));
+        Assert.Equal(0, guest.Call(54, Guest.AtFdCwd, "/dev/null", 7, 7, 0));
+        long fd = guest.Open("/dev/null", 2);
+        Assert.Equal(0, guest.Call(52, fd, 0x180));
+        Assert.Equal(0, guest.Call(55, fd, 7, 7));
+        Assert.Equal(0, guest.Call(88, fd, 0, new byte[32], 0));
+        Assert.Equal(0, guest.Call(88, Guest.AtFdCwd, "/dev/null", new byte[32], 0));
+        Assert.Equal(-Errno.EPERM, guest.Call(5, "/dev/null", "trusted.x", new byte[1], 1, 0));
+        Assert.Equal(-Errno.EPERM, guest.Call(7, fd, "trusted.x", new byte[1], 1, 0));
+        Assert.Equal(before, (File.GetLastWriteTimeUtc("/dev/null"), new FileInfo("/dev/null").UnixFileMode, guest.Stat("/dev/null", out _)!.Uid));
+    }
+
     [Theory]
     [InlineData("1:2:100644:0:7", true)]
     [InlineData("0:0:20666:259:0", true)]
