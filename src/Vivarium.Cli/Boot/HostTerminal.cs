@@ -90,8 +90,12 @@ internal sealed partial class HostTerminal : IDisposable
     {
         try
         {
+            // By name: /dev/tty is gone when the session's leader is.
+            string? name = new FileInfo("/proc/self/fd/0").LinkTarget;
+            if (name is null || !name.StartsWith("/dev/", StringComparison.Ordinal) || !name.All(c => char.IsAsciiLetterOrDigit(c) || c is '/' or '-' or '_'))
+                return null;
             string settings;
-            using (var stty = Process.Start(new ProcessStartInfo("/bin/sh", ["-c", "exec stty -g </dev/tty 2>/dev/null"]) { RedirectStandardOutput = true }))
+            using (var stty = Process.Start(new ProcessStartInfo("/bin/sh", ["-c", $"exec stty -g <{name} 2>/dev/null"]) { RedirectStandardOutput = true }))
             {
                 settings = stty!.StandardOutput.ReadToEnd().Trim();
                 stty.WaitForExit();
@@ -99,7 +103,7 @@ internal sealed partial class HostTerminal : IDisposable
 
             if (settings.Length == 0 || !settings.All(c => char.IsAsciiHexDigitLower(c) || c == ':'))
                 return null;
-            var guard = Process.Start(new ProcessStartInfo("/bin/sh", ["-c", $"trap '' INT QUIT HUP TERM TTOU; read word || stty {settings} </dev/tty 2>/dev/null"]) { RedirectStandardInput = true });
+            var guard = Process.Start(new ProcessStartInfo("/bin/sh", ["-c", $"trap '' INT QUIT HUP TERM TTOU; read word || stty {settings} <{name} 2>/dev/null"]) { RedirectStandardInput = true });
             return guard;
         }
         catch (Exception e) when (e is System.ComponentModel.Win32Exception or IOException)
