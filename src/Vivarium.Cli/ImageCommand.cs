@@ -18,6 +18,7 @@ internal static class ImageCommand
         _store,
         BuildImport(),
         BuildInitrd(),
+        ImageBuildCommand.Build(),
         BuildList(),
         BuildInspect(),
         BuildVerify(),
