@@ -75,6 +75,8 @@ internal static class RunCommand
             Translation = TranslatorDump.Options(request),
             Optimizer = TranslatorDump.Optimizer(request),
             User = request.User ?? (image?.Config.User is { Length: > 0 } user ? user : null),
+            MemoryLimit = (ulong?)request.Memory,
+            ProcessLimit = request.Pids,
             Errors = Report.Errors,
         };
         if (request.Executor is { } executor)

@@ -35,6 +35,8 @@ internal static class RunCommandLine
         new("--env", "NAME[=VALUE]", "Set a variable of the guest; without a value, hand on the host's", AddEnvironment),
         new("--workdir", "DIR", "Initial working directory, as the guest sees it", (r, v) => Set(() => r.WorkingDirectory = v)),
         new("--user", "USER", "uid[:gid] or a name in the guest's /etc/passwd", (r, v) => Set(() => r.User = v)),
+        new("--memory", "SIZE", "Memory of all guest processes together, for instance 512M; the largest is killed when it is used up", (r, v) => SetSize(v, "--memory", size => r.Memory = size)),
+        new("--pids", "N", "Processes and threads that the guest may have at a time", SetPids),
         new("--strace", "FILE", "Log the guest's syscalls to FILE (default: standard error)", (r, v) => Set(() => (r.Strace, r.StraceFile) = (true, v.Length > 0 ? v : null)))
         {
             ValueIsOptional = true,
@@ -220,12 +222,22 @@ internal static class RunCommandLine
         return null;
     }
 
-    private static string? SetCodeCacheSize(RunRequest request, string value)
+    private static string? SetCodeCacheSize(RunRequest request, string value) => SetSize(value, "--code-cache", size => request.CodeCacheSize = size);
+
+    private static string? SetPids(RunRequest request, string value)
+    {
+        if (!int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out int count) || count <= 0)
+            return $"--pids needs a number above 0, not '{value}'";
+        request.Pids = count;
+        return null;
+    }
+
+    private static string? SetSize(string value, string option, Action<long> assign)
     {
         int shift = char.ToUpperInvariant(value[^1]) switch { 'K' => 10, 'M' => 20, 'G' => 30, _ => 0 };
         if (!long.TryParse(shift == 0 ? value : value[..^1], NumberStyles.None, CultureInfo.InvariantCulture, out long size) || size <= 0 || size > long.MaxValue >> shift)
-            return $"--code-cache needs a size such as 64M, not '{value}'";
-        request.CodeCacheSize = size << shift;
+            return $"{option} needs a size such as 64M, not '{value}'";
+        assign(size << shift);
         return null;
     }
 }

@@ -50,6 +50,12 @@ internal sealed class RunRequest
     public int? JitThreads { get; set; }
     public int? JitThreshold { get; set; }
 
+    /// <summary>Bytes of memory that the guests may take; null for no limit.</summary>
+    public long? Memory { get; set; }
+
+    /// <summary>Guest threads that there may be; null for no limit.</summary>
+    public int? Pids { get; set; }
+
     public bool Stats { get; set; }
 
     public bool Json { get; set; }

@@ -35,6 +35,7 @@ public sealed partial class GuestProcess
             Actions = Actions.Clone();
             Actions.ResetHandlers();
             Memory = memory;
+            memory.Limits = Limits;
         }
         thread.StartImage(memory, program);
         (Timers as ProcessTimers)?.DropPosix();

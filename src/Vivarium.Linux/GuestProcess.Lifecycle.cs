@@ -11,7 +11,7 @@ public sealed partial class GuestProcess
     private readonly ManualResetEventSlim _ended = new();
     private volatile bool _exiting;
     private volatile bool _stopped;
-    private long _endedThreadsCpu;
+    private Time.CpuTimes _endedThreadsCpu;
 
     /// <summary>Guards threads, pending signals, masks and dispositions. Lock order: the realm's tree lock, this, then nothing of ours.</summary>
     internal Lock Sync { get; } = new();
@@ -70,15 +70,26 @@ public sealed partial class GuestProcess
         }
     }
 
-    internal void AddCpuTimeOfEndedThread(GuestThread thread) => _endedThreadsCpu += thread.CpuTime();
+    internal void AddCpuTimeOfEndedThread(GuestThread thread) => _endedThreadsCpu += thread.CpuTimes();
 
     /// <summary>CPU time of all threads in nanoseconds.</summary>
     public long CpuTime()
     {
         lock (Sync)
         {
-            long total = _endedThreadsCpu;
+            long total = _endedThreadsCpu.Total;
             foreach (var thread in _threads) total += thread.CpuTime();
+            return total;
+        }
+    }
+
+    /// <summary>The same, divided.</summary>
+    public Time.CpuTimes CpuTimes()
+    {
+        lock (Sync)
+        {
+            var total = _endedThreadsCpu;
+            foreach (var thread in _threads) total += thread.CpuTimes();
             return total;
         }
     }

@@ -21,7 +21,7 @@ public sealed partial class GuestProcess
     internal int StateNews { get; set; }
 
     /// <summary>CPU time of waited-for children in nanoseconds.</summary>
-    internal long ChildrenCpu { get; set; }
+    internal Time.CpuTimes ChildrenCpu { get; set; }
 
     /// <summary>POSIX timers and itimers, if there are any.</summary>
     internal IDisposable? Timers { get; set; }

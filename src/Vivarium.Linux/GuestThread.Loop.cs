@@ -39,6 +39,7 @@ public sealed partial class GuestThread
     internal void Run()
     {
         _cpuAtStart = Time.Clocks.Now(Time.Clocks.ThreadCpu);
+        _systemAtStart = Time.CpuTimes.OfCurrentThread().System;
         Volatile.Write(ref _hostThread, HostThread.Current);
         HostThread!.ClearKick();
         Interlocked.MemoryBarrier();

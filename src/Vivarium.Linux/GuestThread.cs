@@ -58,7 +58,19 @@ public sealed partial class GuestThread
         return host == null ? 0 : Math.Max(0, Time.Clocks.HostThreadCpu(host.Id) - _cpuAtStart);
     }
 
+    /// <summary>CPU time divided into the guest's own and the kernel's; another thread's to the clock tick.</summary>
+    public Time.CpuTimes CpuTimes()
+    {
+        var host = HostThread;
+        if (host == null) return default;
+        long total = CpuTime();
+        long system = (host == Vivarium.Host.HostThread.Current ? Time.CpuTimes.OfCurrentThread().System : Time.CpuTimes.SystemOf(host.Id)) - _systemAtStart;
+        system = Math.Clamp(system, 0, total);
+        return new Time.CpuTimes(total - system, system);
+    }
+
     private HostThread? _hostThread;
+    private long _systemAtStart;
     private long _cpuAtStart;
     private long _restartDeadline;
 }

@@ -76,7 +76,7 @@ public sealed partial class Realm
 
     private static void NotifyParent(GuestProcess parent, GuestProcess child, int code, int status, int signal)
     {
-        long ticks = child.CpuTime() / 10_000_000;
-        parent.Queue(null, SigInfo.Child(code, child.Pid, child.Credentials.Uid, status, ticks, 0) with { Signal = signal });
+        var times = child.CpuTimes();
+        parent.Queue(null, SigInfo.Child(code, child.Pid, child.Credentials.Uid, status, times.User / 10_000_000, times.System / 10_000_000) with { Signal = signal });
     }
 }

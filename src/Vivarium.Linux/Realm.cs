@@ -24,6 +24,7 @@ public sealed partial class Realm : IDisposable
         Syscalls = SyscallTable.Default;
         Executors = new ExecutorFactory(options);
         Terminals = new Terminals.TerminalTable(this);
+        if (options.MemoryLimit is { } limit) MemoryWatch = new MemoryWatch(this, limit);
         if (options.Strace != null) Trace = new Strace(options.Strace, Syscalls);
     }
 
@@ -36,6 +37,19 @@ public sealed partial class Realm : IDisposable
 
     /// <summary>The log of syscalls, if one is kept.</summary>
     internal Strace? Trace { get; }
+
+    /// <summary>Enforces the limit on memory, if there is one.</summary>
+    internal MemoryWatch? MemoryWatch { get; }
+
+    /// <summary>Whether the process may have one thread more, or one child: the realm's limit and RLIMIT_NPROC, which does not bind root.</summary>
+    internal bool MayClone(GuestProcess process)
+    {
+        if (Options.ProcessLimit is { } most && Threads.Count >= most) return false;
+        ulong limit = process.Limits.Soft(ResourceLimits.Processes);
+        uint uid = process.Credentials.Uid;
+        if (limit == ulong.MaxValue || uid == 0 || process.Credentials.EffectiveUid == 0) return true;
+        return (ulong)Threads.Values.Count(thread => thread.Process.Credentials.Uid == uid) < limit;
+    }
 
     /// <summary>Makes the executors of address spaces.</summary>
     internal ExecutorFactory Executors { get; }
@@ -77,7 +91,7 @@ public sealed partial class Realm : IDisposable
     public AddressSpace CreateAddressSpace()
     {
         var window = MemoryWindow.Reserve(AddressSpace.WindowSize);
-        return new AddressSpace(window, Executors.Create(), Libraries);
+        return new AddressSpace(window, Executors.Create(), Libraries) { LargestMapping = Options.MemoryLimit ?? ulong.MaxValue };
     }
 
     /// <summary>Starts the first process and runs it to its end; the shell's exit status.</summary>
@@ -135,6 +149,7 @@ public sealed partial class Realm : IDisposable
             Credentials = credentials, Limits = limits,
         };
         process.SetImage(program, environment);
+        memory.Limits = limits;
         Processes[pid] = process;
         var thread = new GuestThread { Process = process, Hart = new Hart(memory.Window), Tid = pid, Name = process.Name };
         thread.Hart.Pc = program.EntryPoint;
@@ -211,6 +226,7 @@ public sealed partial class Realm : IDisposable
 
     public void Dispose()
     {
+        MemoryWatch?.Dispose();
         Timers.Dispose();
         HostThreads.Dispose();
     }

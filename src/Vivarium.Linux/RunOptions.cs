@@ -77,6 +77,12 @@ public sealed record RunOptions
     /// <summary>User (<c>uid[:gid]</c> or a name of the guest's /etc/passwd) that the guest believes to be; null is the host's user.</summary>
     public string? User { get; init; }
 
+    /// <summary>Bytes of memory that all guest processes may take together; null for no limit.</summary>
+    public ulong? MemoryLimit { get; init; }
+
+    /// <summary>Guest threads that there may be at a time, each process's first among them; null for no limit.</summary>
+    public int? ProcessLimit { get; init; }
+
     /// <summary>No reports of guests that die of signals.</summary>
     public bool Quiet { get; init; }
 

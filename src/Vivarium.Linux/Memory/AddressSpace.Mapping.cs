@@ -60,6 +60,8 @@ public sealed partial class AddressSpace
         lock (_lock)
         {
             long place = Place(hint, length, flags, file, fileOffset, protection);
+            bool data = !shared && (protection & Protection.Write) != 0 && (flags & MapFlags.NoReserve) == 0;
+            if (place >= 0 && !MayMap(length, data, (ulong)place, (ulong)place + length)) place = -Errno.ENOMEM;
             result = place < 0 ? place : MapLocked((ulong)place, length, protection, shared, flags, file, fileOffset, name);
         }
         made?.Release();
@@ -172,7 +174,7 @@ public sealed partial class AddressSpace
             ulong oldTop = RoundUp(_brk), newTop = RoundUp(end);
             if (newTop > oldTop)
             {
-                if (!_table.IsFree(oldTop, newTop + PageSize)) return _brk;
+                if (!_table.IsFree(oldTop, newTop + PageSize) || !MayMap(newTop - oldTop, data: true)) return _brk;
                 if (MapLocked(oldTop, newTop - oldTop, Protection.Read | Protection.Write, false, 0, null, 0, "[heap]") < 0) return _brk;
             }
             else if (newTop < oldTop && UnmapLocked(newTop, oldTop - newTop) < 0)

@@ -42,6 +42,7 @@ public sealed partial class AddressSpace
                     return (long)oldStart;
                 }
                 if (!oneMapping) return -Errno.EFAULT;
+                if (!MayMap(newLength - oldLength, !vma.IsShared && (vma.Protection & Protection.Write) != 0)) return -Errno.ENOMEM;
                 ulong oldEnd = oldStart + oldLength, newEnd = oldStart + newLength;
                 if (oldEnd == oneEnd && newEnd <= StackTop && newEnd > oldEnd && _table.IsFree(oldEnd, newEnd))
                 {

@@ -92,16 +92,7 @@ public sealed partial class AddressSpace : IDisposable
     /// <summary>Total of mapped bytes and of private writable ones, for /proc/self/statm and status.</summary>
     public (ulong Total, ulong Data) Usage()
     {
-        lock (_lock)
-        {
-            ulong total = 0, data = 0;
-            for (int i = 0; i < _table.Count; i++)
-            {
-                total += _table[i].Length;
-                if ((_table[i].Protection & Protection.Write) != 0 && !_table[i].IsShared) data += _table[i].Length;
-            }
-            return (total, data);
-        }
+        lock (_lock) return UsageLocked();
     }
 
     /// <summary>Writes <c>/proc/self/maps</c>.</summary>

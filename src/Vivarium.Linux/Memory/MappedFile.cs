@@ -36,6 +36,17 @@ public sealed class MappedFile
     /// <summary>Holds private memory that a fork froze.</summary>
     public bool IsFrozen { get; private init; }
 
+    /// <summary>Made by us, of memory.</summary>
+    public bool IsMemory { get; private init; }
+
+    /// <summary>Memory that it takes.</summary>
+    public ulong MemoryBytes()
+    {
+        var buffer = HostBuffer.Current;
+        // st_blocks of x86-64's struct stat stands at 64.
+        return HostSyscall.Invoke(SysFstat, HostDescriptor, buffer.Address) < 0 ? 0 : BinaryPrimitives.ReadUInt64LittleEndian(buffer.Bytes[64..]) * 512;
+    }
+
     /// <summary>References that there are: each mapping in any address space holds one.</summary>
     public int References => Volatile.Read(ref _references);
 
@@ -77,7 +88,7 @@ public sealed class MappedFile
         error = (int)Math.Min(descriptor, 0);
         if (descriptor < 0) return null;
         Stat((int)descriptor, out var identity, out _);
-        return new MappedFile((int)descriptor, "/dev/zero (deleted)", 2) { Identity = identity, IsFrozen = frozen };
+        return new MappedFile((int)descriptor, "/dev/zero (deleted)", 2) { Identity = identity, IsMemory = true, IsFrozen = frozen };
     }
 
     /// <summary>Whether this is the file behind another descriptor, so that one duplicate serves both.</summary>

@@ -332,6 +332,7 @@ internal static class FilePathSyscalls
     {
         long length = (long)args.A1;
         if (length < 0) return -Errno.EINVAL;
+        if (FileSizeLimit.Check(thread, args.A1) is < 0 and var error) return error;
         var resolved = ResolvedPath.Of(thread, unchecked((ulong)At.FdCwd), args.A0, new PathRequest(PathIntent.Handle) { Caller = thread.Process, Modifies = true });
         long status = resolved.Status;
         if (status >= 0)

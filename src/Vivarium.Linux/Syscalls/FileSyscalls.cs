@@ -70,7 +70,10 @@ public static class FileSyscalls
         else
         {
             length = Math.Min(length, MaximumTransfer);
-            if (!thread.TryHost(buffer, length, out long host)) result = -Errno.EFAULT;
+            result = writes ? FileSizeLimit.Clamp(thread, file, call == HostCall.PWrite64 ? (long)offset : -1, length) : 0;
+            if (writes && result >= 0) length = (ulong)result;
+            if (result < 0) { }
+            else if (!thread.TryHost(buffer, length, out long host)) result = -Errno.EFAULT;
             else if (file.Terminal != null) result = TerminalSyscalls.Transfer(thread, file, call, buffer, host, length, offset, writes);
             else result = thread.Block(call, file.HostDescriptor, host, (long)length, (long)offset);
         }
@@ -102,6 +105,15 @@ public static class FileSyscalls
         {
             result = HostVectors.Read(thread, vectors, count, out var host);
             if (result == 0 && file.Terminal != null) result = TerminalSyscalls.Check(thread, file, writes);
+            if (result == 0 && writes)
+            {
+                result = FileSizeLimit.Clamp(thread, file, call == HostCall.WriteV || (long)low < 0 ? -1 : (long)low, host.Total);
+                if (result >= 0)
+                {
+                    host.Shorten((ulong)result);
+                    result = 0;
+                }
+            }
             if (result == 0) result = thread.Block(call, file.HostDescriptor, host.Address, host.Count, (long)low, (long)high, (long)flags);
             host.Dispose();
         }
@@ -171,14 +183,17 @@ public static class FileSyscalls
 
     // ---- whole-file operations on a descriptor ----
 
-    private static long FTruncate(GuestThread thread, in SyscallArgs args) => Plain(thread, HostCall.FTruncate, args.A0, args.A1);
+    private static long FTruncate(GuestThread thread, in SyscallArgs args) =>
+        FileSizeLimit.Check(thread, (long)args.A1 < 0 ? 0 : args.A1) is < 0 and var error ? error : Plain(thread, HostCall.FTruncate, args.A0, args.A1);
     private static long FSync(GuestThread thread, in SyscallArgs args) => Plain(thread, HostCall.FSync, args.A0);
     private static long FDataSync(GuestThread thread, in SyscallArgs args) => Plain(thread, HostCall.FDataSync, args.A0);
     private static long SyncFs(GuestThread thread, in SyscallArgs args) => Plain(thread, HostCall.SyncFs, args.A0);
     private static long SyncFileRange(GuestThread thread, in SyscallArgs args) => Plain(thread, HostCall.SyncFileRange, args.A0, args.A1, args.A2, args.A3);
     private static long ReadAhead(GuestThread thread, in SyscallArgs args) => Plain(thread, HostCall.ReadAhead, args.A0, args.A1, args.A2);
     private static long FAdvise(GuestThread thread, in SyscallArgs args) => Plain(thread, HostCall.FAdvise64, args.A0, args.A1, args.A2, args.A3);
-    private static long FAllocate(GuestThread thread, in SyscallArgs args) => Plain(thread, HostCall.FAllocate, args.A0, args.A1, args.A2, args.A3);
+    private static long FAllocate(GuestThread thread, in SyscallArgs args) =>
+        (args.A1 & 1) == 0 && (long)args.A2 >= 0 && (long)args.A3 > 0 && FileSizeLimit.Check(thread, args.A2 + args.A3) is < 0 and var error ? error
+            : Plain(thread, HostCall.FAllocate, args.A0, args.A1, args.A2, args.A3);
     private static long FLock(GuestThread thread, in SyscallArgs args) => Plain(thread, HostCall.FLock, args.A0, args.A1);
 
     /// <summary>A host syscall whose first argument is a descriptor and the others numbers.</summary>

@@ -15,7 +15,7 @@ public static class MemorySyscalls
         new(226, "mprotect", "ptr size prot", Mprotect),
         new(227, "msync", "ptr size flags:msync", Msync),
         new(228, "mlock", "ptr size", Mlock),
-        new(229, "munlock", "ptr size", Mlock),
+        new(229, "munlock", "ptr size", Munlock),
         new(230, "mlockall", "hex", (_, in _) => 0),
         new(231, "munlockall", "", (_, in _) => 0),
         new(232, "mincore", "ptr size ptr", Mincore),
@@ -68,7 +68,13 @@ public static class MemorySyscalls
 
     private static long Mincore(GuestThread thread, in SyscallArgs args) => thread.Process.Memory.InCore(args.A0, args.A1, args.A2);
 
-    private static long Mlock(GuestThread thread, in SyscallArgs args) => thread.Process.Memory.IsMapped(args.A0, args.A1) ? 0 : -Errno.ENOMEM;
+    private static long Munlock(GuestThread thread, in SyscallArgs args) => thread.Process.Memory.IsMapped(args.A0, args.A1) ? 0 : -Errno.ENOMEM;
+
+    private static long Mlock(GuestThread thread, in SyscallArgs args)
+    {
+        bool allowed = thread.Process.Credentials.EffectiveUid == 0 || args.A1 <= thread.Process.Limits.Soft(ResourceLimits.LockedMemory);
+        return allowed ? Munlock(thread, args) : -Errno.ENOMEM;
+    }
 
     private static long GetMempolicy(GuestThread thread, in SyscallArgs args) =>
         args.A0 != 0 && !thread.Window.TryStore32(args.A0, 0) ? -Errno.EFAULT : 0;

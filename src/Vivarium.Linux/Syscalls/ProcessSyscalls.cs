@@ -4,6 +4,7 @@ using System.Text;
 using Vivarium.Host;
 using Vivarium.Linux.Memory;
 using Vivarium.Linux.Threads;
+using Vivarium.Linux.Time;
 
 namespace Vivarium.Linux.Syscalls;
 
@@ -136,6 +137,8 @@ public static class ProcessSyscalls
         var target = Find(thread, pid);
         if (target == null) return -Errno.ESRCH;
         if (resource >= ResourceLimits.Count) return -Errno.EINVAL;
+        var (mine, its) = (thread.Process.Credentials, target.Credentials);
+        if (target != thread.Process && mine.EffectiveUid != 0 && mine.Uid != its.Uid) return -Errno.EPERM;
         int number = (int)resource;
         var limits = target.Limits;
         var (soft, hard) = (limits.Soft(number), limits.Hard(number));
@@ -145,6 +148,7 @@ public static class ProcessSyscalls
             if (newSoft > newHard) return -Errno.EINVAL;
             if (newHard > hard && thread.Process.Credentials.EffectiveUid != 0) return -Errno.EPERM;
             limits.Set(number, newSoft, newHard);
+            if (number == ResourceLimits.Cpu) ProcessTimers.WatchCpuLimit(target);
         }
         if (oldLimit != 0 && (!thread.Window.TryStore64(oldLimit, soft) || !thread.Window.TryStore64(oldLimit + 8, hard))) return -Errno.EFAULT;
         return 0;
@@ -152,27 +156,41 @@ public static class ProcessSyscalls
 
     private static long GetResourceUsage(GuestThread thread, in SyscallArgs args)
     {
-        long cpu = (int)args.A0 switch { 0 => thread.Process.CpuTime(), -1 => thread.Process.ChildrenCpu, 1 => thread.CpuTime(), _ => -1 };
-        if (cpu < 0) return -Errno.EINVAL;
+        CpuTimes cpu;
+        switch ((int)args.A0)
+        {
+            case 0: cpu = thread.Process.CpuTimes(); break;
+            case -1: cpu = thread.Process.ChildrenCpu; break;
+            case 1: cpu = thread.CpuTimes(); break;
+            default: return -Errno.EINVAL;
+        }
         return WriteUsage(thread, args.A1, cpu) ? 0 : -Errno.EFAULT;
     }
 
-    /// <summary><c>struct rusage</c>: user time, system time (counted as user time), and the host process's peak memory.</summary>
-    internal static bool WriteUsage(GuestThread thread, ulong address, long cpu)
+    /// <summary><c>struct rusage</c>: user time, system time, and for the rest the host process's: its peak memory above all.</summary>
+    internal static bool WriteUsage(GuestThread thread, ulong address, CpuTimes cpu)
     {
         var buffer = HostBuffer.Current;
         HostSyscall.Invoke(98 /* getrusage */, 0, buffer.Address);
         var usage = buffer.Bytes[..144];
-        BinaryPrimitives.WriteInt64LittleEndian(usage, cpu / 1_000_000_000);
-        BinaryPrimitives.WriteInt64LittleEndian(usage[8..], cpu % 1_000_000_000 / 1000);
-        usage.Slice(16, 16).Clear();
+        BinaryPrimitives.WriteInt64LittleEndian(usage, cpu.User / 1_000_000_000);
+        BinaryPrimitives.WriteInt64LittleEndian(usage[8..], cpu.User % 1_000_000_000 / 1000);
+        BinaryPrimitives.WriteInt64LittleEndian(usage[16..], cpu.System / 1_000_000_000);
+        BinaryPrimitives.WriteInt64LittleEndian(usage[24..], cpu.System % 1_000_000_000 / 1000);
         return thread.Window.TryWriteBytes(address, usage);
     }
 
     private static long SystemInformation(GuestThread thread, in SyscallArgs args)
     {
         if (!thread.Window.TryGetHostAddress(args.A0, 112, out long address)) return -Errno.EFAULT;
-        return HostSyscall.Invoke(99, address);
+        long result = HostSyscall.Invoke(99, address);
+        // struct sysinfo: totalram at 32, freeram at 40, mem_unit at 104.
+        if (result == 0 && thread.Process.Realm.MemoryWatch is { } watch && thread.Window.TryLoad32(args.A0 + 104, out uint unit) && unit > 0)
+        {
+            thread.Window.TryStore64(args.A0 + 32, watch.Limit / unit);
+            thread.Window.TryStore64(args.A0 + 40, (watch.Limit - Math.Min(watch.Limit, watch.Used)) / unit);
+        }
+        return result;
     }
 
     private static long GetRandom(GuestThread thread, in SyscallArgs args)

@@ -16,9 +16,9 @@ public static class ThreadSyscalls
         new(98, "futex", "ptr futex int ptr ptr hex", Futex.Call),
         new(99, "set_robust_list", "ptr size", SetRobustList),
         new(100, "get_robust_list", "int ptr ptr", GetRobustList),
-        new(118, "sched_setparam", "int ptr", (_, in _) => 0),
+        new(118, "sched_setparam", "int ptr", SetParameter),
         new(119, "sched_setscheduler", "int int ptr", SetScheduler),
-        new(120, "sched_getscheduler", "int", (_, in _) => 0),
+        new(120, "sched_getscheduler", "int", (thread, in args) => (int)args.A0 < 0 ? -Errno.EINVAL : Find(thread, args.A0) == null ? -Errno.ESRCH : 0),
         new(121, "sched_getparam", "int ptr", GetParameter),
         new(122, "sched_setaffinity", "int size ptr", SetAffinity),
         new(123, "sched_getaffinity", "int size ptr", GetAffinity),
@@ -29,7 +29,7 @@ public static class ThreadSyscalls
         new(168, "getcpu", "ptr ptr ptr", GetCpu),
         new(178, "gettid", "", (thread, in _) => thread.Tid),
         new(220, "clone", "flags:clone ptr ptr ptr ptr", Clone),
-        new(274, "sched_setattr", "int ptr hex", (_, in _) => 0),
+        new(274, "sched_setattr", "int ptr hex", SetAttributes),
         new(275, "sched_getattr", "int ptr uint hex", GetAttributes),
         new(435, "clone3", "ptr size", Clone3),
     ];
@@ -108,8 +108,28 @@ public static class ThreadSyscalls
         return thread.Process.Realm.Threads.GetValueOrDefault((int)tid);
     }
 
+    /// <summary>Only priority 0 goes with the classes that there are.</summary>
+    private static long SetParameter(GuestThread thread, in SyscallArgs args)
+    {
+        if ((int)args.A0 < 0 || args.A1 == 0) return -Errno.EINVAL;
+        if (!thread.Window.TryLoad32(args.A1, out uint priority)) return -Errno.EFAULT;
+        if (Find(thread, args.A0) == null) return -Errno.ESRCH;
+        return priority == 0 ? 0 : -Errno.EINVAL;
+    }
+
+    private static long SetAttributes(GuestThread thread, in SyscallArgs args)
+    {
+        if ((int)args.A0 < 0 || args.A1 == 0 || args.A2 != 0) return -Errno.EINVAL;
+        // struct sched_attr: size, policy.
+        if (!thread.Window.TryLoad32(args.A1, out uint size) || !thread.Window.TryLoad32(args.A1 + 4, out uint policy)) return -Errno.EFAULT;
+        if (size is > 0 and < 48 or > 4096) return -Errno.E2BIG;
+        if (Find(thread, args.A0) == null) return -Errno.ESRCH;
+        return policy switch { 0 or 3 or 5 => 0, 1 or 2 or 6 => -Errno.EPERM, _ => -Errno.EINVAL };
+    }
+
     private static long SetScheduler(GuestThread thread, in SyscallArgs args)
     {
+        if ((int)args.A0 < 0 || (int)args.A1 < 0 || args.A2 == 0) return -Errno.EINVAL;
         if (Find(thread, args.A0) == null) return -Errno.ESRCH;
         // Real-time classes need a privilege that the guest's user does not have on the host.
         return (args.A1 & 0xff) switch { 0 or 3 or 5 => 0, 1 or 2 => -Errno.EPERM, _ => -Errno.EINVAL };
@@ -117,12 +137,14 @@ public static class ThreadSyscalls
 
     private static long GetParameter(GuestThread thread, in SyscallArgs args)
     {
+        if ((int)args.A0 < 0 || args.A1 == 0) return -Errno.EINVAL;
         if (Find(thread, args.A0) == null) return -Errno.ESRCH;
         return thread.Window.TryStore32(args.A1, 0) ? 0 : -Errno.EFAULT;
     }
 
     private static long GetAttributes(GuestThread thread, in SyscallArgs args)
     {
+        if ((int)args.A0 < 0 || args.A1 == 0) return -Errno.EINVAL;
         if (Find(thread, args.A0) == null) return -Errno.ESRCH;
         if (args.A2 < 48) return -Errno.EINVAL;
         Span<byte> attributes = stackalloc byte[48];

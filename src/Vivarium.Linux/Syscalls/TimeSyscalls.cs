@@ -146,7 +146,8 @@ public static class TimeSyscalls
         const long Tick = 10_000_000;
         if (args.A0 != 0)
         {
-            Span<long> times = [thread.Process.CpuTime() / Tick, 0, thread.Process.ChildrenCpu / Tick, 0];
+            var (own, children) = (thread.Process.CpuTimes(), thread.Process.ChildrenCpu);
+            Span<long> times = [own.User / Tick, own.System / Tick, children.User / Tick, children.System / Tick];
             if (!thread.Window.TryWriteBytes(args.A0, MemoryMarshal.AsBytes(times))) return -Errno.EFAULT;
         }
         return GuestThread.MonotonicNow() / Tick;

@@ -28,6 +28,7 @@ public static class Cloning
         if ((flags & CloneFlags.Sighand) != 0 && (flags & CloneFlags.Vm) == 0) return -Errno.EINVAL;
         if ((flags & CloneFlags.Sighand) != 0 && (flags & CloneFlags.ClearSighand) != 0) return -Errno.EINVAL;
         if ((flags & CloneFlags.IntoCgroup) != 0) return -Errno.EOPNOTSUPP;
+        if (!parent.Process.Realm.MayClone(parent.Process)) return -Errno.EAGAIN;
         return (flags & CloneFlags.Thread) != 0 ? NewThread(parent, request) : Forking.NewProcess(parent, request);
     }
 

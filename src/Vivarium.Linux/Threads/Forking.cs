@@ -41,6 +41,8 @@ internal static class Forking
         var child = process.NewChild(pid, memory, flags, request.ExitSignal);
         var thread = new GuestThread { Process = child, Hart = Cloning.CopyHart(parent.Hart, memory, request), Tid = pid, Name = parent.Name };
         thread.InheritMask(parent);
+        if (memory != process.Memory) memory.Limits = child.Limits;
+        Time.ProcessTimers.WatchCpuLimit(child);
         if ((flags & (CloneFlags.Vm | CloneFlags.Vfork)) != CloneFlags.Vm) thread.AlternateStack = parent.AlternateStack;
         if ((flags & CloneFlags.ParentSetTid) != 0) parent.Window.TryStore32(request.ParentTid, (uint)pid);
         if ((flags & CloneFlags.ChildSetTid) != 0) thread.Window.TryStore32(request.ChildTid, (uint)pid);

@@ -12,7 +12,7 @@ internal static class Waiting
     private const int P_ALL = 0, P_PID = 1, P_PGID = 2, P_PIDFD = 3;
 
     /// <summary>What a wait found.</summary>
-    private readonly record struct News(int Pid, uint Uid, int Status, long Cpu);
+    private readonly record struct News(int Pid, uint Uid, int Status, Time.CpuTimes Cpu);
 
     public static long Wait4(GuestThread thread, in SyscallArgs args)
     {
@@ -97,7 +97,7 @@ internal static class Waiting
         bool keep = (options & WNOWAIT) != 0;
         if (child.IsZombie)
         {
-            news = new News(child.Pid, child.Credentials.Uid, child.WaitStatus, child.CpuTime() + child.ChildrenCpu);
+            news = new News(child.Pid, child.Credentials.Uid, child.WaitStatus, child.CpuTimes() + child.ChildrenCpu);
             if ((options & WEXITED) == 0) return false;
             if (!keep)
             {
@@ -108,7 +108,7 @@ internal static class Waiting
             return true;
         }
         int state = child.StateNews;
-        news = new News(child.Pid, child.Credentials.Uid, state, child.CpuTime());
+        news = new News(child.Pid, child.Credentials.Uid, state, child.CpuTimes());
         if (state == 0 || (options & (state == 0xffff ? WCONTINUED : WUNTRACED)) == 0) return false;
         if (!keep) child.StateNews = 0;
         return true;

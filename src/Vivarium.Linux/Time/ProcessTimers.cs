@@ -13,12 +13,38 @@ internal sealed class ProcessTimers(GuestProcess process) : IDisposable
     private readonly Lock _lock = new();
     private readonly GuestTimer?[] _interval = new GuestTimer?[3];
     private readonly Dictionary<int, GuestTimer> _posix = [];
+    private GuestTimer? _cpuLimit;
     private int _nextId;
 
     /// <summary>The process's timers, made at first use.</summary>
     public static ProcessTimers Of(GuestProcess process)
     {
         lock (process.Sync) return (ProcessTimers)(process.Timers ??= new ProcessTimers(process));
+    }
+
+    /// <summary>RLIMIT_CPU: SIGXCPU at the soft limit and each second after it, SIGKILL at the hard one. Called when the limit changes or is inherited.</summary>
+    public static void WatchCpuLimit(GuestProcess process)
+    {
+        if (process.Limits.Soft(ResourceLimits.Cpu) == ulong.MaxValue && process.Limits.Hard(ResourceLimits.Cpu) == ulong.MaxValue) return;
+        Of(process).ArmCpuLimit();
+    }
+
+    private void ArmCpuLimit()
+    {
+        const ulong Longest = 1UL << 32;
+        const long Second = 1_000_000_000;
+        lock (_lock)
+        {
+            _cpuLimit ??= new GuestTimer(process, Clocks.ProcessCpu, timer =>
+            {
+                ulong used = (ulong)(process.CpuTime() / Second);
+                bool over = used >= process.Limits.Hard(ResourceLimits.Cpu);
+                if (over || used >= process.Limits.Soft(ResourceLimits.Cpu)) process.Queue(null, SigInfo.Kernel(over ? Signal.SIGKILL : Signal.SIGXCPU));
+            });
+            ulong first = Math.Min(process.Limits.Soft(ResourceLimits.Cpu), process.Limits.Hard(ResourceLimits.Cpu));
+            if (first > Longest) _cpuLimit.Arm(0, 0);
+            else _cpuLimit.Arm(Math.Max((long)first * Second, 1), Second);
+        }
     }
 
     private GuestTimer Interval(int which)
@@ -108,6 +134,7 @@ internal sealed class ProcessTimers(GuestProcess process) : IDisposable
     {
         lock (_lock)
         {
+            _cpuLimit?.Arm(0, 0);
             foreach (var timer in _interval) timer?.Arm(0, 0);
             foreach (var timer in _posix.Values) timer.Arm(0, 0);
             _posix.Clear();

@@ -117,6 +117,29 @@ internal readonly ref struct HostVectors
         return 0;
     }
 
+    /// <summary>Bytes in all of them.</summary>
+    public ulong Total
+    {
+        get
+        {
+            ulong total = 0;
+            for (int i = 0; i < Count; i++) total += BinaryPrimitives.ReadUInt64LittleEndian(_lease.Span[(i * 16 + 8)..]);
+            return total;
+        }
+    }
+
+    /// <summary>Takes away what is more than <paramref name="length"/> bytes, from the end.</summary>
+    public void Shorten(ulong length)
+    {
+        for (int i = 0; i < Count; i++)
+        {
+            var field = _lease.Span[(i * 16 + 8)..];
+            ulong one = Math.Min(BinaryPrimitives.ReadUInt64LittleEndian(field), length);
+            BinaryPrimitives.WriteUInt64LittleEndian(field, one);
+            length -= one;
+        }
+    }
+
     public void Dispose()
     {
         if (_lease.Address != 0) _lease.Dispose();

@@ -1,0 +1,28 @@
+namespace Vivarium.Linux.Tests.Guest;
+
+/// <summary>What a realm's own limits do to its guests: cases of guest-tests that mean something only under them.</summary>
+public class RealmLimits
+{
+    private static (int Status, string Errors) Run(string name, RunOptions limits)
+    {
+        string program = TestFiles.Path("tests/guest/bin/guest-tests");
+        var errors = new StringWriter();
+        int status = ProcessRunner.Run(limits with { Program = program, Arguments = [program, name], Errors = TextWriter.Synchronized(errors) });
+        return (status, errors.ToString());
+    }
+
+    [Fact]
+    public void WhoTakesTheMostMemoryIsKilled()
+    {
+        var (status, errors) = Run("limit_of_memory", new RunOptions { Program = "", Arguments = [], MemoryLimit = 96 << 20 });
+        Assert.True(status == 0, errors);
+        Assert.Equal(3, errors.Split('\n', StringSplitOptions.RemoveEmptyEntries).Count(line => line.Contains("killed: ", StringComparison.Ordinal) && line.EndsWith("96 MiB allowed (--memory)", StringComparison.Ordinal)));
+    }
+
+    [Fact]
+    public void ThereAreNoMoreProcessesThanAllowed()
+    {
+        var (status, errors) = Run("limit_of_pids", new RunOptions { Program = "", Arguments = [], ProcessLimit = 12, Environment = ["GUEST_TESTS_PIDS=1"] });
+        Assert.True(status == 0, errors);
+    }
+}
