@@ -77,6 +77,7 @@ internal static class RunCommand
             User = request.User ?? (image?.Config.User is { Length: > 0 } user ? user : null),
             MemoryLimit = (ulong?)request.Memory,
             ProcessLimit = request.Pids,
+            NoNetwork = request.NoNetwork,
             Errors = Report.Errors,
         };
         if (request.Executor is { } executor)

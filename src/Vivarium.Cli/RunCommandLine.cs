@@ -36,6 +36,7 @@ internal static class RunCommandLine
         new("--workdir", "DIR", "Initial working directory, as the guest sees it", (r, v) => Set(() => r.WorkingDirectory = v)),
         new("--user", "USER", "uid[:gid] or a name in the guest's /etc/passwd", (r, v) => Set(() => r.User = v)),
         new("--memory", "SIZE", "Memory of all guest processes together, for instance 512M; the largest is killed when it is used up", (r, v) => SetSize(v, "--memory", size => r.Memory = size)),
+        new("--net", "host|none", "The host's network, or none", SetNetwork) { Values = ["host", "none"] },
         new("--pids", "N", "Processes and threads that the guest may have at a time", SetPids),
         new("--strace", "FILE", "Log the guest's syscalls to FILE (default: standard error)", (r, v) => Set(() => (r.Strace, r.StraceFile) = (true, v.Length > 0 ? v : null)))
         {
@@ -223,6 +224,14 @@ internal static class RunCommandLine
     }
 
     private static string? SetCodeCacheSize(RunRequest request, string value) => SetSize(value, "--code-cache", size => request.CodeCacheSize = size);
+
+    private static string? SetNetwork(RunRequest request, string value)
+    {
+        if (value is not ("host" or "none"))
+            return $"--net is host or none, not '{value}'";
+        request.NoNetwork = value == "none";
+        return null;
+    }
 
     private static string? SetPids(RunRequest request, string value)
     {

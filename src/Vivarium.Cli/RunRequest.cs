@@ -53,6 +53,9 @@ internal sealed class RunRequest
     /// <summary>Bytes of memory that the guests may take; null for no limit.</summary>
     public long? Memory { get; set; }
 
+    /// <summary>No sockets but those of AF_UNIX.</summary>
+    public bool NoNetwork { get; set; }
+
     /// <summary>Guest threads that there may be; null for no limit.</summary>
     public int? Pids { get; set; }
 

@@ -12,6 +12,7 @@ public sealed partial class Realm
     {
         if (process.Session == process.Pid) Terminals.LeaderEnded(process.Session);
         process.ReleaseFiles();
+        Ipc.Ended(process);
         process.Fs.Space.Locks.ReleaseAll(process);
         process.Fs.Release();
         process.Memory.Release();

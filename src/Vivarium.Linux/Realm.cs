@@ -62,6 +62,9 @@ public sealed partial class Realm : IDisposable
 
     internal PidFds PidFds { get; } = new();
 
+    /// <summary>System V inter-process communication.</summary>
+    internal Ipc.SystemV Ipc { get; } = new();
+
     /// <summary>Pseudo-terminals that guests opened.</summary>
     internal Terminals.TerminalTable Terminals { get; }
 

@@ -83,6 +83,9 @@ public sealed record RunOptions
     /// <summary>Guest threads that there may be at a time, each process's first among them; null for no limit.</summary>
     public int? ProcessLimit { get; init; }
 
+    /// <summary>The guest has no network: only sockets of AF_UNIX.</summary>
+    public bool NoNetwork { get; init; }
+
     /// <summary>No reports of guests that die of signals.</summary>
     public bool Quiet { get; init; }
 

@@ -1,3 +1,4 @@
+using Vivarium.Linux.Ipc;
 using Vivarium.Linux.Syscalls;
 
 namespace Vivarium.Linux;
@@ -42,7 +43,8 @@ public sealed class SyscallTable
     /// <summary>Every subsystem's rows.</summary>
     public static SyscallTable Default { get; } = new(
         ProcessSyscalls.Rows, ThreadSyscalls.Rows, MemorySyscalls.Rows, SignalSyscalls.Rows, TimeSyscalls.Rows,
-        FileSyscalls.Rows, SocketSyscalls.Rows, PollSyscalls.Rows);
+        FileSyscalls.Rows, SocketSyscalls.Rows, PollSyscalls.Rows,
+        SharedSegmentSyscalls.Rows, SemaphoreSyscalls.Rows, MessageQueueSyscalls.Rows);
 
     /// <summary>The handler, or null for a syscall that we do not have.</summary>
     public SyscallHandler? Find(ulong number) => number < Limit ? _handlers[number] : null;

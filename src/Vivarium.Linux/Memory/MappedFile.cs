@@ -69,9 +69,9 @@ public sealed class MappedFile
     public static MappedFile? CreateFrozen(out int error) => Create("viv-frozen\0"u8, 1UL << 46, true, out error);
 
     /// <summary>Memory without a name that processes share: what backs MAP_SHARED|MAP_ANONYMOUS.</summary>
-    public static MappedFile? CreateAnonymous(ulong size, out int error) => Create("viv-shared\0"u8, size, false, out error);
+    public static MappedFile? CreateAnonymous(ulong size, out int error, string path = "/dev/zero (deleted)") => Create("viv-shared\0"u8, size, false, out error, path);
 
-    private static MappedFile? Create(ReadOnlySpan<byte> name, ulong size, bool frozen, out int error)
+    private static MappedFile? Create(ReadOnlySpan<byte> name, ulong size, bool frozen, out int error, string path = "")
     {
         var buffer = HostBuffer.Current;
         name.CopyTo(buffer.Bytes);
@@ -88,7 +88,7 @@ public sealed class MappedFile
         error = (int)Math.Min(descriptor, 0);
         if (descriptor < 0) return null;
         Stat((int)descriptor, out var identity, out _);
-        return new MappedFile((int)descriptor, "/dev/zero (deleted)", 2) { Identity = identity, IsMemory = true, IsFrozen = frozen };
+        return new MappedFile((int)descriptor, path, 2) { Identity = identity, IsMemory = true, IsFrozen = frozen };
     }
 
     /// <summary>Whether this is the file behind another descriptor, so that one duplicate serves both.</summary>

@@ -36,6 +36,7 @@ public static class SocketSyscalls
     private static long Socket(GuestThread thread, in SyscallArgs args)
     {
         int type = (int)args.A1;
+        if (thread.Process.Realm.Options.NoNetwork && (int)args.A0 > 1 /* AF_UNIX */) return -Errno.EAFNOSUPPORT;
         return thread.Install(HostSyscall.Invoke(HostCall.Socket, (int)args.A0, type | CloseOnExec, (int)args.A2), (type & CloseOnExec) != 0);
     }
 

@@ -25,4 +25,11 @@ public class RealmLimits
         var (status, errors) = Run("limit_of_pids", new RunOptions { Program = "", Arguments = [], ProcessLimit = 12, Environment = ["GUEST_TESTS_PIDS=1"] });
         Assert.True(status == 0, errors);
     }
+
+    [Fact]
+    public void WithoutANetworkThereAreOnlyUnixSockets()
+    {
+        var (status, errors) = Run("limit_of_network", new RunOptions { Program = "", Arguments = [], NoNetwork = true, Environment = ["GUEST_TESTS_NO_NETWORK=1"] });
+        Assert.True(status == 0, errors);
+    }
 }

@@ -1,6 +1,7 @@
 // Resource limits and the accounts that they are about. Each case sets limits in a child, for they cannot always be taken back.
 #include "guest.h"
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/sysinfo.h>
 #include <sys/times.h>
 #include <sys/uio.h>
@@ -182,4 +183,13 @@ CASE(limit_of_pids, "fork")
     CHECK(p[0] >= 0);
     if (p[0] == 0) _exit(0);
     waitpid(p[0], NULL, 0);
+}
+
+// And with --net none.
+CASE(limit_of_network)
+{
+    if (!getenv("GUEST_TESTS_NO_NETWORK")) return;
+    FAILS(socket(AF_INET, SOCK_STREAM, 0), EAFNOSUPPORT);
+    FAILS(socket(AF_INET6, SOCK_DGRAM, 0), EAFNOSUPPORT);
+    CHECK(socket(AF_UNIX, SOCK_STREAM, 0) >= 0);
 }
