@@ -60,7 +60,7 @@ public sealed class BootCommandTests : IDisposable
     [InlineData("--tier is interp or 1", "--tier", "9")]
     [InlineData("--net is user or none", "--net", "tap")]
     [InlineData("--forward needs", "--forward", "80")]
-    [InlineData("--disk knows ro and temporary", "--disk", "x,rw")]
+    [InlineData("--disk knows ro, temporary and format=raw|qcow2 after the file", "--disk", "x,rw")]
     [InlineData("unknown option '--bogus'", "--bogus")]
     [InlineData("no such file", "/none.toml")]
     public void WhatIsWrongIsSaidInOneLine(string reason, params string[] arguments) => Refused(reason, arguments);

@@ -1,5 +1,6 @@
 using System.Globalization;
 using Vivarium.Machine.Board;
+using Vivarium.Machine.Disks;
 using Vivarium.Machine.Network;
 
 namespace Vivarium.Cli.Boot;
@@ -47,7 +48,8 @@ internal static class BootSettings
         new("--memory", "machine", "memory", SettingKind.Text, "SIZE", "RAM, for instance 512M or 4G (default: 1G)", SetMemory),
         new("--minimal", "machine", "minimal", SettingKind.Switch, null, "The smallest machine that boots Debian's kernel: rv64imafdc, Sv39, serial port, no PCI", (c, v) => Set(() => c.Minimal = v == "true")),
         new("--tier", "machine", "tier", SettingKind.Text, "interp|1", "Execute with the reference interpreter or with the tier-1 translator", SetTier) { Values = ["interp", "1"] },
-        new("--disk", "devices", "disks", SettingKind.FileList, "FILE[,ro][,temporary]", "Disk image, raw or qcow2; 'ro' write-protects it, 'temporary' throws away what is written", AddDisk),
+        new("--disk", "devices", "disks", SettingKind.FileList, "FILE[,ro][,temporary][,format=raw|qcow2]", "Disk image (qcow2 where it is called so); 'ro' write-protects it, 'temporary' throws away what is written", AddDisk),
+        new("--bus", "devices", "bus", SettingKind.Text, "mmio|pci", "Where the devices are: memory-mapped slots (default), or a PCI Express bus", SetBus) { Values = ["mmio", "pci"] },
         new("--net", "devices", "net", SettingKind.Text, "user|none", "Network card behind a NAT to the host's network (default: none)", SetNetwork) { Values = ["user", "none"] },
         new("--forward", "devices", "forward", SettingKind.List, "[ADDRESS:]PORT:GUESTPORT", "Lead a TCP port of the host to one of the guest; implies --net user", AddForward),
     ];
@@ -106,12 +108,26 @@ internal static class BootSettings
                 case "temporary":
                     disk = disk with { Temporary = true };
                     break;
+                case "format=raw":
+                    disk = disk with { Format = DiskFormat.Raw };
+                    break;
+                case "format=qcow2":
+                    disk = disk with { Format = DiskFormat.Qcow2 };
+                    break;
                 default:
-                    return $"knows ro and temporary after the file, not '{word}'";
+                    return $"knows ro, temporary and format=raw|qcow2 after the file, not '{word}'";
             }
         }
 
         configuration.Disks.Add(disk);
+        return null;
+    }
+
+    private static string? SetBus(MachineConfiguration configuration, string value)
+    {
+        if (value is not ("mmio" or "pci"))
+            return $"is mmio or pci, not '{value}'";
+        configuration.Pci = value == "pci";
         return null;
     }
 

@@ -15,6 +15,8 @@ internal static class BootStatistics
         for (int i = 0; i < machine.HartCpuTimes.Count; i++)
             Line($"hart {i}", Seconds(machine.HartCpuTimes[i]));
         Line("timers", Seconds(machine.TimerCpuTime));
+        foreach (var (name, time) in machine.DeviceCpuTimes)
+            Line(name, Seconds(time));
         Line("host memory, most", $"{process.PeakWorkingSet64 >> 20} MiB");
         Line("collections", $"{GC.CollectionCount(0)} ({Seconds(GC.GetTotalPauseDuration())})");
         if (machine.Sbi is { } sbi)

@@ -1,3 +1,4 @@
+using Vivarium.Machine.Disks;
 using Vivarium.Machine.Network;
 
 namespace Vivarium.Machine.Board;
@@ -16,10 +17,11 @@ public enum HartExecution
 }
 
 /// <summary>A disk of a machine.</summary>
-/// <param name="File">Path of the image: raw or qcow2, told apart by content.</param>
+/// <param name="File">Path of the image.</param>
 /// <param name="ReadOnly">The guest cannot write.</param>
 /// <param name="Temporary">What the guest writes is thrown away at the end.</param>
-public sealed record DiskConfiguration(string File, bool ReadOnly = false, bool Temporary = false);
+/// <param name="Format">Raw or qcow2.</param>
+public sealed record DiskConfiguration(string File, bool ReadOnly = false, bool Temporary = false, DiskFormat Format = DiskFormat.ByName);
 
 /// <summary>Everything that a machine is made of; plain data, checked by <see cref="VirtualMachine"/>.</summary>
 public sealed record MachineConfiguration
@@ -50,6 +52,9 @@ public sealed record MachineConfiguration
     public bool Minimal { get; set; }
 
     public List<DiskConfiguration> Disks { get; } = [];
+
+    /// <summary>Devices on a PCI Express bus instead of in memory-mapped slots.</summary>
+    public bool Pci { get; set; }
 
     /// <summary>A network card behind a user-mode NAT.</summary>
     public bool Network { get; set; }

@@ -2,11 +2,13 @@ using Vivarium.Machine.Boot;
 using Vivarium.Machine.Devices;
 using Vivarium.Machine.Disks;
 using Vivarium.Machine.Network;
+using Vivarium.Machine.Pci;
 using Vivarium.Machine.Virtio;
 
 namespace Vivarium.Machine.Board;
 
-/// <summary>The virtio devices of a machine, in its memory-mapped slots: disks in their order, then the network card and the source of entropy.</summary>
+/// <summary>The virtio devices of a machine, in its memory-mapped slots or on its PCI bus: disks in their order, then the network card and the source of
+/// entropy.</summary>
 internal sealed class VirtioDevices : IDisposable
 {
     private readonly List<VirtioDevice> _devices = [];
@@ -29,8 +31,15 @@ internal sealed class VirtioDevices : IDisposable
                 _devices.Add(new VirtioNetwork(memory, OpenNetwork(configuration)));
             if (!configuration.Minimal)
                 _devices.Add(new VirtioEntropy(memory));
-            if (_devices.Count > MemoryMap.VirtioMmioSlots)
-                throw new BootException($"a machine has room for {MemoryMap.VirtioMmioSlots} devices, not {_devices.Count}");
+            int room = configuration.Pci ? PciHost.MostDevices - 1 : MemoryMap.VirtioMmioSlots;
+            if (_devices.Count > room)
+                throw new BootException($"a machine has room for {room} devices, not {_devices.Count}");
+            if (configuration.Pci)
+            {
+                AddPciBus(memory, plic);
+                return;
+            }
+
             for (int i = 0; i < _devices.Count; i++)
             {
                 var slot = new VirtioMmio(_devices[i], plic.Line(MemoryMap.VirtioMmioInterrupt + i));
@@ -58,6 +67,15 @@ internal sealed class VirtioDevices : IDisposable
             image.Dispose();
     }
 
+    private void AddPciBus(Buses.PhysicalMemory memory, Plic plic)
+    {
+        var host = new PciHost([.. Enumerable.Range(MemoryMap.PciInterrupt, 4).Select(plic.Line)], MemoryMap.PciMmio);
+        foreach (var device in _devices)
+            host.Add(new VirtioPci(device));
+        memory.Map(MemoryMap.PciEcam, MemoryMap.PciEcamSize, host.Configuration);
+        memory.Map(MemoryMap.PciMmio, MemoryMap.PciMmioSize, host.Window);
+    }
+
     private static UserNetwork OpenNetwork(MachineConfiguration configuration)
     {
         try
@@ -74,10 +92,7 @@ internal sealed class VirtioDevices : IDisposable
     {
         try
         {
-            if (!File.Exists(disk.File))
-                throw new BootException($"disk '{disk.File}' does not exist");
-            DiskImage image = RawImage.Open(disk.File, disk.ReadOnly || disk.Temporary);
-            return disk.Temporary ? new ThrowAwayOverlay(image) : image;
+            return DiskImages.Open(disk.File, disk.Format, disk.ReadOnly, disk.Temporary);
         }
         catch (DiskException e)
         {

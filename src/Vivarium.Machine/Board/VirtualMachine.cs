@@ -89,6 +89,9 @@ public sealed class VirtualMachine : IDisposable, ISbiConsole
 
     public TimeSpan TimerCpuTime { get; private set; }
 
+    /// <summary>CPU time of the host thread of each device, by the device's name.</summary>
+    public IEnumerable<(string Name, TimeSpan Time)> DeviceCpuTimes => _virtio.Devices.Select(device => (device.SectionName, device.CpuTime));
+
     /// <summary>What can be saved, in the order of saving.</summary>
     public IReadOnlyList<IStateful> Parts =>
         [_plic, _aclint, Uart, .. _rtc is null ? (ReadOnlySpan<IStateful>)[] : [_rtc], .. _virtio.Devices];
@@ -226,6 +229,7 @@ public sealed class VirtualMachine : IDisposable, ISbiConsole
                 MachineMode = _configuration.Firmware is not null,
                 Rtc = _rtc is not null,
                 VirtioMmioSlots = _virtio.SlotCount,
+                Pci = _configuration.Pci,
             });
         }
 
