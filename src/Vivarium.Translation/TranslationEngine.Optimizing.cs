@@ -91,6 +91,8 @@ public sealed unsafe partial class TranslationEngine
             entry->GuestHash = guestHash;
             long generation = Volatile.Read(ref _generation);
             if (HashOf(region) != guestHash || (MayExecute is { } mayExecute && !region.Runs.All(r => mayExecute(r.Start)))) return false;
+            // The head may so far have been part of other blocks only.
+            if (_blocks.Find(region.Head) == null && (_memory == null || Translate(_memory, region.Head, mayEvict: false) == null)) return false;
             lock (_lock)
             {
                 BlockHeader* old = _blocks.Find(region.Head);
@@ -114,6 +116,9 @@ public sealed unsafe partial class TranslationEngine
                 Patch(entry->Exits, old->Entry);
                 _jumpTable.Set(entry->GuestPc, entry->Entry);
                 _regions.Add((nint)entry);
+                // Blocks that run through the head would never come to the region: made anew, they stop there.
+                ulong head = region.Head;
+                DropInPage(head >> 12, head, head + 1, (_, block) => ((BlockHeader*)block)->GuestPc != head);
                 _perfMap?.Add(entry->Entry, entry->CodeEnd, $"region_{region.Head:x}");
                 _perfMap?.Add(Address(function), Address(function) + (ulong)function.Length, $"region_{region.Head:x}_code");
             }

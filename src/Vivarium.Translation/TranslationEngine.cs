@@ -117,7 +117,7 @@ public sealed unsafe partial class TranslationEngine : Executor
             BlockHeader* block = _blocks.Find(pc);
             if (block == null)
             {
-                block = Translate(hart, pc);
+                block = Translate(hart.Memory, pc);
                 if (slot.Epoch != epoch) from = null;
                 if (block == null)
                 {
@@ -236,27 +236,27 @@ public sealed unsafe partial class TranslationEngine : Executor
     }
 
     /// <summary>Translates and publishes the block at <paramref name="pc"/>; null when the cache is full.</summary>
-    private BlockHeader* Translate(Hart hart, ulong pc)
+    private BlockHeader* Translate(MemoryWindow memory, ulong pc, bool mayEvict = true)
     {
         BlockTranslator translator = Translator();
         while (true)
         {
             long generation = Volatile.Read(ref _generation);
             CodeRange range = _codeRanges.Find(pc);
-            BlockHeader* block = range.Blocks == null ? null : Load(translator, hart.Memory, pc, range);
+            BlockHeader* block = range.Blocks == null ? null : Load(translator, memory, pc, range);
             bool fresh = block == null;
             if (fresh)
             {
                 translator.MayExecute = MayExecute;
-                block = translator.Translate(hart.Memory, pc, _blocks, _options, Statistics);
+                block = translator.Translate(memory, pc, _blocks, _options, Statistics);
             }
             if (block == null)
             {
-                if (Evict()) continue;
+                if (mayEvict && Evict()) continue;
                 return null;
             }
             string? name = _perfMap == null && _options.JitDump == null ? null : NameCode?.Invoke(pc) ?? $"guest_{pc:x}";
-            bool captured = fresh && range.Blocks != null && translator.Capture(block, hart.Memory, range);
+            bool captured = fresh && range.Blocks != null && translator.Capture(block, memory, range);
             lock (_lock)
             {
                 BlockHeader* other = _blocks.Find(pc);
@@ -268,7 +268,9 @@ public sealed unsafe partial class TranslationEngine : Executor
                     for (int i = 0; i < block->ExitCount; i++)
                     {
                         ExitRecord* exit = block->Exits + i;
-                        if (exit->Kind == 1) AddIncoming(block, exit); // emitted linked
+                        if (exit->Kind != 1) continue;
+                        AddIncoming(block, exit); // emitted linked
+                        if (_farm is { IsSynchronous: true }) Unlink(exit); // shows its first round to the optimising tier
                     }
                     _blocks.Add(block);
                     if (name != null)

@@ -29,6 +29,9 @@ public sealed class SignalActions
         return copy;
     }
 
+    /// <summary>A handler looks at memory faults, so their registers must be exact.</summary>
+    public bool SeesFaults => _actions[Signal.SIGSEGV].Handler > SignalAction.Ignore || _actions[Signal.SIGBUS].Handler > SignalAction.Ignore;
+
     /// <summary>execve: handlers go back to default, ignored signals stay ignored.</summary>
     public void ResetHandlers()
     {

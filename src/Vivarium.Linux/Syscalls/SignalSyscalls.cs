@@ -102,6 +102,7 @@ public static class SignalSyscalls
                 if (process.Actions.Ignores(signal)) process.DiscardPending(Signal.Bit(signal));
             }
         }
+        if (process.Actions.SeesFaults) process.Memory.Executor.RequirePreciseFaults();
         return args.A2 != 0 && !thread.Window.TryWrite(args.A2, old) ? -Errno.EFAULT : 0;
     }
 

@@ -37,6 +37,7 @@ internal static class Forking
                 if (stands) process.Resume();
             }
         }
+        if (process.Actions.SeesFaults) memory.Executor.RequirePreciseFaults();
         int pid = realm.AllocateTid();
         var child = process.NewChild(pid, memory, flags, request.ExitSignal);
         var thread = new GuestThread { Process = child, Hart = Cloning.CopyHart(parent.Hart, memory, request), Tid = pid, Name = parent.Name };

@@ -12,10 +12,11 @@ internal sealed class EngineGuest : IDisposable
     public const uint Ecall = 0x73, FenceI = 0x100F;
 
     public MemoryWindow Window { get; } = MemoryWindow.Reserve(1UL << 30);
-    public TranslationEngine Engine { get; } = new(null, new TranslationOptions { Validate = true });
+    public TranslationEngine Engine { get; }
 
-    public EngineGuest()
+    public EngineGuest(Optimizing.CompileFarm? farm = null)
     {
+        Engine = new TranslationEngine(null, new TranslationOptions { Validate = true, Farm = farm });
         Assert.Equal(0, Window.MapAnonymous(Code, CodeSize, Protection.Read | Protection.Write | Protection.Execute));
         Assert.Equal(0, Window.MapAnonymous(Data, DataSize, Protection.Read | Protection.Write));
     }
@@ -30,6 +31,9 @@ internal sealed class EngineGuest : IDisposable
 
     public static uint R(Opcode opcode, int rd, int rs1, int rs2) =>
         InstructionTable.BaseRow(opcode).Match | (uint)rd << 7 | (uint)rs1 << 15 | (uint)rs2 << 20;
+
+    /// <summary>A store at offset 0.</summary>
+    public static uint Store(Opcode store, int rs1, int rs2) => InstructionTable.BaseRow(store).Match | (uint)rs1 << 15 | (uint)rs2 << 20;
 
     public static uint Branch(Opcode opcode, int rs1, int rs2, int offset) =>
         InstructionTable.BaseRow(opcode).Match | (uint)rs1 << 15 | (uint)rs2 << 20

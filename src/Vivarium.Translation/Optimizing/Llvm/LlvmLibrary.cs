@@ -78,7 +78,7 @@ internal sealed unsafe class LlvmLibrary
         DisposeErrorMessage = (delegate* unmanaged<byte*, void>)Export("LLVMDisposeErrorMessage");
         GetHostCpuName = (delegate* unmanaged<byte*>)Export("LLVMGetHostCPUName");
 
-        foreach (string part in (string[])["TargetInfo", "Target", "TargetMC", "AsmPrinter"])
+        foreach (string part in (string[])["TargetInfo", "Target", "TargetMC", "AsmPrinter", "AsmParser"])
             ((delegate* unmanaged<void>)Export("LLVMInitializeX86" + part))();
         SetOptions();
     }
@@ -111,14 +111,14 @@ internal sealed unsafe class LlvmLibrary
         NativeLibrary.TryGetExport(_handle, name, out nint address) ? address : throw new EntryPointNotFoundException($"it has no {name}");
 
     /// <summary>Process-wide options of LLVM. The fault handler finds the context by the frame pointer, so no access may be moved in front of
-    /// the prologue.</summary>
+    /// the prologue. VIV_LLVM_OPTIONS adds others, for experiments.</summary>
     private void SetOptions()
     {
         var parse = (delegate* unmanaged<int, byte**, byte*, void>)Export("LLVMParseCommandLineOptions");
-        fixed (byte* program = "viv\0"u8, noShrinkWrap = "-enable-shrink-wrap=false\0"u8)
-        {
-            byte** arguments = stackalloc byte*[2] { program, noShrinkWrap };
-            parse(2, arguments, null);
-        }
+        string more = Environment.GetEnvironmentVariable("VIV_LLVM_OPTIONS") ?? "";
+        string[] options = ["viv", "-enable-shrink-wrap=false", .. more.Split(' ', StringSplitOptions.RemoveEmptyEntries)];
+        byte** arguments = stackalloc byte*[options.Length];
+        for (int i = 0; i < options.Length; i++) arguments[i] = (byte*)Marshal.StringToCoTaskMemUTF8(options[i]); // LLVM keeps them
+        parse(options.Length, arguments, null);
     }
 }

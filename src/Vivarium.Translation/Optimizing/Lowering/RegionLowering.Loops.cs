@@ -147,9 +147,8 @@ internal sealed partial class RegionLowering
             plain = Op($"and i1 {before}, {positive}");
         }
         string small = Op($"icmp ult i64 {count}, {ChunkLimit}"), bounded = Op($"select i1 {small}, i64 {count}, i64 {ChunkLimit}");
-        // Not a select: LLVM would make two tests in the loop of it.
-        string masked = Op($"and i64 {bounded}, {Op($"sext i1 {plain} to i64")}");
-        return Call64("umax", masked, "1");
+        // Behind an empty assembler statement LLVM does not see what the limit is: it would make two tests in the loop of the select.
+        return Op($"call i64 asm \"\", \"=r,0\"(i64 {Op($"select i1 {plain}, i64 {bounded}, i64 1")})");
 
         string Read0(int r) => r == 0 ? "0" : Op($"load i64, ptr %x{r}");
     }

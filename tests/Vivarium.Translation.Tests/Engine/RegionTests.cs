@@ -1,0 +1,237 @@
+using Vivarium.Host;
+using Vivarium.RiscV.Execution;
+using Vivarium.RiscV.Isa;
+using Vivarium.Translation.Optimizing;
+using Vivarium.Translation.Tests.Differential;
+
+namespace Vivarium.Translation.Tests.Engine;
+
+/// <summary>Regions of the optimising tier and what comes at them from outside: kicks, faults, code changes, other harts.</summary>
+public sealed class RegionTests : IDisposable
+{
+    private readonly CompileFarm? _farm = Farms.Synchronous();
+    private readonly EngineGuest? _guest;
+
+    public RegionTests() => _guest = _farm == null ? null : new EngineGuest(_farm);
+
+    public void Dispose()
+    {
+        _guest?.Dispose();
+        _farm?.Dispose();
+    }
+
+    private static uint Addi(int rd, int rs1, int imm) => EngineGuest.I(Opcode.Addi, rd, rs1, imm);
+
+    [Fact]
+    public void ACountingLoopRunsAsARegion()
+    {
+        if (_guest is not { } guest) return;
+        guest.Write(EngineGuest.Code, Addi(6, 6, 3), Addi(5, 5, -1), EngineGuest.Branch(Opcode.Bne, 5, 0, -8), EngineGuest.Ecall);
+        using Hart hart = guest.NewHart(EngineGuest.Code);
+        hart[5] = 1_000_003;
+        guest.RunToEcall(hart);
+        Assert.Equal(3_000_009UL, hart[6]);
+        Assert.Equal(0UL, hart[5]);
+        Assert.Equal(EngineGuest.Code + 12, hart.Pc);
+        Assert.Equal(1, _farm!.Statistics.Regions);
+    }
+
+    /// <summary>From any start, any step and any condition the round count is right, also where the counter wraps or never fits exactly.</summary>
+    [Theory]
+    [InlineData(Opcode.Bne, 5, 6, 8, 0, 800)]
+    [InlineData(Opcode.Bne, 5, 6, -8, 80000, 0)]
+    [InlineData(Opcode.Blt, 5, 6, 7, -100, 100)]
+    [InlineData(Opcode.Blt, 6, 5, -7, 100, -100)]
+    [InlineData(Opcode.Bge, 5, 6, -3, 100, -100)]
+    [InlineData(Opcode.Bge, 6, 5, 3, -100, 100)]
+    [InlineData(Opcode.Bltu, 5, 6, 5, 3, 200_000)]
+    [InlineData(Opcode.Bgeu, 5, 6, -5, 200_000, 3)]
+    [InlineData(Opcode.Blt, 5, 6, 1, 100, -100)]
+    [InlineData(Opcode.Bltu, 5, 6, 1, -3, 5)]
+    [InlineData(Opcode.Bne, 5, 6, 2047, long.MaxValue - 2047 * 50, long.MaxValue)]
+    [InlineData(Opcode.Blt, 5, 6, 2000, long.MaxValue - 5000, long.MaxValue)]
+    [InlineData(Opcode.Bgeu, 5, 6, -2000, 9001, 0)]
+    public void LoopsCountTheirRounds(Opcode branch, int a, int b, int step, long from, long to)
+    {
+        if (_guest is not { } guest) return;
+        // The outer loop makes the inner one hot before it counts.
+        guest.Write(EngineGuest.Code,
+            Addi(5, 10, 0), Addi(5, 5, step), Addi(7, 7, 1), Addi(8, 8, 1), EngineGuest.Branch(Opcode.Bltu, 9, 8, 8),
+            EngineGuest.Branch(branch, a, b, -16), Addi(8, 0, 0), Addi(11, 11, -1), EngineGuest.Branch(Opcode.Bne, 11, 0, -32), EngineGuest.Ecall);
+        using Hart hart = guest.NewHart(EngineGuest.Code);
+        hart[10] = (ulong)from;
+        hart[6] = (ulong)to;
+        hart[9] = 100_000; // gives up loops that take too long
+        hart[11] = 3;
+        guest.RunToEcall(hart);
+        ulong x = (ulong)from, rounds = 0;
+        for (bool more = true; more && rounds <= 100_000;)
+        {
+            x += (ulong)(long)step;
+            rounds++;
+            ulong left = a == 5 ? x : (ulong)to, right = a == 5 ? (ulong)to : x;
+            more = branch switch
+            {
+                Opcode.Bne => left != right, Opcode.Blt => (long)left < (long)right, Opcode.Bge => (long)left >= (long)right,
+                Opcode.Bltu => left < right, _ => left >= right,
+            };
+        }
+        Assert.Equal(x, hart[5]);
+        Assert.Equal(3 * rounds, hart[7]);
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void AnEndlessLoopStaysEndlessAndCanBeLeft(bool counts)
+    {
+        if (_guest is not { } guest) return;
+        guest.Write(EngineGuest.Code, Addi(5, 5, counts ? 1 : 0), EngineGuest.Jal(0, -4));
+        using Hart hart = guest.NewHart(EngineGuest.Code);
+        HostThread? host = null;
+        ExecutionExit exit = default;
+        var thread = new Thread(() =>
+        {
+            Volatile.Write(ref host, HostThread.Current);
+            exit = guest.Engine.Run(hart);
+        });
+        thread.Start();
+        while (Volatile.Read(ref host) == null || guest.Engine.RegionEntries == 0) Thread.Yield();
+        hart.RequestExit();
+        host!.Kick();
+        thread.Join();
+        Assert.Equal(ExitKind.Interrupted, exit.Kind);
+        Assert.True(hart.Pc is EngineGuest.Code or EngineGuest.Code + 4);
+    }
+
+    [Fact]
+    public void ManyForcedExitsChangeNothing()
+    {
+        if (_guest is not { } guest) return;
+        // Sums and stores in an inner loop of odd length within an outer one.
+        guest.Write(EngineGuest.Code,
+            Addi(5, 0, 0), Addi(12, 10, 0), EngineGuest.I(Opcode.Lw, 13, 12, 0), EngineGuest.R(Opcode.Add, 14, 14, 13), EngineGuest.R(Opcode.Xor, 13, 13, 14),
+            EngineGuest.Store(Opcode.Sw, 12, 13), Addi(12, 12, 4), Addi(5, 5, 1), EngineGuest.Branch(Opcode.Bltu, 5, 15, -24),
+            Addi(11, 11, -1), EngineGuest.Branch(Opcode.Bne, 11, 0, -40), EngineGuest.Ecall);
+        (ulong Sum, ulong Last) calm = Round(disturbed: false), disturbed = Round(disturbed: true);
+        Assert.Equal(calm, disturbed);
+
+        (ulong, ulong) Round(bool disturbed)
+        {
+            guest.Window.Write(EngineGuest.Data, new byte[4096]);
+            guest.Window.Write(EngineGuest.Data, [1, 2, 3, 4, 5]);
+            using Hart hart = guest.NewHart(EngineGuest.Code);
+            hart[10] = EngineGuest.Data;
+            hart[15] = 997;
+            hart[11] = 20_000;
+            HostThread host = HostThread.Current;
+            bool done = false;
+            var kicker = new Thread(() =>
+            {
+                while (!Volatile.Read(ref done))
+                {
+                    hart.RequestExit();
+                    host.Kick();
+                    Thread.Yield();
+                }
+            });
+            if (disturbed) kicker.Start();
+            int interrupts = 0;
+            while (true)
+            {
+                ExecutionExit exit = guest.Engine.Run(hart);
+                if (exit.Kind == ExitKind.Trap) break;
+                interrupts++;
+                hart.State.ExitRequest = 0;
+            }
+            Volatile.Write(ref done, true);
+            if (disturbed)
+            {
+                kicker.Join();
+                Assert.True(interrupts > 0);
+            }
+            Assert.Equal(EngineGuest.Code + 44, hart.Pc);
+            return (hart[14], hart[13]);
+        }
+    }
+
+    [Fact]
+    public void AFaultInARegionNamesItsAddress()
+    {
+        if (_guest is not { } guest) return;
+        guest.Write(EngineGuest.Code, EngineGuest.I(Opcode.Ld, 6, 10, 0), EngineGuest.R(Opcode.Add, 7, 7, 6), Addi(10, 10, 8), EngineGuest.Branch(Opcode.Bne, 10, 11, -12), EngineGuest.Ecall);
+        using Hart hart = guest.NewHart(EngineGuest.Code);
+        hart[10] = EngineGuest.Data;
+        hart[11] = EngineGuest.Data + (1 << 20);
+        ExecutionExit exit = guest.Engine.Run(hart);
+        Assert.Equal(1, _farm!.Statistics.Regions);
+        Assert.Equal((ExitKind.Trap, TrapCause.LoadPageFault, 11), (exit.Kind, exit.Cause, exit.HostSignal));
+        Assert.Equal((EngineGuest.Data + EngineGuest.DataSize) & ~4095UL, exit.Value & ~4095UL);
+    }
+
+    [Fact]
+    public void WhoWantsPreciseFaultsGetsThem()
+    {
+        if (_guest is not { } guest) return;
+        guest.Write(EngineGuest.Code, EngineGuest.I(Opcode.Ld, 6, 10, 0), EngineGuest.R(Opcode.Add, 7, 7, 6), Addi(10, 10, 8), EngineGuest.Branch(Opcode.Bne, 10, 11, -12), EngineGuest.Ecall);
+        using Hart hart = guest.NewHart(EngineGuest.Code);
+        hart[10] = EngineGuest.Data;
+        hart[11] = EngineGuest.Data + EngineGuest.DataSize;
+        guest.RunToEcall(hart);
+        Assert.True(guest.Engine.RegionEntries > 0);
+        guest.Engine.RequirePreciseFaults();
+        Assert.Equal(0, guest.Engine.RegionEntries);
+        hart.Pc = EngineGuest.Code;
+        hart[10] = EngineGuest.Data;
+        hart[11] = 0;
+        ExecutionExit exit = guest.Engine.Run(hart);
+        Assert.Equal(EngineGuest.Data + EngineGuest.DataSize, exit.Value);
+        Assert.Equal(EngineGuest.Data + EngineGuest.DataSize, hart[10]);
+        Assert.Equal(EngineGuest.Code, hart.Pc);
+    }
+
+    [Fact]
+    public void CodeThatChangesUnderARegionIsLeft()
+    {
+        if (_guest is not { } guest) return;
+        guest.Write(EngineGuest.Code, Addi(5, 5, 1), EngineGuest.Jal(0, -4));
+        using Hart hart = guest.NewHart(EngineGuest.Code);
+        ExecutionExit exit = default;
+        var thread = new Thread(() => exit = guest.Engine.Run(hart));
+        thread.Start();
+        while (guest.Engine.RegionEntries == 0) Thread.Yield();
+        guest.Write(EngineGuest.Code, EngineGuest.Ecall, EngineGuest.Ecall);
+        guest.Engine.InvalidateCode(EngineGuest.Code, 4096);
+        thread.Join();
+        Assert.Equal(new ExecutionExit(ExitKind.Trap, TrapCause.EnvironmentCall), exit);
+    }
+
+    [Fact]
+    public void HartsThatWaitForEachOtherSeeStores()
+    {
+        if (_guest is not { } guest) return;
+        // Two harts take turns: each waits for the other's number in a loop that only loads.
+        guest.Write(EngineGuest.Code,
+            EngineGuest.I(Opcode.Ld, 6, 10, 0), EngineGuest.Branch(Opcode.Bne, 6, 12, -4), Addi(7, 12, 1),
+            EngineGuest.Store(Opcode.Sd, 10, 7), Addi(12, 12, 2), Addi(11, 11, -1), EngineGuest.Branch(Opcode.Bne, 11, 0, -24), EngineGuest.Ecall);
+        guest.Window.Write(EngineGuest.Data, new byte[8]);
+        var threads = new Thread[2];
+        for (int n = 0; n < 2; n++)
+        {
+            int turn = n;
+            threads[n] = new Thread(() =>
+            {
+                using Hart hart = guest.NewHart(EngineGuest.Code);
+                hart[10] = EngineGuest.Data;
+                hart[12] = (ulong)turn;
+                hart[11] = 300;
+                guest.RunToEcall(hart);
+            });
+            threads[n].Start();
+        }
+        foreach (Thread thread in threads) thread.Join();
+        var last = new byte[8];
+        guest.Window.Read(EngineGuest.Data, last);
+        Assert.Equal(600UL, BitConverter.ToUInt64(last));
+    }
+}
