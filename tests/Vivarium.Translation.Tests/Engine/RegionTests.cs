@@ -51,12 +51,18 @@ public sealed class RegionTests : IDisposable
     [InlineData(Opcode.Bne, 5, 6, 2047, long.MaxValue - 2047 * 50, long.MaxValue)]
     [InlineData(Opcode.Blt, 5, 6, 2000, long.MaxValue - 5000, long.MaxValue)]
     [InlineData(Opcode.Bgeu, 5, 6, -2000, 9001, 0)]
-    public void LoopsCountTheirRounds(Opcode branch, int a, int b, int step, long from, long to)
+    [InlineData(Opcode.Bne, 5, 6, 8, 0, 800, true)]
+    [InlineData(Opcode.Blt, 5, 6, 1000, int.MaxValue - 5000, int.MaxValue, true)]
+    [InlineData(Opcode.Bne, 5, 6, 1, int.MaxValue - 5, 1L << 31, true)]
+    [InlineData(Opcode.Bne, 5, 6, 1, 1L << 33, (1L << 33) + 50, true)]
+    [InlineData(Opcode.Bltu, 5, 6, 16, -5000, -1, true)]
+    [InlineData(Opcode.Bge, 5, 6, -7, 5000, int.MinValue, true)]
+    public void LoopsCountTheirRounds(Opcode branch, int a, int b, int step, long from, long to, bool words = false)
     {
         if (_guest is not { } guest) return;
         // The outer loop makes the inner one hot before it counts.
         guest.Write(EngineGuest.Code,
-            Addi(5, 10, 0), Addi(5, 5, step), Addi(7, 7, 1), Addi(8, 8, 1), EngineGuest.Branch(Opcode.Bltu, 9, 8, 8),
+            Addi(5, 10, 0), EngineGuest.I(words ? Opcode.Addiw : Opcode.Addi, 5, 5, step), Addi(7, 7, 1), Addi(8, 8, 1), EngineGuest.Branch(Opcode.Bltu, 9, 8, 8),
             EngineGuest.Branch(branch, a, b, -16), Addi(8, 0, 0), Addi(11, 11, -1), EngineGuest.Branch(Opcode.Bne, 11, 0, -32), EngineGuest.Ecall);
         using Hart hart = guest.NewHart(EngineGuest.Code);
         hart[10] = (ulong)from;
@@ -68,6 +74,7 @@ public sealed class RegionTests : IDisposable
         for (bool more = true; more && rounds <= 100_000;)
         {
             x += (ulong)(long)step;
+            if (words) x = (ulong)(int)x;
             rounds++;
             ulong left = a == 5 ? x : (ulong)to, right = a == 5 ? (ulong)to : x;
             more = branch switch

@@ -103,12 +103,12 @@ internal sealed partial class RegionLowering
         if (o == Opcode.Beq || branch.Rs1 == branch.Rs2) return null;
 
         int x = branch.Rs1, y = branch.Rs2;
-        int step = StepOf(x, body, head, latch);
+        int step = StepOf(x, body, head, latch, out bool isWord);
         bool swapped = step == 0;
         if (swapped)
         {
             (x, y) = (y, x);
-            step = StepOf(x, body, head, latch);
+            step = StepOf(x, body, head, latch, out isWord);
         }
         if (step == 0 || (y != 0 && body.Any(b => b.Instructions.Any(p => IntegerWrite(p.Instruction) == y)))) return null;
 
@@ -146,6 +146,13 @@ internal sealed partial class RegionLowering
             string before = Op($"icmp {predicate} i64 {vx}, {vy}"), positive = Op($"icmp sge i64 {far}, 0");
             plain = Op($"and i1 {before}, {positive}");
         }
+        if (isWord)
+        {
+            // On the way between two sign-extended words a 32-bit counter does not wrap.
+            string extendedX = Op($"icmp eq i64 {Op($"sext i32 {Op($"trunc i64 {vx} to i32")} to i64")}, {vx}");
+            string extendedY = Op($"icmp eq i64 {Op($"sext i32 {Op($"trunc i64 {vy} to i32")} to i64")}, {vy}");
+            plain = Op($"and i1 {plain}, {Op($"and i1 {extendedX}, {extendedY}")}");
+        }
         string small = Op($"icmp ult i64 {count}, {ChunkLimit}"), bounded = Op($"select i1 {small}, i64 {count}, i64 {ChunkLimit}");
         // Behind an empty assembler statement LLVM does not see what the limit is: it would make two tests in the loop of the select.
         return Op($"call i64 asm \"\", \"=r,0\"(i64 {Op($"select i1 {plain}, i64 {bounded}, i64 1")})");
@@ -164,9 +171,10 @@ internal sealed partial class RegionLowering
         return floatRd || !WritesRd(i.Opcode) ? 0 : i.Rd;
     }
 
-    /// <summary>The constant that every round adds to register <paramref name="x"/>, once; 0 where it is otherwise.</summary>
-    private static int StepOf(int x, HashSet<RegionBlock> body, RegionBlock head, RegionBlock latch)
+    /// <summary>The constant that every round adds to register <paramref name="x"/>, once, as 64 or as 32 bits; 0 where it is otherwise.</summary>
+    private static int StepOf(int x, HashSet<RegionBlock> body, RegionBlock head, RegionBlock latch, out bool isWord)
     {
+        isWord = false;
         if (x == 0) return 0;
         int step = 0, writes = 0;
         foreach (RegionBlock b in body)
@@ -174,9 +182,9 @@ internal sealed partial class RegionLowering
             foreach ((_, Instruction i) in b.Instructions)
             {
                 if (IntegerWrite(i) != x) continue;
-                // Both blocks run exactly once a round. A 32-bit step is the same while it does not wrap, which it does not on the way to y:
-                // y and x are both sign-extended, or the first comparison differs and the round count is 1.
-                if (++writes > 1 || i.Opcode != Opcode.Addi || i.Rs1 != x || (b != head && b != latch)) return 0;
+                // Both blocks run exactly once a round.
+                if (++writes > 1 || i.Opcode is not (Opcode.Addi or Opcode.Addiw) || i.Rs1 != x || (b != head && b != latch)) return 0;
+                isWord = i.Opcode == Opcode.Addiw;
                 step = i.Imm;
             }
         }
