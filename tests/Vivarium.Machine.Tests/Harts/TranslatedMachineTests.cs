@@ -1,0 +1,238 @@
+using Vivarium.Machine.Buses;
+using Vivarium.RiscV.Execution;
+using Vivarium.RiscV.Interpreter;
+using Vivarium.RiscV.Privileged;
+using Vivarium.Testing;
+using Vivarium.Translation;
+using Vivarium.Translation.Machine;
+
+namespace Vivarium.Machine.Tests.Harts;
+
+/// <summary>Random programs in U- and S-mode under paging behave on the translator as on the interpreter, trap by trap. Pages lie scattered in RAM, and
+/// are mapped, made accessible, moved and rewritten while the program runs. VIV_RANDOM_PROGRAMS sets how many (default 150).</summary>
+public sealed class TranslatedMachineTests
+{
+    private const ulong RamBase = 0x8000_0000, RamSize = 8 << 20, Root = RamBase;
+    private const ulong V = 1, R = 2, W = 4, X = 8, U = 16, A = 64, D = 128;
+    private const ulong Fs = 3UL << 13, Sum = 1UL << 18, Spp = 1UL << 8;
+
+    private static int Programs => int.TryParse(Environment.GetEnvironmentVariable("VIV_RANDOM_PROGRAMS"), out var n) ? n : 150;
+
+    private sealed class Clock : IHartEnvironment
+    {
+        public ulong Time => 0;
+        public void SetSupervisorTimer(ulong compare) { }
+    }
+
+    /// <summary>One of the two machines.</summary>
+    private sealed class Machine : IDisposable
+    {
+        public readonly PhysicalMemory Memory = new(RamBase, RamSize);
+        public readonly Hart Hart;
+        public readonly PrivilegedUnit Unit;
+        public readonly Executor Executor;
+
+        public Machine(bool translated)
+        {
+            Hart = new Hart(Memory.Ram) { Reservations = new() };
+            Unit = new PrivilegedUnit(Hart, 0, HartFeatures.Full, Memory, new Clock());
+            Executor = translated ? new MachineEngine(Memory, new TranslationOptions { Validate = true }) : new ReferenceInterpreter();
+            Memory.RamWritten = Executor.InvalidateCode;
+        }
+
+        public void Dispose()
+        {
+            Executor.Dispose();
+            Hart.Dispose();
+            Memory.Dispose();
+        }
+    }
+
+    /// <summary>Virtual pages of the program: where each lies and what its leaf allows now.</summary>
+    private sealed class Pages(Random random, ulong user)
+    {
+        private readonly SortedDictionary<ulong, (ulong Physical, ulong Flags)> _pages = [];
+        private ulong _next = RamBase + 0x10_0000;
+
+        public static ulong Full(ulong page, ulong user) => V | R | W | A | D | user | (page < RandomProgram.DataStart ? X : 0);
+
+        public void Add(ulong page)
+        {
+            _next += (ulong)random.Next(1, 4) << 12;
+            var flags = Full(page, user);
+            if (random.Next(3) == 0) flags &= ~(new[] { V, A, D, R | W, W | D }[random.Next(5)]);
+            if (page < RandomProgram.DataStart && (flags & V) == 0 && page == RandomProgram.CodeStart) flags |= V;
+            _pages[page] = (_next, flags);
+        }
+
+        public bool Allow(ulong page)
+        {
+            if (!_pages.TryGetValue(page, out var known) || known.Flags == Full(page, user)) return false;
+            _pages[page] = (known.Physical, Full(page, user));
+            return true;
+        }
+
+        /// <summary>Copies a page elsewhere, as a kernel does that compacts memory.</summary>
+        public ulong Move(params ReadOnlySpan<Machine> machines)
+        {
+            var page = _pages.Keys.ElementAt(random.Next(_pages.Count));
+            var (from, flags) = _pages[page];
+            _next += 0x1000;
+            var bytes = new byte[4096];
+            foreach (var machine in machines)
+            {
+                machine.Memory.TryReadBytes(from, bytes);
+                machine.Memory.TryWriteBytes(_next, bytes);
+                machine.Memory.TryWriteBytes(from, new byte[4096]);
+            }
+            _pages[page] = (_next, flags);
+            return page;
+        }
+
+        public ulong Physical(ulong address) => _pages[address & ~4095UL].Physical | (address & 4095);
+
+        public void WriteTables(Machine machine)
+        {
+            // Three levels with one table for each 2 MiB that is used; all in the first 256 KiB.
+            var next = Root + 0x2000;
+            var middle = Root + 0x1000;
+            machine.Memory.TryWriteBytes(Root, new byte[0x4_0000]);
+            machine.Memory.TryWrite(Root, 8, middle >> 12 << 10 | V);
+            var tables = new Dictionary<ulong, ulong>();
+            foreach (var (page, (physical, flags)) in _pages)
+            {
+                if (!tables.TryGetValue(page >> 21, out var table))
+                {
+                    tables[page >> 21] = table = next;
+                    next += 0x1000;
+                    machine.Memory.TryWrite(middle + (page >> 21 & 511) * 8, 8, table >> 12 << 10 | V);
+                }
+                machine.Memory.TryWrite(table + (page >> 12 & 511) * 8, 8, physical >> 12 << 10 | flags);
+            }
+        }
+    }
+
+    [Theory]
+    [InlineData(PrivilegeMode.User, 1), InlineData(PrivilegeMode.Supervisor, 100_000)]
+    public void ProgramsUnderPagingAgree(PrivilegeMode mode, int firstSeed)
+    {
+        using var expected = new Machine(false);
+        using var actual = new Machine(true);
+        for (var seed = firstSeed; seed < firstSeed + Programs; seed++) Run(seed, mode, expected, actual);
+    }
+
+    private static unsafe void Run(int seed, PrivilegeMode mode, Machine expected, Machine actual)
+    {
+        var random = new Random(seed);
+        var program = RandomProgram.Generate(seed, new() { Length = random.Next(20, 400), Traps = random.Next(4) == 0, CacheAndFences = true });
+        var user = mode == PrivilegeMode.User ? U : 0;
+        var pages = new Pages(random, user);
+        for (var page = RandomProgram.CodeStart; page < RandomProgram.CodeStart + (ulong)program.Code.Length; page += 4096) pages.Add(page);
+        for (var page = RandomProgram.DataStart; page < RandomProgram.DataStart + RandomProgram.DataSize; page += 4096) pages.Add(page);
+        pages.Add(RandomProgram.ConstantsStart);
+
+        var menvcfg = (random.Next(2) == 0 ? 1UL << 61 : 0) | 0xf0;
+        var status = (ulong)random.Next(4) << 13 | (random.Next(2) == 0 ? Sum : 0) | (mode == PrivilegeMode.Supervisor ? Spp : 0) | 1UL << 5;
+        foreach (var machine in new[] { expected, actual })
+        {
+            Install(machine, program, pages);
+            machine.Unit.Reset();
+            machine.Unit.EnterSupervisor();
+            machine.Unit.WriteCsr(0x30a, menvcfg);
+            machine.Unit.WriteCsr(0x180, 8UL << 60 | Root >> 12);
+            machine.Unit.WriteCsr(0x300, status | 3UL << 11);
+            if (mode == PrivilegeMode.User) LeaveTo(machine, RandomProgram.CodeStart);
+            ref var state = ref machine.Hart.State;
+            for (var r = 0; r < 32; r++) (state.X[r], state.F[r]) = (program.X[r], program.F[r]);
+            (state.Pc, state.Frm, state.Fflags, state.ReservationAddress, state.ExitRequest) = (RandomProgram.CodeStart, program.Frm, program.Fflags, ulong.MaxValue, 0);
+        }
+
+        for (var trap = 0; trap < 200; trap++)
+        {
+            var expectedExit = expected.Executor.Run(expected.Hart);
+            var actualExit = actual.Executor.Run(actual.Hart);
+            Compare(seed, trap, expected, actual, expectedExit, actualExit, pages, program);
+            if (!Fix(expectedExit, pages, expected, actual)) return;
+            if (random.Next(3) == 0) pages.Move(expected, actual);
+            foreach (var machine in new[] { expected, actual })
+            {
+                pages.WriteTables(machine);
+                machine.Unit.FlushTranslations();
+                machine.Unit.FenceInstructions();
+            }
+        }
+        Assert.Fail($"seed {seed} does not end");
+    }
+
+    /// <summary>What an operating system would do; false where the program is over.</summary>
+    private static bool Fix(in ExecutionExit exit, Pages pages, params ReadOnlySpan<Machine> machines)
+    {
+        switch (exit.Cause)
+        {
+            case TrapCause.InstructionPageFault or TrapCause.LoadPageFault or TrapCause.StorePageFault:
+                return pages.Allow(exit.Value & ~4095UL);
+            case TrapCause.IllegalInstruction when (machines[0].Unit.ReadCsr(0x300) & Fs) == 0:
+                foreach (var machine in machines) machine.Unit.WriteCsr(0x300, machine.Unit.ReadCsr(0x300) | 1UL << 13);
+                return true;
+            default:
+                return false;
+        }
+    }
+
+    private static void Install(Machine machine, RandomProgram program, Pages pages)
+    {
+        machine.Memory.TryWriteBytes(RamBase, new byte[RamSize]);
+        Write(RandomProgram.CodeStart, program.Code);
+        Write(RandomProgram.DataStart, program.Data);
+        Write(RandomProgram.ConstantsStart, program.Constants);
+        pages.WriteTables(machine);
+
+        void Write(ulong address, byte[] bytes)
+        {
+            for (var at = 0; at < bytes.Length; at += 4096)
+                Assert.True(machine.Memory.TryWriteBytes(pages.Physical(address + (ulong)at), bytes.AsSpan(at, Math.Min(4096, bytes.Length - at))));
+        }
+    }
+
+    /// <summary>To U-mode by the sret that lies at the start of a page of its own.</summary>
+    private static void LeaveTo(Machine machine, ulong pc)
+    {
+        // Bare for one instruction: the page table need not hold it.
+        const ulong at = RamBase + 0x5_0000;
+        var satp = machine.Unit.ReadCsr(0x180);
+        machine.Unit.WriteCsr(0x180, 0);
+        machine.Memory.TryWrite(at, 4, 0x10200073);
+        machine.Unit.WriteCsr(0x141, pc);
+        machine.Hart.Pc = at;
+        machine.Hart.State.ExitRequest = 0;
+        using var interpreter = new ReferenceInterpreter();
+        Assert.Null(interpreter.Step(machine.Hart));
+        machine.Unit.WriteCsr(0x180, satp);
+        Assert.Equal(PrivilegeMode.User, machine.Unit.Mode);
+    }
+
+    private static unsafe void Compare(int seed, int trap, Machine expected, Machine actual, in ExecutionExit expectedExit, in ExecutionExit actualExit,
+        Pages pages, RandomProgram program)
+    {
+        var where = $"seed {seed} trap {trap} (expected {expectedExit.Cause} at {expected.Hart.Pc:x})";
+        Assert.True(expectedExit == actualExit, $"{where}: {expectedExit} | {actualExit}, pc {actual.Hart.Pc:x}");
+        Assert.True(expected.Hart.Pc == actual.Hart.Pc, $"{where}: pc {actual.Hart.Pc:x}");
+        ref var a = ref expected.Hart.State;
+        ref var b = ref actual.Hart.State;
+        for (var r = 0; r < 32; r++)
+        {
+            Assert.True(a.X[r] == b.X[r], $"{where}: x{r} {a.X[r]:x} | {b.X[r]:x}");
+            Assert.True(a.F[r] == b.F[r], $"{where}: f{r} {a.F[r]:x} | {b.F[r]:x}");
+        }
+        Assert.True(a.Fflags == b.Fflags && a.Frm == b.Frm, $"{where}: fflags {a.Fflags:x} | {b.Fflags:x}, frm {a.Frm} | {b.Frm}");
+        Assert.True(expected.Unit.ReadCsr(0x300) == actual.Unit.ReadCsr(0x300), $"{where}: mstatus");
+        var (left, right) = (new byte[4096], new byte[4096]);
+        for (var page = RandomProgram.DataStart; page < RandomProgram.DataStart + RandomProgram.DataSize; page += 4096)
+        {
+            expected.Memory.TryReadBytes(pages.Physical(page), left);
+            actual.Memory.TryReadBytes(pages.Physical(page), right);
+            Assert.True(left.AsSpan().SequenceEqual(right), $"{where}: data page {page:x}");
+        }
+        _ = program;
+    }
+}
