@@ -94,7 +94,7 @@ public sealed class VirtualMachine : IDisposable, ISbiConsole
 
     /// <summary>What can be saved, in the order of saving.</summary>
     public IReadOnlyList<IStateful> Parts =>
-        [_plic, _aclint, Uart, .. _rtc is null ? (ReadOnlySpan<IStateful>)[] : [_rtc], .. _virtio.Devices];
+        [.. Core.Harts, _plic, _aclint, Uart, .. _rtc is null ? (ReadOnlySpan<IStateful>)[] : [_rtc], .. _virtio.Devices];
 
     /// <summary>Reads every file that the machine would, and puts it together, without running it.</summary>
     /// <exception cref="BootException">Something is wrong with it.</exception>

@@ -63,16 +63,19 @@ public sealed partial class MachineHart : IHartEnvironment, IDisposable
     {
         if (Interlocked.CompareExchange(ref _status, (int)HartStatus.StartPending, (int)HartStatus.Stopped) != (int)HartStatus.Stopped) return false;
         _start = new StartRequest(pc, mode, a0, a1);
-        lock (_launching)
-        {
-            if (_thread is null)
-            {
-                _thread = new Thread(Loop, 1 << 20) { IsBackground = true, Name = $"hart {Id}" };
-                _thread.Start();
-            }
-        }
+        Launch();
         Wake();
         return true;
+    }
+
+    private void Launch()
+    {
+        lock (_launching)
+        {
+            if (_thread is not null) return;
+            _thread = new Thread(Loop, 1 << 20) { IsBackground = true, Name = $"hart {Id}" };
+            _thread.Start();
+        }
     }
 
     /// <summary>HSM stop: takes effect at the next instruction boundary; any thread.</summary>

@@ -1,8 +1,10 @@
 using System.Runtime.InteropServices;
 using Vivarium.Machine.Buses;
 using Vivarium.Machine.Harts;
+using Vivarium.Machine.State;
 using Vivarium.RiscV.Isa;
 using Vivarium.RiscV.Privileged;
+using Vivarium.Translation.Machine;
 using static Vivarium.Testing.Encoder;
 
 namespace Vivarium.Machine.Tests.Harts;
@@ -16,9 +18,11 @@ public sealed class MachineHartTests : IDisposable
     private sealed class Calls : ISupervisorBinaryInterface
     {
         public readonly SemaphoreSlim Count = new(0);
+        public int StopAfter = int.MaxValue;
         public void Call(MachineHart hart)
         {
             hart.Cpu[10] = 0;
+            if (--StopAfter == 0) hart.Stop();
             Count.Release();
         }
     }
@@ -117,6 +121,71 @@ public sealed class MachineHartTests : IDisposable
         _core.Quiesce();
         Assert.Equal(0x8000_0000_0000_0005, hart.Unit.ReadCsr(0x142));
         _core.Resume();
+    }
+
+    /// <summary>A running program goes on in another machine where it stood, with all its CSRs.</summary>
+    [Fact]
+    public unsafe void SavedHartsGoOnInAnotherMachine()
+    {
+        LoadCountingLoop();
+        var hart = _core.Harts[0];
+        hart.Start(Ram, PrivilegeMode.Supervisor, 0, 0);
+        AwaitCalls(1);
+        SpinWait.SpinUntil(() => CounterValue > 1000, 10_000);
+        _core.Quiesce();
+        hart.Unit.WriteCsr(Stvec, 0x1235);
+        hart.Unit.WriteCsr(Stimecmp, 1UL << 50);
+        hart.Unit.WriteCsr(0x300, 1 << 13);
+        hart.Unit.SetWire(Ssip, true);
+        hart.Cpu.State.F[7] = 77;
+        var writers = _core.Harts.Select(h => { var w = new StateWriter(); h.Save(w); return w; }).ToArray();
+        var ram = new byte[1 << 20];
+        Assert.True(_memory.TryReadBytes(Ram, ram));
+
+        using var memory = new PhysicalMemory(Ram, 1 << 20);
+        using var core = new MachineCore(memory, 2) { Sbi = _sbi };
+        Assert.True(memory.TryWriteBytes(Ram, ram));
+        core.Quiesce();
+        for (var i = 0; i < 2; i++) core.Harts[i].Load(new StateReader($"hart{i}", 1, writers[i].Content.ToArray()));
+        Assert.Equal(hart.Cpu.Pc, core.Harts[0].Cpu.Pc);
+        Assert.Equal(77UL, core.Harts[0].Cpu.State.F[7]);
+        Assert.Equal((hart.Mode, HartStatus.Started, HartStatus.Stopped), (core.Harts[0].Mode, core.Harts[0].Status, core.Harts[1].Status));
+        foreach (var csr in PrivilegedUnit.StateCsrs)
+        {
+            if (csr < 0xb00) Assert.Equal(hart.Unit.ReadCsr(csr), core.Harts[0].Unit.ReadCsr(csr));
+        }
+        Assert.Equal(hart.Unit.ReadCsr(Sip), core.Harts[0].Unit.ReadCsr(Sip));
+        var before = CounterValue;
+        core.Resume();
+        Assert.True(SpinWait.SpinUntil(() => memory.TryRead(Counter, 8, out var now) && now > before + 1000, 10_000));
+        Assert.Throws<StateException>(() => core.Harts[1].Load(new StateReader("hart1", 1, writers[1].Content[..100].ToArray())));
+        _core.Resume();
+    }
+
+    /// <summary>Translated code that another hart and the loader rewrite is what was written.</summary>
+    [Fact]
+    public void TranslatedCodeFollowsItsBytes()
+    {
+        using var memory = new PhysicalMemory(Ram, 1 << 20);
+        using var core = new MachineCore(memory, 1, executor: new MachineEngine(memory)) { Sbi = _sbi };
+        // s0 = s0 + imm, where the program itself counts imm up by a store to the instruction; ecall each round.
+        uint[] code =
+        [
+            Encode(Opcode.Auipc, rd: 5, imm: 0), Encode(Opcode.Addi, rd: 8, rs1: 8, imm: 1), Encode(Opcode.Lw, rd: 6, rs1: 5, imm: 4),
+            Encode(Opcode.Lui, rd: 7, imm: 0x10_0000), Encode(Opcode.Addw, rd: 6, rs1: 6, rs2: 7), Encode(Opcode.Sw, rs1: 5, rs2: 6, imm: 4),
+            Encode(Opcode.FenceI), Ecall, Encode(Opcode.Jal, imm: -28),
+        ];
+        Assert.True(memory.TryWriteBytes(Ram, MemoryMarshal.AsBytes<uint>(code)));
+        const ulong rounds = 100;
+        _sbi.StopAfter = (int)rounds;
+        core.Harts[0].Start(Ram, PrivilegeMode.Supervisor, 0, 0);
+        AwaitCalls((int)rounds);
+        Assert.True(SpinWait.SpinUntil(() => core.Harts[0].Status == HartStatus.Stopped, 10_000));
+        Assert.True(memory.TryRead(Ram + 4, 4, out var last));
+        ulong sum = 0;
+        for (var i = 1UL; i <= rounds; i++) sum += (ulong)((long)(i << 52) >> 52); // 12 bits, signed
+        Assert.Equal((uint)(1 + rounds) & 0xfff, (uint)last >> 20);
+        Assert.Equal(sum, core.Harts[0].Cpu[8]);
     }
 
     [Fact]
