@@ -19,7 +19,7 @@ public static class ProcessSyscalls
         new(91, "capset", "ptr ptr", (_, in _) => 0),
         new(92, "personality", "hex", (_, in args) => args.A0 is 0xffffffff or 0 or 0x0040000 ? 0 : -Errno.EINVAL),
         new(95, "waitid", "int int ptr hex ptr", Waiting.WaitId),
-        new(97, "unshare", "flags:clone", (_, in args) => args.A0 == 0 ? 0 : -Errno.EPERM),
+        new(97, "unshare", "flags:clone", Unshare),
         new(116, "syslog", "int ptr int", (_, in _) => -Errno.EPERM),
         new(117, "ptrace", "int int ptr ptr", (_, in _) => -Errno.EPERM),
         new(140, "setpriority", "int int int", SetPriority),
@@ -43,7 +43,7 @@ public static class ProcessSyscalls
         new(258, "riscv_hwprobe", "ptr size size ptr hex", HardwareProbe),
         new(260, "wait4", "int ptr hex ptr", Waiting.Wait4),
         new(261, "prlimit64", "int rlimit ptr ptr", (thread, in args) => Limit(thread, args.A0, args.A1, args.A2, args.A3)),
-        new(268, "setns", "fd hex", (_, in _) => -Errno.EPERM),
+        new(268, "setns", "fd hex", SetNamespace),
         new(277, "seccomp", "int hex ptr", (_, in _) => -Errno.EINVAL),
         new(278, "getrandom", "ptr size hex", GetRandom),
         new(280, "bpf", "int ptr uint", (_, in _) => -Errno.EPERM),
@@ -106,6 +106,32 @@ public static class ProcessSyscalls
             target.ProcessGroup = group;
         }
         return 0;
+    }
+
+    /// <summary>Descriptors and working directory of one's own; namespaces there are none.</summary>
+    private static long Unshare(GuestThread thread, in SyscallArgs args)
+    {
+        const CloneFlags Known = CloneFlags.Files | CloneFlags.Fs | CloneFlags.SysVSem | CloneFlags.Thread | CloneFlags.Sighand | CloneFlags.Vm;
+        var (flags, process) = ((CloneFlags)args.A0, thread.Process);
+        if ((flags & ~(Known | CloneFlags.Namespaces)) != 0) return -Errno.EINVAL;
+        if ((flags & CloneFlags.Namespaces) != 0) return -Errno.EPERM;
+        // What threads of one process share, they share for good here.
+        if (flags != 0 && process.ThreadCount > 1) return -Errno.EINVAL;
+        if ((flags & (CloneFlags.Vm | CloneFlags.Sighand)) != 0 && process.Memory.IsShared) return -Errno.EINVAL;
+        if ((flags & CloneFlags.Files) != 0) process.UnshareFiles();
+        if ((flags & CloneFlags.Fs) != 0)
+        {
+            var shared = process.Fs;
+            process.Fs = shared.Clone();
+            shared.Release();
+        }
+        return 0;
+    }
+
+    private static long SetNamespace(GuestThread thread, in SyscallArgs args)
+    {
+        if (thread.Process.Files.HostDescriptor((int)args.A0, out _, out _) < 0) return -Errno.EBADF;
+        return ((CloneFlags)args.A1 & ~CloneFlags.Namespaces) != 0 ? -Errno.EINVAL : -Errno.EPERM;
     }
 
     private static long SetSession(GuestThread thread, in SyscallArgs args)

@@ -5,6 +5,7 @@ using Vivarium.Host;
 using Vivarium.Linux.Memory;
 using Vivarium.Linux.Vfs;
 using Vivarium.RiscV.Execution;
+using Vivarium.RiscV.Interpreter;
 
 namespace Vivarium.Linux.Tests.Vfs;
 
@@ -37,22 +38,15 @@ internal sealed class Guest : IDisposable
         {
             Realm = realm,
             Pid = 41,
-            Memory = (AddressSpace)RuntimeHelpers.GetUninitializedObject(typeof(AddressSpace)),
+            Memory = new AddressSpace(Window, new ReferenceInterpreter()),
             Files = new FileTable(),
             Fs = FsContext.Create(tree),
         };
-        SetWindow(process.Memory, Window);
         Thread = new GuestThread { Process = process, Hart = _hart, Tid = 41 };
         SetHostThread(Thread, HostThread.Current);
         realm.Processes[41] = process;
         realm.Threads[41] = Thread;
     }
-
-    // The address space needs no executor here, so it is made without its constructor.
-    [UnsafeAccessor(UnsafeAccessorKind.Field, Name = "<Window>k__BackingField")]
-    private static extern ref MemoryWindow WindowField(AddressSpace space);
-
-    private static void SetWindow(AddressSpace space, MemoryWindow window) => WindowField(space) = window;
 
     private static void SetHostThread(GuestThread thread, HostThread host) => thread.HostThread = host;
 

@@ -391,3 +391,27 @@ CASE(process_many, "fork")
         for (int k = 0; k < 4; k++) EQUAL(WEXITSTATUS(wait_for(all[k])), k + 1);
     }
 }
+
+static int shares_files(void *unused)
+{
+    (void)unused;
+    CHECK(fcntl(50, F_GETFD) == 0);
+    ZERO(unshare(CLONE_FILES | CLONE_FS));
+    ZERO(close(50));
+    ZERO(chdir("/tmp"));
+    return 0;
+}
+CASE(process_unshare, "fork noqemu")
+{
+    static char stack[65536] __attribute__((aligned(16)));
+    char before[4096], after[4096];
+    CHECK(getcwd(before, sizeof before) != NULL);
+    EQUAL(dup2(0, 50), 50);
+    pid_t p = clone(shares_files, stack + sizeof stack, CLONE_FILES | CLONE_FS | SIGCHLD, NULL);
+    CHECK(p > 0);
+    EQUAL(wait_for(p), 0);
+    EQUAL(fcntl(50, F_GETFD), 0);
+    CHECK(getcwd(after, sizeof after) != NULL && strcmp(before, after) == 0);
+    FAILS(unshare(1 << 20), EINVAL);
+    FAILS(setns(9999, 0), EBADF);
+}
