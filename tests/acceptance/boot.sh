@@ -62,6 +62,18 @@ wget -q -O - http://10.0.2.2:$port/data | md5sum
 echo written | dd of=/dev/vda bs=512 conv=sync; exit" "${linux[@]}" --memory 512M --net user --disk "$work/disk.img" --append "console=ttyS0 viv.modules"
     grep -aq written "$work/disk.img" || { echo "boot.sh: devices      FAIL  the disk was not written"; failures=$((failures + 1)); }
 }
+# The same devices on PCI Express, with DHCP and a qcow2 disk that is consistent afterwards.
+run_pci() {
+    "$here/scripts/need" qemu-img </dev/null || { failures=$((failures + 1)); return; }
+    qemu-img create -q -f qcow2 "$work/disk.qcow2" 256M
+    rung pci 0 '^written' 'ip link set eth0 up; udhcpc -i eth0 -q -n; ip addr add 10.0.2.15/24 dev eth0; ping -c 1 10.0.2.2
+echo written | dd of=/dev/vda bs=1M seek=100 conv=sync,fsync; echo 3 >/proc/sys/vm/drop_caches; dd if=/dev/vda bs=1M skip=100 count=1 | head -n 1; exit' \
+        "${linux[@]}" --memory 512M --bus pci --net user --disk "$work/disk.qcow2" --append "console=ttyS0 viv.modules"
+    for line in 'lease of 10.0.2.15 obtained' '1 packets received'; do
+        grep -aq "$line" "$work/pci.log" || { echo "boot.sh: pci          FAIL  no '$line'"; failures=$((failures + 1)); }
+    done
+    qemu-img check -q "$work/disk.qcow2" || { echo "boot.sh: pci          FAIL  the image is damaged"; failures=$((failures + 1)); }
+}
 run_opensbi() { rung opensbi 0 'OpenSBI v.*' 'uname -a
 exit' "${linux[@]}" --memory 512M --firmware "$opensbi"; grep -aq 'riscv64 GNU/Linux' "$work/opensbi.log" || failures=$((failures + 1)); }
 run_uboot() { rung uboot 0 'U-Boot 20' ' 
@@ -72,6 +84,6 @@ run_reboot() { rung reboot 0 'reboot: Restarting system' 'reboot -f' "${linux[@]
 for file in "$opensbi" "$uboot"; do
     [ -e "$file" ] || { echo "boot.sh: $file is missing: apt-get install opensbi u-boot-qemu"; exit 125; }
 done
-[ $# -gt 0 ] || set -- shell minimal smp devices reboot uboot opensbi
+[ $# -gt 0 ] || set -- shell minimal smp devices pci reboot uboot opensbi
 for name in "$@"; do "run_$name"; done
 exit "$failures"
