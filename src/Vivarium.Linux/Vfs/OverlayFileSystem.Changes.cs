@@ -15,13 +15,13 @@ internal sealed partial class OverlayFileSystem
         int flags = request.Flags | OpenFlags.Exclusive | OpenFlags.CloseOnExec;
         uint mode = request.Mode;
         var who = Who(request.Caller);
-        if (request.Caller != null) HostUmask.Apply(request.Caller.Fs.Umask);
+        uint masked = mode & ~(uint)(request.Caller?.Fs.Umask ?? 0);
         lock (_change)
         {
             return Make(path, OverlayKind.File, 0, request.Caller, (directory, leaf) =>
             {
                 long fd = HostSyscall.Invoke(HostCall.OpenAt, directory, leaf, flags & ~OpenFlags.Directory | OpenFlags.NoFollow, mode);
-                if (fd >= 0 && _owners.NeedsCare(FileType.Regular, mode, who)) Care((int)fd, who);
+                if (fd >= 0 && _owners.NeedsCare(FileType.Regular, masked, who)) Care((int)fd, who);
                 return fd;
             });
         }

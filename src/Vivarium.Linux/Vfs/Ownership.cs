@@ -94,7 +94,7 @@ internal sealed class Ownership
         var changed = record with { Uid = uid == uint.MaxValue ? record.Uid : uid, Gid = gid == uint.MaxValue ? record.Gid : gid };
         if (changed.Type == FileType.Regular && (record.Mode & 0x49) != 0) changed.Mode &= ~0x800u;
         if (changed.Type == FileType.Regular && (record.Mode & 8) != 0) changed.Mode &= ~0x400u;
-        return changed == record ? 0 : Put(descriptor, changed, host.Mode);
+        return changed == record ? 0 : Put(descriptor, changed, HostMode(changed.Type, host.Mode));
     }
 
     /// <summary>chmod of the object behind a descriptor (no symbolic link).</summary>

@@ -104,6 +104,10 @@ public sealed class OwnershipTests : IDisposable
         Assert.Equal((0u, 0u, 0x8000u), Of(guest, "/secret"));
         Assert.Equal(0, guest.Call(52, fd, 0x9ED));
         Assert.Equal((0u, 0u, 0x89EDu), Of(guest, "/secret"));
+        guest.Thread.Process.Fs.Umask = 0x1FF;
+        Assert.True(guest.Open("/masked", 0xC1, 0x1B6) >= 0);
+        Assert.Equal((0u, 0u, 0x8000u), Of(guest, "/masked"));
+        Assert.True((new FileInfo(Path.Combine(overlay ? Path.Combine(_upper.Path, "upper") : _root.Path, "masked")).UnixFileMode & UnixFileMode.UserWrite) != 0);
         string host = Path.Combine(overlay ? Path.Combine(_upper.Path, "upper") : _root.Path, "secret");
         var mode = new FileInfo(host).UnixFileMode;
         Assert.True(mode.HasFlag(UnixFileMode.UserRead | UnixFileMode.UserWrite) && (mode & (UnixFileMode.SetUser | UnixFileMode.SetGroup)) == 0, mode.ToString());
