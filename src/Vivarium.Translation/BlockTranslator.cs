@@ -53,7 +53,8 @@ internal sealed unsafe partial class BlockTranslator(CodeCache cache)
         _builder.Limit = options.BlockLimit;
         _builder.Build(_block, memory, pc, heads);
         if (options.Validate) IrValidator.Validate(_block);
-        Fusion.Run(_block);
+        bool indexed = _generator.AllowsIndexedLoads = !options.StrictMemory && !_generator.IsMachine;
+        Fusion.Run(_block, indexed);
         DeadWrites.Run(_block);
         RedundantFences.Run(_block);
         DeferredResults.Run(_block);

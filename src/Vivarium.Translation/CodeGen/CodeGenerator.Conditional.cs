@@ -3,7 +3,7 @@ using Vivarium.Translation.X86;
 
 namespace Vivarium.Translation.CodeGen;
 
-// Short conditional code in loops without a branch: "if (c) x = y" as compare and conditional move. Where such branches follow the data the
+// Short conditional code without a branch: "if (c) x = y" as compare and conditional move. Where such branches follow the data the
 // processor cannot predict them, and a wrong guess costs as much as twenty instructions; a conditional move costs one.
 public sealed unsafe partial class CodeGenerator
 {
@@ -15,7 +15,7 @@ public sealed unsafe partial class CodeGenerator
     /// False where it is something else; nothing is emitted then.</summary>
     private bool TryConditionalMoves(in IrOp branch)
     {
-        if (!_block.IsLoop || _deferred != 0) return false;
+        if (_deferred != 0) return false;
         IrOp[] ops = _block.Ops;
         int count = 0, computed = -1, label = _opIndex + 1;
         uint written = 0;

@@ -16,6 +16,7 @@ public sealed unsafe partial class CodeGenerator
     {
         _deferred = 0;
         _deferredCount = 0;
+        _indexedLoad = -1;
         Array.Clear(_deferredOf);
     }
 

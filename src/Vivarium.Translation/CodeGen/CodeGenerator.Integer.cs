@@ -703,6 +703,7 @@ public sealed unsafe partial class CodeGenerator
 
     private void ShiftAdd(in IrOp op)
     {
+        if (TryIndexedLoad(op)) return;
         Gpr r = Target(op.Dst);
         Gpr a;
         if (op.Code == IrCode.ShAddUw)

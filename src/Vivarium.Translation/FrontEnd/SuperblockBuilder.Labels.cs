@@ -2,7 +2,7 @@ using Vivarium.Translation.Ir;
 
 namespace Vivarium.Translation.FrontEnd;
 
-// Branches forward inside a loop: the label is placed when the builder comes to its address. A label that it never comes to (the block
+// Branches forward inside a block: the label is placed when the builder comes to its address. A label that it never comes to (the block
 // ended before, or the address lies in the middle of an instruction) makes ordinary exits of the branches to it.
 internal sealed partial class SuperblockBuilder
 {
@@ -21,7 +21,8 @@ internal sealed partial class SuperblockBuilder
     {
         int label = 0;
         while (label < _labelCount && _labels[label].Pc != target) label++;
-        if (label == IrBlock.MaxLabels) return;
+        // Straight code may follow a jump back to what lies in front of the label, and so come by a second time.
+        if (label == IrBlock.MaxLabels || (label < _labelCount && _labels[label].IsPlaced)) return;
         int index = _block.Count - 1;
         if (label == _labelCount) _labels[_labelCount++] = new PendingLabel { Pc = target, FirstBranch = index };
         ref IrOp op = ref _block.Ops[index];
@@ -45,7 +46,7 @@ internal sealed partial class SuperblockBuilder
     {
         for (int label = 0; label < _labelCount; label++)
         {
-            if (_labels[label].Pc != pc) continue;
+            if (_labels[label].Pc != pc || _labels[label].IsPlaced) continue;
             _labels[label].IsPlaced = true;
             // Constants that were set since the first branch are not the same on all ways to here.
             uint written = 0;
@@ -62,7 +63,9 @@ internal sealed partial class SuperblockBuilder
         for (int i = 0; i < _block.Count; i++)
         {
             ref IrOp op = ref _block.Ops[i];
-            if (op.IsInternal && !_labels[op.Label].IsPlaced) op.Flags &= ~IrFlags.Internal;
+            // The lowering of floating point knows straight code only.
+            if (op.IsInternal && (!_labels[op.Label].IsPlaced || _block.HasFloat)) op.Flags &= ~IrFlags.Internal;
+            else if (op.Code == IrCode.Label && _block.HasFloat) op.Code = IrCode.Nop;
         }
     }
 }

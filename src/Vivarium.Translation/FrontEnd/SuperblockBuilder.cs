@@ -18,6 +18,9 @@ internal interface IKnownHeads
 /// <remarks>Not thread-safe; one per translating thread.</remarks>
 internal sealed partial class SuperblockBuilder
 {
+    /// <summary>Most bytes that a branch may skip to stay in the block, where that is no loop.</summary>
+    private const int ShortSkip = 20;
+
     private readonly GuestCodeReader _reader = new();
     private readonly ulong[] _constant = new ulong[32];
     private uint _isConstant; // bit r: _constant[r] is the value of xr
@@ -157,6 +160,12 @@ internal sealed partial class SuperblockBuilder
                 block.IsLoop = true;
                 EndWithJump(next);
                 break;
+            }
+            if (target > next && target <= next + ShortSkip && sequence == 0)
+            {
+                // An if without else: both ways go on in this block.
+                GoToLabel(target);
+                continue;
             }
             if (target <= pc || heads.IsHead(next))
             {

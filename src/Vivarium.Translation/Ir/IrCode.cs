@@ -116,4 +116,7 @@ public enum IrFlags : byte
 
     /// <summary>An access through a that nobody has seen to point into the memory window yet.</summary>
     Check = 64,
+
+    /// <summary>A load from memory[a + (b &lt;&lt; (c &amp; 3)) + imm]; only the low 32 bits of b count where c is 4 or more. Not in machines, and not where addresses are checked.</summary>
+    Indexed = 128,
 }

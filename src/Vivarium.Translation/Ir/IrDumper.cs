@@ -30,6 +30,7 @@ public static class IrDumper
     {
         string b = op.HasImmB ? op.Imm.ToString(CultureInfo.InvariantCulture) : Register(op.B);
         string address = (op.Flags & IrFlags.Absolute) != 0 ? $"0x{op.Imm:x}" : $"{Register(op.A)} + {op.Imm}";
+        if ((op.Flags & IrFlags.Indexed) != 0) address += $" + {Register(op.B)}{(op.C >= 4 ? "w" : "")} << {op.C & 3}";
         return op.Code switch
         {
             IrCode.Nop => "nop",

@@ -27,6 +27,7 @@ public static class IrValidator
             if (!isFloat && (op.Dst >= 32 || op.A >= 32 || op.B >= 32)) throw Bad(op, i, "floating-point register in an integer operation");
             if (op.HasImmB && op.Imm != (int)op.Imm) throw Bad(op, i, "immediate does not fit 32 bits");
             if (op.Code is IrCode.Load or IrCode.Store && op.Width is not (1 or 2 or 4 or 8)) throw Bad(op, i, "bad width");
+            if ((op.Flags & IrFlags.Indexed) != 0 && (op.Code != IrCode.Load || op.C > 7 || (op.Flags & (IrFlags.Halves | IrFlags.Absolute | IrFlags.Check)) != 0)) throw Bad(op, i, "bad index");
             if (op.Code is IrCode.ShAdd or IrCode.ShAddUw && op.C > 3) throw Bad(op, i, "shift out of range");
             if (op.Code == IrCode.Branch && op.C > 5) throw Bad(op, i, "bad condition");
         }

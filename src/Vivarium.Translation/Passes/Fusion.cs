@@ -11,8 +11,13 @@ internal static class Fusion
 {
     private const int None = -1;
 
+    // A checked address and this much stays in the guard space around the window.
+    private const long MaxOffset = 1 << 20;
+
+    /// <param name="block">The block.</param>
+    /// <param name="indexed">Make loads of scaled indices.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Run(IrBlock block)
+    public static void Run(IrBlock block, bool indexed)
     {
         SplitPartlyWrittenSlots(block);
         IrOp[] ops = block.Ops;
@@ -37,7 +42,7 @@ internal static class Fusion
                 case IrCode.Shr or IrCode.Sar when op.HasImmB: ShiftBack(ops, writer, i); break;
                 case IrCode.Add when !op.HasImmB: Scale(ops, writer, i, gone[i]); break;
                 case IrCode.Or or IrCode.Xor when !op.HasImmB: Rotate(ops, writer, ref op); break;
-                case IrCode.Load or IrCode.Store: Address(ops, writer, ref op); break;
+                case IrCode.Load or IrCode.Store: Address(ops, writer, ref op, gone[i], indexed); break;
                 case IrCode.Branch: Compare(ops, writer, ref op); break;
             }
             writer[op.Dst] = (short)i;
@@ -176,17 +181,27 @@ internal static class Fusion
         op.Flags = IrFlags.ImmB;
     }
 
-    /// <summary>The address is a register plus a constant: fold the constant.</summary>
-    private static void Address(IrOp[] ops, Span<short> writer, ref IrOp op)
+    /// <summary>The address is a register plus a constant: fold the constant. It is a scaled index that nobody needs after a load: fold that.</summary>
+    private static void Address(IrOp[] ops, Span<short> writer, ref IrOp op, uint gone, bool indexed)
     {
         if ((op.Flags & (IrFlags.Absolute | IrFlags.Halves)) != 0) return;
-        int w = writer[op.A];
+        int x = op.A, w = writer[x];
         if (w < 0) return;
         ref readonly IrOp first = ref ops[w];
+        if (first.Code is IrCode.ShAdd or IrCode.ShAddUw)
+        {
+            if (!indexed || op.Code != IrCode.Load || (op.Dst != x && (gone >> x & 1) == 0) || first.A == x || first.B == x || first.B == 0 || first.C == 0
+                || writer[first.A] > w || writer[first.B] > w) return;
+            op.A = first.B;
+            op.B = first.A;
+            op.C = (byte)(first.Code == IrCode.ShAdd ? first.C : first.C | 4);
+            op.Flags |= IrFlags.Indexed;
+            return;
+        }
         long imm = op.Imm;
         if (first.Code == IrCode.Add && first.HasImmB) imm += first.Imm;
         else if (first.Code != IrCode.Move) return;
-        if (first.A == op.A || first.A == 0 || writer[first.A] > w || imm != (int)imm || IsFarther(first.A, op.A)) return;
+        if (first.A == x || first.A == 0 || writer[first.A] > w || imm is < -MaxOffset or > MaxOffset || IsFarther(first.A, x)) return;
         op.A = first.A;
         op.Imm = imm;
     }

@@ -9,7 +9,7 @@ internal sealed partial class ProgramGenerator
     {
         int a = Source(), b = Source(), t = LikelyDestination(), u = LikelyDestination(), d = LikelyDestination();
         bool word = _random.Next(2) == 0;
-        switch (_random.Next(7))
+        switch (_random.Next(8))
         {
             case 0:
                 int m = Shifts[_random.Next(5)], n = _random.Next(3) == 0 ? m : _random.Next(28, 64);
@@ -53,6 +53,16 @@ internal sealed partial class ProgramGenerator
                 _code.Add(IType(Opcode.Addiw, t, a, 0)); // sext.w
                 Between();
                 _code.Add(RType(word ? Opcode.Add : Opcode.Addw, d, t, b));
+                break;
+            case 6:
+                // A load through a scaled index, with the index in any register.
+                _code.Add(IType(Opcode.Andi, u, a, 31));
+                Between();
+                Opcode[] scaled = [Opcode.Sh1add, Opcode.Sh2add, Opcode.Sh3add, Opcode.Sh1addUw, Opcode.Sh2addUw, Opcode.Sh3addUw];
+                int address = _random.Next(3) == 0 ? u : t;
+                _code.Add(RType(scaled[_random.Next(6)], address, u, Pointers[_random.Next(2)]));
+                if (_random.Next(3) == 0) Between();
+                _code.Add(IType(Accesses[_random.Next(7)], d, address, 8 * _random.Next(-4, 4)));
                 break;
             default:
                 _code.Add(IType(Opcode.Slli, t, a, _random.Next(1, 5)));

@@ -187,4 +187,41 @@ public class PassTests
         Assert.Equal(1UL, hart[12]);
         Assert.Equal(unchecked((ulong)-7L), hart[13]);
     }
+
+    [Fact]
+    public void LoadsThroughAScaledIndexTakeItAsTheirAddress()
+    {
+        Assert.Contains("x13 = load32 [x2 + 0 + x11 << 2]", Dump(I(Opcode.Slli, 10, 11, 2), R(Opcode.Add, 10, 10, 2), I(Opcode.Lw, 13, 10, 0), I(Opcode.Addi, 10, 0, 1)));
+        Assert.Contains("x13 = load64 [x2 + 8 + x11w << 3]", Dump(R(Opcode.Sh3addUw, 10, 11, 2), I(Opcode.Ld, 13, 10, 8), I(Opcode.Addi, 10, 0, 1)));
+        // Somebody reads the address; the index has changed.
+        Assert.DoesNotContain("<< 2]", Dump(R(Opcode.Sh2add, 10, 11, 2), I(Opcode.Lw, 13, 10, 0), R(Opcode.Add, 14, 10, 10)));
+        Assert.DoesNotContain("<< 2]", Dump(R(Opcode.Sh2add, 10, 11, 2), I(Opcode.Addi, 11, 11, 1), I(Opcode.Lw, 13, 10, 0), I(Opcode.Addi, 10, 0, 1)));
+    }
+
+    [Fact]
+    public void AFaultInAnIndexedLoadLeavesTheAddress()
+    {
+        using var guest = new EngineGuest();
+        guest.Write(Code, R(Opcode.Sh2addUw, 10, 11, 12), I(Opcode.Lw, 13, 10, 4), I(Opcode.Addi, 10, 0, 1), Ecall);
+        using Hart hart = guest.NewHart(Code);
+        hart[11] = 0xFFFF_FFFF_0000_0003;
+        hart[12] = 0x3000_0000;
+        Assert.Equal(TrapCause.LoadPageFault, guest.Engine.Run(hart).Cause);
+        Assert.Equal(0x3000_000CUL, hart[10]);
+        hart[12] = Data;
+        hart.Pc = Code;
+        guest.Window.TryStore32(Data + 16, 77);
+        guest.RunToEcall(hart);
+        Assert.Equal(77UL, hart[13]);
+    }
+
+    [Fact]
+    public void ShortSkipsStayInTheBlock()
+    {
+        string text = Dump(Branch(Opcode.Beq, 11, 0, 8), I(Opcode.Ld, 12, 2, 0), I(Opcode.Addi, 13, 13, 1));
+        Assert.Contains("goto label 0", text);
+        // Not with floating point.
+        text = Dump(Branch(Opcode.Beq, 11, 0, 8), I(Opcode.Ld, 12, 2, 0), I(Opcode.Fld, 13, 2, 0));
+        Assert.DoesNotContain("label", text);
+    }
 }
