@@ -99,6 +99,10 @@ public sealed partial class AddressSpace
         return gap == ulong.MaxValue ? -Errno.ENOMEM : (long)gap;
     }
 
+    // Big arrays: on huge pages random accesses miss the TLB less. Smaller mappings, stacks and reservations would only grow by it.
+    private const ulong WorthHugePages = 6UL << 20;
+    private const int AdviseHugePages = 14;
+
     private long MapLocked(ulong start, ulong length, Protection protection, bool shared, MapFlags flags, MappedFile? file, ulong fileOffset, string? name)
     {
         bool hadCode = _table.AnyExecutable(start, start + length);
@@ -106,6 +110,8 @@ public sealed partial class AddressSpace
             ? Window.MapAnonymous(start, length, HostProtection(protection), noReserve: true)
             : Window.MapFile(start, length, HostProtection(protection), file.HostDescriptor, fileOffset, shared);
         if (error < 0) return error;
+        if (file == null && !shared && length >= WorthHugePages && (protection & Protection.Write) != 0
+            && (flags & (MapFlags.NoReserve | MapFlags.Stack | MapFlags.GrowsDown)) == 0) Window.Advise(start, length, AdviseHugePages);
         var vmaFlags = (shared ? VmaFlags.Shared : 0) | ((flags & MapFlags.NoReserve) != 0 ? VmaFlags.NoReserve : 0) |
             (!shared && file != null && (protection & Protection.Write) != 0 ? VmaFlags.MayDiffer : 0);
         _table.Set(new Vma(start, start + length, protection, vmaFlags, file, fileOffset, file == null ? name : null));
