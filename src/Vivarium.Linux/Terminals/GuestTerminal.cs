@@ -13,7 +13,7 @@ namespace Vivarium.Linux.Terminals;
 /// <remarks>Thread-safe.</remarks>
 internal sealed class GuestTerminal(Realm realm, int number)
 {
-    private const int GetAttributes = 0x5401, InputFlags = 12, ControlCharacters = 17;
+    private const int GetAttributes = 0x5401, GetPeer = 0x5441, SysPoll = 7, InputFlags = 12, ControlCharacters = 17;
     private const uint SignalKeys = 1, ToStop = 0x100; // ISIG, TOSTOP of c_lflag
     private int _masters;
 
@@ -73,12 +73,29 @@ internal sealed class GuestTerminal(Realm realm, int number)
         var termios = attributes.Span;
         if ((BinaryPrimitives.ReadUInt32LittleEndian(termios[InputFlags..]) & SignalKeys) == 0) return;
         byte interrupt = termios[ControlCharacters], quit = termios[ControlCharacters + 1], suspend = termios[ControlCharacters + 10];
+        bool settled = false;
         foreach (byte b in bytes)
         {
             if (b == 0) continue; // _POSIX_VDISABLE
             int signal = b == interrupt ? Signal.SIGINT : b == quit ? Signal.SIGQUIT : b == suspend ? Signal.SIGTSTP : 0;
-            if (signal != 0) SignalForeground(signal);
+            if (signal == 0) continue;
+            if (!settled) Settle(host);
+            settled = true;
+            SignalForeground(signal);
         }
+    }
+
+    // The host's line discipline takes what was written in a work queue; a guest that acts on the signal must not overtake it (and change ISIG
+    // before the key has gone through). poll on the slave side waits for that queue.
+    private static void Settle(int host)
+    {
+        long slave = HostSyscall.Invoke(HostCall.IoCtl, host, GetPeer, OpenFlags.ReadWrite | OpenFlags.NoCtty | OpenFlags.NonBlock | OpenFlags.CloseOnExec);
+        if (slave < 0) return;
+        using var entry = HostScratch.Rent(8);
+        BinaryPrimitives.WriteInt32LittleEndian(entry.Span, (int)slave);
+        BinaryPrimitives.WriteInt32LittleEndian(entry.Span[4..], 1); // POLLIN
+        HostSyscall.Invoke(SysPoll, entry.Address, 1, 0);
+        HostSyscall.Invoke(HostCall.Close, slave);
     }
 
     /// <summary>
