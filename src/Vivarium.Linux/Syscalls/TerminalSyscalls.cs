@@ -197,15 +197,17 @@ internal static class TerminalSyscalls
     internal static long Transfer(GuestThread thread, OpenFile file, long call, ulong buffer, long hostBuffer, ulong length, ulong offset, bool writes)
     {
         if (Check(thread, file, writes) is < 0 and var refused) return refused;
+        var end = file.Terminal!;
+        var keys = writes && end.IsMaster ? end.Terminal.SignalCharacters(file.HostDescriptor) : default;
         long result = thread.Block(call, file.HostDescriptor, hostBuffer, (long)length, (long)offset);
-        if (writes && result > 0 && file.Terminal!.IsMaster)
+        if (result > 0 && keys != default)
         {
             Span<byte> typed = stackalloc byte[256];
             for (ulong done = 0; done < (ulong)result; done += (ulong)typed.Length)
             {
                 var part = typed[..(int)Math.Min((ulong)typed.Length, (ulong)result - done)];
                 if (thread.Get(buffer + done, part) < 0) break;
-                file.Terminal.Terminal.Typed(file.HostDescriptor, part);
+                end.Terminal.Typed(file.HostDescriptor, keys, part);
             }
         }
         return result;

@@ -64,20 +64,26 @@ internal sealed class GuestTerminal(Realm realm, int number)
 
     private IEnumerable<GuestProcess> Members(int group) => realm.Processes.Values.Where(p => p.ProcessGroup == group && !p.HasEnded);
 
-    /// <summary>Bytes that were typed at the master side: the characters of INTR, QUIT and SUSP become signals where ISIG is set.</summary>
-    public void Typed(int host, ReadOnlySpan<byte> bytes)
+    /// <summary>The characters that are signals now: INTR, QUIT and SUSP where ISIG is set, else none. Asked before a write to the master side, as what
+    /// the guest changes once it has seen the bytes must not count for them.</summary>
+    public (byte Interrupt, byte Quit, byte Suspend) SignalCharacters(int host)
     {
-        if (Foreground == 0) return;
+        if (Foreground == 0) return default;
         using var attributes = HostScratch.Rent(64);
-        if (HostSyscall.Invoke(HostCall.IoCtl, host, GetAttributes, attributes.Address) < 0) return;
+        if (HostSyscall.Invoke(HostCall.IoCtl, host, GetAttributes, attributes.Address) < 0) return default;
         var termios = attributes.Span;
-        if ((BinaryPrimitives.ReadUInt32LittleEndian(termios[InputFlags..]) & SignalKeys) == 0) return;
-        byte interrupt = termios[ControlCharacters], quit = termios[ControlCharacters + 1], suspend = termios[ControlCharacters + 10];
+        if ((BinaryPrimitives.ReadUInt32LittleEndian(termios[InputFlags..]) & SignalKeys) == 0) return default;
+        return (termios[ControlCharacters], termios[ControlCharacters + 1], termios[ControlCharacters + 10]);
+    }
+
+    /// <summary>Bytes that were typed at the master side while <paramref name="keys"/> were signals.</summary>
+    public void Typed(int host, (byte Interrupt, byte Quit, byte Suspend) keys, ReadOnlySpan<byte> bytes)
+    {
         bool settled = false;
         foreach (byte b in bytes)
         {
             if (b == 0) continue; // _POSIX_VDISABLE
-            int signal = b == interrupt ? Signal.SIGINT : b == quit ? Signal.SIGQUIT : b == suspend ? Signal.SIGTSTP : 0;
+            int signal = b == keys.Interrupt ? Signal.SIGINT : b == keys.Quit ? Signal.SIGQUIT : b == keys.Suspend ? Signal.SIGTSTP : 0;
             if (signal == 0) continue;
             if (!settled) Settle(host);
             settled = true;
