@@ -20,7 +20,12 @@ public sealed class OwnershipTests : IDisposable
     private Guest Start(bool overlay, bool real)
     {
         _guest?.Dispose();
-        if (!Directory.Exists(Path.Combine(_root.Path, "d"))) _root.File("d/file", "text");
+        if (!Directory.Exists(Path.Combine(_root.Path, "d")))
+        {
+            _root.File("d/file", "text");
+            // The umask of this process is not ours alone: tests of umask run beside this one.
+            if (!OperatingSystem.IsWindows()) File.SetUnixFileMode(Path.Combine(_root.Path, "d/file"), (UnixFileMode)0x1A4);
+        }
         _guest = new Guest(new TreeOptions { Root = _root.Path, Upper = overlay ? _upper.Path : null });
         if (!real) _guest.Thread.Process.Fs.Space.Owners!.Real = false;
         return _guest;
