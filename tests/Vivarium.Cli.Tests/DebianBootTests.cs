@@ -51,7 +51,7 @@ public sealed class DebianBootTests : IDisposable
 
                 """, seconds: 400);
         foreach (string line in new[] { "harts: 2", "disk: from the host", "entropy: 8", $"net: {sum}", "reboot: Power down" })
-            Assert.Contains(line, result.Output);
+            Assert.True(result.Output.Contains(line, StringComparison.Ordinal), $"'{line}' is not in:\n{result.Output}\n{result.Error}");
         Assert.Equal((0, ""), (result.ExitCode, result.Error));
         Assert.Equal("from the guest", Encoding.ASCII.GetString(File.ReadAllBytes(disk), 512, 14));
     }

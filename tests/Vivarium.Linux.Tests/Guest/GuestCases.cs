@@ -75,14 +75,15 @@ internal static class GuestCases
             .ToDictionary(words => words[0], words => words.Where(w => w.StartsWith("exit=", StringComparison.Ordinal)).Select(w => int.Parse(w[5..])).FirstOrDefault());
     }
 
-    // Both streams into one text, in order as far as lines go.
+    // Both streams through one pipe, so that what a case says stands before its result. The umask is set: a thread of this process that
+    // has run a guest's calls keeps that guest's, and its children would inherit it.
     private static (int? Status, string Output) Execute(int scale, TimeSpan limit, params string[] arguments)
     {
-        var start = new ProcessStartInfo(Viv.File)
+        var start = new ProcessStartInfo("/bin/sh")
         {
-            RedirectStandardInput = true, RedirectStandardOutput = true, RedirectStandardError = true, WorkingDirectory = Path.GetTempPath(),
+            RedirectStandardInput = true, RedirectStandardOutput = true, WorkingDirectory = Path.GetTempPath(),
         };
-        foreach (string argument in Viv.Arguments.Concat(arguments)) start.ArgumentList.Add(argument);
+        foreach (string argument in (string[])["-c", "umask 022; exec \"$0\" \"$@\" 2>&1", Viv.File, .. Viv.Arguments, .. arguments]) start.ArgumentList.Add(argument);
         start.Environment["GUEST_TESTS_SCALE"] = Environment.GetEnvironmentVariable("GUEST_TESTS_SCALE") ?? scale.ToString();
         var text = new System.Text.StringBuilder();
         void Add(object sender, DataReceivedEventArgs line)
@@ -92,10 +93,8 @@ internal static class GuestCases
 
         using var process = new Process { StartInfo = start };
         process.OutputDataReceived += Add;
-        process.ErrorDataReceived += Add;
         process.Start();
         process.BeginOutputReadLine();
-        process.BeginErrorReadLine();
         process.StandardInput.Close();
         bool ended = process.WaitForExit(limit);
         if (!ended) process.Kill();
@@ -107,6 +106,8 @@ internal static class GuestCases
     {
         string native = Path.Combine(Repository, "artifacts/publish/Vivarium.Cli/release_linux-x64/viv");
         string managed = Path.Combine(Repository, "artifacts/bin/Vivarium.Cli/release/viv.dll");
+        // ./test has just seen to it that the native binary is of these sources, whichever was built first.
+        if (Environment.GetEnvironmentVariable("VIV_NATIVE_IS_CURRENT") is not null) return (native, []);
         if (File.Exists(native) && (!File.Exists(managed) || File.GetLastWriteTimeUtc(native) >= NewestManaged(managed))) return (native, []);
         if (File.Exists(managed)) return ("dotnet", [managed]);
         throw new InvalidOperationException("build src/Vivarium.Cli first: neither the native viv nor viv.dll is there");

@@ -186,6 +186,8 @@ internal sealed class Guest : IDisposable
 
     public void Dispose()
     {
+        // The calls ran on the test's own thread, which other tests and the children of this process come from.
+        HostUmask.Apply(HostUmask.Initial);
         Files.CloseAll();
         Thread.Process.Fs.Space.Dispose();
         _hart.Dispose();
