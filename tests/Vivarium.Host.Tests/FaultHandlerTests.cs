@@ -53,7 +53,7 @@ public sealed unsafe class FaultHandlerTests
             while (!Volatile.Read(ref stop))
             {
                 GC.Collect(0);
-                Thread.Yield();
+                Thread.Sleep(1); // one collection after the other would leave the threads no time between two suspensions
             }
         });
         collector.Start();

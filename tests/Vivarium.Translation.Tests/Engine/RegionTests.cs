@@ -9,6 +9,8 @@ namespace Vivarium.Translation.Tests.Engine;
 /// <summary>Regions of the optimising tier and what comes at them from outside: kicks, faults, code changes, other harts.</summary>
 public sealed class RegionTests : IDisposable
 {
+    private const int Patience = 60_000;
+
     private readonly CompileFarm? _farm = Farms.Synchronous();
     private readonly EngineGuest? _guest;
 
@@ -103,10 +105,11 @@ public sealed class RegionTests : IDisposable
             exit = guest.Engine.Run(hart);
         });
         thread.Start();
-        while (Volatile.Read(ref host) == null || guest.Engine.RegionEntries == 0) Thread.Yield();
+        bool entered = SpinWait.SpinUntil(() => Volatile.Read(ref host) != null && guest.Engine.RegionEntries > 0, Patience);
         hart.RequestExit();
         host!.Kick();
-        thread.Join();
+        Assert.True(thread.Join(Patience), "the kick was lost");
+        Assert.True(entered, "the loop did not become a region");
         Assert.Equal(ExitKind.Interrupted, exit.Kind);
         Assert.True(hart.Pc is EngineGuest.Code or EngineGuest.Code + 4);
     }
@@ -133,28 +136,32 @@ public sealed class RegionTests : IDisposable
             hart[11] = 20_000;
             HostThread host = HostThread.Current;
             bool done = false;
+            int interrupts = 0;
+            // One kick at a time, and a while of random length before the next: kicks without a pause would leave no time to go on.
             var kicker = new Thread(() =>
             {
+                var random = new Random(1);
                 while (!Volatile.Read(ref done))
                 {
+                    int before = Volatile.Read(ref interrupts);
                     hart.RequestExit();
                     host.Kick();
-                    Thread.Yield();
+                    while (Volatile.Read(ref interrupts) == before && !Volatile.Read(ref done)) Thread.Yield();
+                    Thread.SpinWait(random.Next(2000));
                 }
             });
             if (disturbed) kicker.Start();
-            int interrupts = 0;
             while (true)
             {
                 ExecutionExit exit = guest.Engine.Run(hart);
                 if (exit.Kind == ExitKind.Trap) break;
-                interrupts++;
                 hart.State.ExitRequest = 0;
+                Volatile.Write(ref interrupts, interrupts + 1);
             }
             Volatile.Write(ref done, true);
             if (disturbed)
             {
-                kicker.Join();
+                Assert.True(kicker.Join(Patience));
                 Assert.True(interrupts > 0);
             }
             Assert.Equal(EngineGuest.Code + 44, hart.Pc);
@@ -206,10 +213,11 @@ public sealed class RegionTests : IDisposable
         ExecutionExit exit = default;
         var thread = new Thread(() => exit = guest.Engine.Run(hart));
         thread.Start();
-        while (guest.Engine.RegionEntries == 0) Thread.Yield();
+        bool entered = SpinWait.SpinUntil(() => guest.Engine.RegionEntries > 0, Patience);
         guest.Write(EngineGuest.Code, EngineGuest.Ecall, EngineGuest.Ecall);
         guest.Engine.InvalidateCode(EngineGuest.Code, 4096);
-        thread.Join();
+        Assert.True(thread.Join(Patience), "the change was not seen");
+        Assert.True(entered, "the loop did not become a region");
         Assert.Equal(new ExecutionExit(ExitKind.Trap, TrapCause.EnvironmentCall), exit);
     }
 
@@ -236,7 +244,7 @@ public sealed class RegionTests : IDisposable
             });
             threads[n].Start();
         }
-        foreach (Thread thread in threads) thread.Join();
+        foreach (Thread thread in threads) Assert.True(thread.Join(Patience), "a hart waits for ever");
         var last = new byte[8];
         guest.Window.Read(EngineGuest.Data, last);
         Assert.Equal(600UL, BitConverter.ToUInt64(last));
