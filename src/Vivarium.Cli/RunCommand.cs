@@ -76,6 +76,7 @@ internal static class RunCommand
             Optimizer = TranslatorDump.Optimizer(request),
             User = request.User ?? (image?.Config.User is { Length: > 0 } user ? user : null),
             MemoryLimit = (ulong?)request.Memory,
+            AddressSpace = (ulong?)request.AddressSpace ?? Linux.Memory.AddressSpace.WindowSize,
             ProcessLimit = request.Pids,
             NoNetwork = request.NoNetwork,
             Errors = Report.Errors,

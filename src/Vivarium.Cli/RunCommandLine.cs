@@ -36,6 +36,7 @@ internal static class RunCommandLine
         new("--workdir", "DIR", "Initial working directory, as the guest sees it", (r, v) => Set(() => r.WorkingDirectory = v)),
         new("--user", "USER", "uid[:gid] or a name in the guest's /etc/passwd", (r, v) => Set(() => r.User = v)),
         new("--memory", "SIZE", "Memory of all guest processes together, for instance 512M; the largest is killed when it is used up", (r, v) => SetSize(v, "--memory", size => r.Memory = size)),
+        new("--address-space", "SIZE", "Address space of each guest process, from 256G (default, Sv39) to 16T: for sanitizers and race detectors", SetAddressSpace) { Values = ["256G", "1T", "16T"] },
         new("--net", "host|none", "The host's network, or none", SetNetwork) { Values = ["host", "none"] },
         new("--pids", "N", "Processes and threads that the guest may have at a time", SetPids),
         new("--strace", "FILE", "Log the guest's syscalls to FILE (default: standard error)", (r, v) => Set(() => (r.Strace, r.StraceFile) = (true, v.Length > 0 ? v : null)))
@@ -223,6 +224,12 @@ internal static class RunCommandLine
         return null;
     }
 
+    private static string? SetAddressSpace(RunRequest request, string value)
+    {
+        string? problem = SetSize(value, "--address-space", size => request.AddressSpace = size);
+        return problem ?? (request.AddressSpace is < 256L << 30 or > 16L << 40 || request.AddressSpace % (2 << 20) != 0 ? $"--address-space: '{value}' is not between 256G and 16T" : null);
+    }
+
     private static string? SetCodeCacheSize(RunRequest request, string value) => SetSize(value, "--code-cache", size => request.CodeCacheSize = size);
 
     private static string? SetNetwork(RunRequest request, string value)
@@ -243,7 +250,7 @@ internal static class RunCommandLine
 
     private static string? SetSize(string value, string option, Action<long> assign)
     {
-        int shift = char.ToUpperInvariant(value[^1]) switch { 'K' => 10, 'M' => 20, 'G' => 30, _ => 0 };
+        int shift = char.ToUpperInvariant(value[^1]) switch { 'K' => 10, 'M' => 20, 'G' => 30, 'T' => 40, _ => 0 };
         if (!long.TryParse(shift == 0 ? value : value[..^1], NumberStyles.None, CultureInfo.InvariantCulture, out long size) || size <= 0 || size > long.MaxValue >> shift)
             return $"{option} needs a size such as 64M, not '{value}'";
         assign(size << shift);

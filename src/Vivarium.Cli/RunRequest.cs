@@ -53,6 +53,9 @@ internal sealed class RunRequest
     /// <summary>Bytes of memory that the guests may take; null for no limit.</summary>
     public long? Memory { get; set; }
 
+    /// <summary>Bytes of each guest process's address space; null for the default.</summary>
+    public long? AddressSpace { get; set; }
+
     /// <summary>No sockets but those of AF_UNIX.</summary>
     public bool NoNetwork { get; set; }
 

@@ -93,7 +93,7 @@ public sealed partial class Realm : IDisposable
     /// <summary>An empty address space with its executor.</summary>
     public AddressSpace CreateAddressSpace()
     {
-        var window = MemoryWindow.Reserve(AddressSpace.WindowSize);
+        var window = MemoryWindow.Reserve(Options.AddressSpace);
         return new AddressSpace(window, Executors.Create(), Libraries) { LargestMapping = Options.MemoryLimit ?? ulong.MaxValue };
     }
 

@@ -80,6 +80,9 @@ public sealed record RunOptions
     /// <summary>Bytes of memory that all guest processes may take together; null for no limit.</summary>
     public ulong? MemoryLimit { get; init; }
 
+    /// <summary>Bytes of each guest process's address space, from that of Sv39 to <see cref="Memory.AddressSpace.LargestWindow"/>.</summary>
+    public ulong AddressSpace { get; init; } = Memory.AddressSpace.WindowSize;
+
     /// <summary>Guest threads that there may be at a time, each process's first among them; null for no limit.</summary>
     public int? ProcessLimit { get; init; }
 

@@ -102,7 +102,7 @@ public sealed class ElfHeaders
                 case 1: // PT_LOAD
                     if (memoryBytes == 0) continue;
                     if (fileBytes > memoryBytes) throw fail("bad ELF segment: larger in the file than in memory");
-                    if (address > AddressSpace.WindowSize || memoryBytes > AddressSpace.WindowSize - address) throw fail($"bad ELF segment: address 0x{address:x} is outside the address space");
+                    if (address > AddressSpace.LargestWindow || memoryBytes > AddressSpace.LargestWindow - address) throw fail($"bad ELF segment: address 0x{address:x} is outside the address space");
                     if (offset > fileSize || fileBytes > fileSize - offset) throw fail("truncated ELF file: a segment reaches beyond the end of the file");
                     if (fileBytes > 0 && (offset - address) % AddressSpace.PageSize != 0) throw fail("bad ELF segment: offset and address disagree modulo the page size");
                     var protection = ((flags & 4) != 0 ? Protection.Read : 0) | ((flags & 2) != 0 ? Protection.Write : 0) | ((flags & 1) != 0 ? Protection.Execute : 0);

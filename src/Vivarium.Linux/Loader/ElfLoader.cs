@@ -42,7 +42,7 @@ public static class ElfLoader
             {
                 throw new LoadException(Errno.ENOEXEC, $"wants to be loaded at 0x{low:x}, below the lowest address 0x{AddressSpace.Lowest:x}");
             }
-            if (headers.High + bias > AddressSpace.StackTop - (64UL << 20)) throw new LoadException(Errno.ENOMEM, "does not fit into the address space");
+            if (headers.High + bias > memory.StackTop - (64UL << 20)) throw new LoadException(Errno.ENOMEM, "does not fit into the address space");
             ulong mappedEnd = 0;
             foreach (var segment in headers.Segments) mappedEnd = MapSegment(memory, file, segment, bias, mappedEnd);
             return new LoadedElf(headers, bias);

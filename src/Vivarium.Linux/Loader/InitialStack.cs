@@ -24,7 +24,7 @@ public static class InitialStack
     {
         size = Math.Clamp(AddressSpace.RoundUp(size), 128 << 10, 1UL << 30);
         var protection = Protection.Read | Protection.Write | (executable ? Protection.Execute : 0);
-        long start = memory.Map(AddressSpace.StackTop - size, size, protection,
+        long start = memory.Map(memory.StackTop - size, size, protection,
             MapFlags.Private | MapFlags.Anonymous | MapFlags.Fixed | MapFlags.NoReserve | MapFlags.Stack, null, 0, "[stack]");
         if (start < 0) throw LoadException.Of((int)start, "the stack cannot be mapped");
     }
@@ -45,7 +45,7 @@ public static class InitialStack
         foreach (string s in environment) total += s.Length + 9;
         if (total > 2 << 20) throw LoadException.Of(-Errno.E2BIG);
 
-        ulong at = AddressSpace.StackTop - 8;
+        ulong at = memory.StackTop - 8;
         ulong PushString(string text)
         {
             byte[] bytes = new byte[text.Length + 1];

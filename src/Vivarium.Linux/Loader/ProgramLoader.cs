@@ -112,13 +112,13 @@ public static class ProgramLoader
         Credentials credentials, ResourceLimits limits)
     {
         var main = ElfLoader.Load(memory, program.Descriptor, program.Path, program.Headers,
-            AddressSpace.PieBase);
+            memory.PieBase);
         memory.SetBrk(main.End);
         LoadedElf? interpreter = program.InterpreterHeaders == null
             ? null
             : ElfLoader.Load(memory, program.InterpreterDescriptor, program.InterpreterPath, program.InterpreterHeaders, 0);
         InitialStack.Map(memory, Math.Min(limits.Soft(ResourceLimits.Stack), 64UL << 20), program.Headers.ExecutableStack);
-        SignalTrampoline.Map(memory);
+        Vdso.Map(memory);
 
         var auxiliary = new List<(ulong, ulong)>
         {
@@ -137,6 +137,7 @@ public static class ProgramLoader
             (Aux.EffectiveGid, credentials.EffectiveGid),
             (Aux.Secure, 0),
             (Aux.MinimumSignalStack, 1088),
+            (Aux.VdsoHeader, Vdso.AddressIn(memory)),
         };
         ulong sp = InitialStack.Fill(memory, program.Arguments, environment, name, auxiliary, out byte[] auxiliaryBytes);
         return new LoadedProgram(interpreter?.Entry ?? main.Entry, sp, program.Path, program.Arguments, auxiliaryBytes);

@@ -59,7 +59,7 @@ public sealed partial class AddressSpace
             EndFreeze();
         }
         child.PublishExecutable();
-        child.AnnounceCode(0, WindowSize);
+        child.AnnounceCode(0, Size);
         return child;
     }
 

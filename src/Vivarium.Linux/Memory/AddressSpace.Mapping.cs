@@ -36,7 +36,7 @@ public sealed partial class AddressSpace
     public long Map(ulong hint, ulong length, Protection protection, MapFlags flags, MappedFile? file = null, ulong fileOffset = 0, string? name = null)
     {
         if (length == 0 || fileOffset % PageSize != 0) return -Errno.EINVAL;
-        if (length > WindowSize) return -Errno.ENOMEM;
+        if (length > Size) return -Errno.ENOMEM;
         length = RoundUp(length);
         if (fileOffset + length < fileOffset) return -Errno.EOVERFLOW;
         bool shared;
@@ -75,7 +75,7 @@ public sealed partial class AddressSpace
         if ((flags & (MapFlags.Fixed | MapFlags.FixedNoReplace)) != 0)
         {
             if (hint % PageSize != 0) return -Errno.EINVAL;
-            if (hint > WindowSize || length > WindowSize - hint) return -Errno.ENOMEM;
+            if (hint > Size || length > Size - hint) return -Errno.ENOMEM;
             if (hint < Lowest) return -Errno.EPERM;
             if ((flags & MapFlags.FixedNoReplace) != 0 && !_table.IsFree(hint, hint + length)) return -Errno.EEXIST;
             return (long)hint;
@@ -122,7 +122,7 @@ public sealed partial class AddressSpace
     /// <summary>munmap: 0 or a negative errno.</summary>
     public int Unmap(ulong start, ulong length)
     {
-        if (start % PageSize != 0 || length == 0 || start > WindowSize || length > WindowSize - start) return -Errno.EINVAL;
+        if (start % PageSize != 0 || length == 0 || start > Size || length > Size - start) return -Errno.EINVAL;
         length = RoundUp(length);
         lock (_lock) return UnmapLocked(start, length);
     }
@@ -144,7 +144,7 @@ public sealed partial class AddressSpace
     {
         if (start % PageSize != 0) return -Errno.EINVAL;
         if (length == 0) return 0;
-        if (start > WindowSize || length > WindowSize - start) return -Errno.ENOMEM;
+        if (start > Size || length > Size - start) return -Errno.ENOMEM;
         ulong end = start + RoundUp(length);
         lock (_lock)
         {
@@ -176,7 +176,7 @@ public sealed partial class AddressSpace
     {
         lock (_lock)
         {
-            if (end < _brkStart || end >= WindowSize) return _brk;
+            if (end < _brkStart || end >= Size) return _brk;
             ulong oldTop = RoundUp(_brk), newTop = RoundUp(end);
             if (newTop > oldTop)
             {

@@ -14,12 +14,12 @@ public sealed partial class AddressSpace
         if ((flags & ~7) != 0 || oldStart % PageSize != 0 || newLength == 0 || (toFixed && !mayMove) ||
             (keepOld && (!mayMove || oldLength != newLength)))
             return -Errno.EINVAL;
-        if (newLength > WindowSize || oldStart > WindowSize || oldLength > WindowSize - oldStart) return -Errno.ENOMEM;
+        if (newLength > Size || oldStart > Size || oldLength > Size - oldStart) return -Errno.ENOMEM;
         oldLength = RoundUp(oldLength);
         newLength = RoundUp(newLength);
         if (toFixed)
         {
-            if (newStart % PageSize != 0 || newStart > WindowSize || newLength > WindowSize - newStart || newStart < Lowest) return -Errno.EINVAL;
+            if (newStart % PageSize != 0 || newStart > Size || newLength > Size - newStart || newStart < Lowest) return -Errno.EINVAL;
             if (newStart < oldStart + oldLength && oldStart < newStart + newLength) return -Errno.EINVAL;
         }
         lock (_lock)
@@ -159,7 +159,7 @@ public sealed partial class AddressSpace
     {
         if (start % PageSize != 0) return -Errno.EINVAL;
         if (length == 0) return 0;
-        if (start > WindowSize || length > WindowSize - start) return -Errno.ENOMEM;
+        if (start > Size || length > Size - start) return -Errno.ENOMEM;
         ulong end = start + RoundUp(length);
         const int MADV_DONTNEED = 4, MADV_FREE = 8, MADV_REMOVE = 9, MADV_DONTFORK = 10, MADV_DOFORK = 11, MADV_WIPEONFORK = 18, MADV_KEEPONFORK = 19;
         lock (_lock)
@@ -204,7 +204,7 @@ public sealed partial class AddressSpace
     {
         if (start % PageSize != 0 || (flags & ~7) != 0 || (flags & 5) == 5) return -Errno.EINVAL;
         if (length == 0) return 0;
-        if (start > WindowSize || length > WindowSize - start) return -Errno.ENOMEM;
+        if (start > Size || length > Size - start) return -Errno.ENOMEM;
         ulong end = start + RoundUp(length);
         List<Vma> mappings;
         bool whole;
@@ -226,7 +226,7 @@ public sealed partial class AddressSpace
     public int InCore(ulong start, ulong length, ulong vector)
     {
         if (start % PageSize != 0) return -Errno.EINVAL;
-        if (start > WindowSize || length > WindowSize - start) return -Errno.ENOMEM;
+        if (start > Size || length > Size - start) return -Errno.ENOMEM;
         length = RoundUp(length);
         lock (_lock)
         {
@@ -239,7 +239,7 @@ public sealed partial class AddressSpace
     /// <summary>Whether [start, start+length) is mapped without a hole (mlock and its kin).</summary>
     public bool IsMapped(ulong start, ulong length)
     {
-        if (start > WindowSize || length > WindowSize - start) return false;
+        if (start > Size || length > Size - start) return false;
         ulong end = RoundUp(start + length);
         start &= ~(PageSize - 1);
         lock (_lock) return _table.CoveredUpTo(start, end) == end;

@@ -14,7 +14,7 @@ namespace Vivarium.Linux.Memory;
 /// </remarks>
 public sealed partial class AddressSpace : IDisposable
 {
-    /// <summary>Sv39 user space.</summary>
+    /// <summary>Sv39 user space: what a window has where nothing else is asked for.</summary>
     public const ulong WindowSize = 256UL << 30;
 
     public const ulong PageSize = 4096;
@@ -22,23 +22,30 @@ public sealed partial class AddressSpace : IDisposable
     /// <summary>Lowest address that mmap gives or takes (vm.mmap_min_addr).</summary>
     public const ulong Lowest = 0x10000;
 
+    /// <summary>The largest window that can be asked for: 16 TiB.</summary>
+    public const ulong LargestWindow = 16UL << 40;
+
+    /// <summary>Bytes of this address space.</summary>
+    public ulong Size => Window.Size;
+
     /// <summary>First address above the stack.</summary>
-    public const ulong StackTop = WindowSize - 0x10000;
+    public ulong StackTop => Window.Size - 0x10000;
 
     /// <summary>Where position-independent programs go: two thirds of the address space, as in Linux.</summary>
-    public const ulong PieBase = WindowSize / 3 * 2 & ~0xFFFUL;
+    public ulong PieBase => Window.Size / 3 * 2 & ~0xFFFUL;
 
     private readonly Lock _lock = new();
     private readonly VmaTable _table = new();
     private readonly LibraryPlacement? _placement;
     private (ulong Start, ulong End)[] _executable = [];
-    private ulong _mmapTop = StackTop - (128UL << 20);
+    private ulong _mmapTop;
     private int _users = 1;
     private GuestSymbols? _symbols;
 
     public AddressSpace(MemoryWindow window, Executor executor, LibraryPlacement? placement = null)
     {
         Window = window;
+        _mmapTop = StackTop - (128UL << 20);
         Executor = executor;
         _placement = placement;
         executor.MayExecute = IsExecutable;
@@ -86,7 +93,7 @@ public sealed partial class AddressSpace : IDisposable
     /// <summary>A copy of all mappings.</summary>
     public List<Vma> Mappings()
     {
-        lock (_lock) return _table.Within(0, WindowSize);
+        lock (_lock) return _table.Within(0, Size);
     }
 
     /// <summary>Total of mapped bytes and of private writable ones, for /proc/self/statm and status.</summary>

@@ -218,7 +218,7 @@ public sealed partial class GuestThread
         }
         _restoreMask = false;
         if ((AlternateStack.Flags & SignalStack.SS_AUTODISARM) != 0) AlternateStack = new SignalStack(0, SignalStack.SS_DISABLE, 0, 0);
-        Hart[1] = SignalTrampoline.Address;
+        Hart[1] = Vdso.SignalReturnIn(Process.Memory);
         Hart[2] = frame;
         Hart[10] = (ulong)info.Signal;
         Hart[11] = frame;

@@ -242,7 +242,7 @@ public static class ProcessSyscalls
     }
 
     /// <summary>What riscv_hwprobe says: exactly the extensions of the instruction table.</summary>
-    private static ulong? Probe(ulong key)
+    private static ulong? Probe(GuestThread thread, ulong key)
     {
         const int FD = 0, C = 1, Zba = 3, Zbb = 4, Zbs = 5, Zicboz = 6, Zbc = 7, Zfa = 32, Zacas = 34, Zicond = 35, Zihintpause = 36, Zca = 43, Zcd = 45, Zawrs = 48;
         ReadOnlySpan<int> extensions = [FD, C, Zba, Zbb, Zbs, Zicboz, Zbc, Zfa, Zacas, Zicond, Zihintpause, Zca, Zcd, Zawrs];
@@ -256,7 +256,7 @@ public static class ProcessSyscalls
                 return bits;
             case 5 or 9: return 3; // misaligned scalar accesses are fast
             case 6: return 64; // Zicboz block size
-            case 7: return AddressSpace.WindowSize - 1;
+            case 7: return thread.Process.Memory.Size - 1;
             case 8: return 10_000_000; // the time CSR's frequency
             default: return null;
         }
@@ -269,7 +269,7 @@ public static class ProcessSyscalls
         {
             ulong pair = args.A0 + i * 16;
             if (!thread.Window.TryLoad64(pair, out ulong key)) return -Errno.EFAULT;
-            var value = Probe(key);
+            var value = Probe(thread, key);
             if (value == null && !thread.Window.TryStore64(pair, ulong.MaxValue)) return -Errno.EFAULT;
             if (!thread.Window.TryStore64(pair + 8, value ?? 0)) return -Errno.EFAULT;
         }

@@ -24,7 +24,7 @@ internal static class Forking
             bool stands = false;
             try
             {
-                var window = MemoryWindow.Reserve(AddressSpace.WindowSize);
+                var window = MemoryWindow.Reserve(process.Memory.Size);
                 bool own = !process.Memory.IsShared;
                 memory = process.Memory.Fork(window, realm.Executors.Create(), own && process.ThreadCount == 1, own ? () => stands = process.StandStill(parent) : null);
             }

@@ -1,34 +1,31 @@
-using System.Runtime.InteropServices;
 using Vivarium.Host;
 
 namespace Vivarium.Linux.Time;
 
 /// <summary>CLOCK_* and how to read them.</summary>
-public static partial class Clocks
+public static class Clocks
 {
     public const int Realtime = 0, Monotonic = 1, ProcessCpu = 2, ThreadCpu = 3, MonotonicRaw = 4, RealtimeCoarse = 5, MonotonicCoarse = 6, BootTime = 7,
         RealtimeAlarm = 8, BootTimeAlarm = 9, Tai = 11;
 
-    // By libc, which reads the clocks that the host's vDSO knows without entering the kernel.
-    [LibraryImport("libc", EntryPoint = "clock_gettime")]
-    [SuppressGCTransition]
-    private static partial int HostClockGetTime(int clock, out Timespec time);
-
     /// <summary>A clock of the host; null where it has no such clock.</summary>
-    public static Timespec? ReadHost(int clock) => HostClockGetTime(clock, out var time) == 0 ? time : null;
+    public static Timespec? ReadHost(int clock) => HostClockGetTime(clock, out var time) ? time : null;
 
     /// <summary>A clock of the host in nanoseconds.</summary>
-    public static long Now(int clock)
+    public static long Now(int clock) => (long)HostClock.Nanoseconds(clock);
+
+    private static bool HostClockGetTime(int clock, out Timespec time)
     {
-        HostClockGetTime(clock, out var time);
-        return time.Seconds * 1_000_000_000 + time.Nanoseconds;
+        bool known = HostClock.TryRead(clock, out long seconds, out long nanoseconds);
+        time = new Timespec(seconds, nanoseconds);
+        return known;
     }
 
     /// <summary>The host's clock id for a host thread's CPU time.</summary>
     private static int ThreadCpuClock(int hostThread) => ~hostThread << 3 | 6;
 
     /// <summary>CPU time of a host thread of this process in nanoseconds.</summary>
-    public static long HostThreadCpu(int hostThread) => HostClockGetTime(ThreadCpuClock(hostThread), out var time) == 0 ? time.ToNanoseconds() : 0;
+    public static long HostThreadCpu(int hostThread) => HostClockGetTime(ThreadCpuClock(hostThread), out var time) ? time.ToNanoseconds() : 0;
 
     /// <summary>Reads a clock as a guest thread sees it; false for a clock that does not exist.</summary>
     public static bool TryRead(GuestThread thread, int clock, out Timespec time)
@@ -42,7 +39,7 @@ public static partial class Clocks
                 time = Timespec.FromNanoseconds(thread.CpuTime());
                 return true;
             case >= 0 and <= Tai:
-                return HostClockGetTime(clock, out time) == 0;
+                return HostClockGetTime(clock, out time);
             case < 0:
             {
                 // CPU clocks of a process (low bits 2 or less) or a thread (bit 2): ~id << 3 | kind.

@@ -1,4 +1,5 @@
-using System.Diagnostics;
+using Vivarium.Host;
+using Vivarium.RiscV.Execution;
 using Vivarium.RiscV.Isa;
 
 namespace Vivarium.RiscV.Interpreter;
@@ -8,7 +9,7 @@ internal static unsafe class ControlStatus
 {
     /// <summary>What <c>time</c> counts: ticks per second of the host's monotonic clock. Linux tells guests this number
     /// (riscv_hwprobe, device tree).</summary>
-    public const ulong TimeFrequency = 10_000_000;
+    public const ulong TimeFrequency = ClockRegisters.TimeFrequency;
 
     private const int Fflags = 0x001, Frm = 0x002, Fcsr = 0x003, Cycle = 0xc00, Time = 0xc01, Instret = 0xc02;
 
@@ -70,6 +71,9 @@ internal static unsafe class ControlStatus
             case Instret:
                 value = c.State.InstructionsRetired;
                 return true;
+            case >= ClockRegisters.First and <= ClockRegisters.Last:
+                value = HostClock.Nanoseconds(number - ClockRegisters.First);
+                return true;
             default:
                 value = 0;
                 return false;
@@ -93,6 +97,5 @@ internal static unsafe class ControlStatus
         }
     }
 
-    /// <summary>CLOCK_MONOTONIC; <see cref="Stopwatch"/> counts nanoseconds on Linux.</summary>
-    private static ulong Nanoseconds() => (ulong)Stopwatch.GetTimestamp();
+    private static ulong Nanoseconds() => HostClock.Nanoseconds(ClockRegisters.Monotonic);
 }

@@ -82,8 +82,18 @@ public sealed unsafe partial class CodeGenerator
             case IrCode.StoreExclusive: StoreExclusive(op); break;
             case IrCode.EndReservation: EndReservation(); break;
             case IrCode.Float or IrCode.FloatCsr: LowerFloat(ref op); break;
+            case IrCode.ReadClock: ReadClock(op); break;
             default: throw new InvalidOperationException("no lowering for this IR operation");
         }
+    }
+
+    private void ReadClock(in IrOp op)
+    {
+        _asm.MovImmediate(Rax, op.Imm);
+        _asm.MovImmediate(Rcx, (long)op.Target);
+        _asm.CallTo((long)(_stubs.Clock - (ulong)_asm.Start));
+        ExitAt(Cond.Ne, BlockExit.Interpret, op);
+        Finish64(op.Dst, Rax);
     }
 
     private void Const(in IrOp op)

@@ -82,6 +82,15 @@ internal sealed unsafe class StubTable
     public ulong MissEnd { get; private set; }
     public ulong MissAbort { get; private set; }
 
+    /// <summary>Called from blocks: rax = the host's clock rax in nanoseconds, divided by ecx. All registers but these two are kept; ZF is clear where
+    /// an exit was asked for meanwhile.</summary>
+    public ulong Clock { get; private set; }
+
+    /// <summary>From here to <see cref="ClockEnd"/> the request has been tested: a kick goes on at <see cref="ClockAbort"/>.</summary>
+    public ulong ClockTested { get; private set; }
+    public ulong ClockEnd { get; private set; }
+    public ulong ClockAbort { get; private set; }
+
     /// <summary>Address of the exit stub of a kind.</summary>
     public ulong Exit(BlockExit kind) => _exits[(int)kind];
 
@@ -132,6 +141,45 @@ internal sealed unsafe class StubTable
         MoveRegisters(load: false);
         _asm.Jmp(ref _restore);
         EmitMiss();
+        EmitClock();
+    }
+
+    private void EmitClock()
+    {
+        // Only what C may clobber and blocks keep values in. The host's vDSO has no vector instructions.
+        ReadOnlySpan<Gpr> kept = [Gpr.Rdi, Gpr.Rsi, Gpr.R8, Gpr.R9, Gpr.R10, Gpr.R11, Gpr.Rdx];
+        _asm.Align(16);
+        Clock = Here;
+        foreach (Gpr r in kept) _asm.Push(r);
+        _asm.Alu(AluOp.Sub, X86.Size.S64, Gpr.Rsp, 32); // entered with rsp 8 modulo 16, and 7 pushes make that 0
+        _asm.Mov(Mem.At(Gpr.Rsp, 16), Gpr.Rcx);
+        _asm.Mov(Gpr.Rdi, Gpr.Rax);
+        _asm.Mov(Gpr.Rsi, Gpr.Rsp);
+        _asm.MovImmediate(Gpr.Rax, (long)HostClock.EntryPoint);
+        _asm.Call(Gpr.Rax);
+        _asm.Mov(Gpr.Rax, Mem.At(Gpr.Rsp));
+        _asm.Imul(Gpr.Rax, Gpr.Rax, 1_000_000_000);
+        _asm.Add(Gpr.Rax, Mem.At(Gpr.Rsp, 8));
+        _asm.Mov(Gpr.Rcx, Mem.At(Gpr.Rsp, 16));
+        _asm.Cmp32(Gpr.Rcx, 1);
+        Label whole = default;
+        _asm.Jcc(Cond.E, ref whole);
+        _asm.Zero(Gpr.Rdx);
+        _asm.Div(Gpr.Rcx);
+        _asm.Bind(ref whole);
+        _asm.Alu(AluOp.Add, X86.Size.S64, Gpr.Rsp, 32);
+        for (int i = kept.Length - 1; i >= 0; i--) _asm.Pop(kept[i]);
+        // A kick that came in the vDSO did nothing but set the request.
+        Label abort = default;
+        _asm.Cmp32(Field(HartStateLayout.ExitRequest), 0);
+        ClockTested = Here;
+        _asm.Jcc(Cond.Ne, ref abort);
+        _asm.Ret();
+        ClockEnd = Here;
+        _asm.Bind(ref abort);
+        ClockAbort = Here;
+        _asm.Test(Gpr.Rsp, Gpr.Rsp);
+        _asm.Ret();
     }
 
     private void EmitMiss()

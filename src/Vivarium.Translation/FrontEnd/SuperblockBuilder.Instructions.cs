@@ -1,4 +1,6 @@
 using System.Runtime.CompilerServices;
+using Vivarium.Host;
+using Vivarium.RiscV.Execution;
 using Vivarium.RiscV.Isa;
 using Vivarium.Translation.CodeGen;
 using Vivarium.Translation.Ir;
@@ -184,9 +186,25 @@ internal sealed partial class SuperblockBuilder
 
             default:
                 if (CodeGenerator.SupportsFloat(i)) return Float(i);
+                if (ReadsClock(i, out int clock, out int divisor))
+                {
+                    if (i.Rd == 0) return Flow.Next;
+                    ref IrOp op = ref Emit(IrCode.ReadClock, i.Rd);
+                    op.Imm = clock;
+                    op.Target = (ulong)divisor;
+                    return Flow.Next;
+                }
                 Emit(IrCode.Interpret, 0);
                 return Flow.End;
         }
+    }
+
+    /// <summary>csrrs or csrrc of a clock with nothing to write; a machine's counters are its own.</summary>
+    private bool ReadsClock(in Instruction i, out int clock, out int divisor)
+    {
+        (clock, divisor) = (0, 0);
+        return Machine == null && HostClock.EntryPoint != 0 && i.Rs1 == 0 && i.Opcode is Opcode.Csrrs or Opcode.Csrrc or Opcode.Csrrsi or Opcode.Csrrci
+            && ClockRegisters.TryFind((int)i.Imm & 0xfff, out clock, out divisor);
     }
 
     private Flow Branch(IrCondition condition, int a, int b, ulong to, out ulong target)

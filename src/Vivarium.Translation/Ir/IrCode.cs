@@ -84,6 +84,9 @@ public enum IrCode : byte
 
     /// <summary>A CSR access of fflags, frm or fcsr: Aux is its guest opcode, imm the CSR number.</summary>
     FloatCsr,
+
+    /// <summary>dst = the host's clock imm in nanoseconds, divided by Target.</summary>
+    ReadClock,
 }
 
 /// <summary>Conditions of <see cref="IrCode.Branch"/>; the low bit negates.</summary>
