@@ -48,8 +48,8 @@ public sealed unsafe partial class TranslationEngine
     {
         RunSlot? slot = t_slot;
         if (slot == null || slot.Owner != this) slot = NewSlot();
-        // A full fence: whoever evicts sees this thread, or this thread sees what was taken out of service.
-        Interlocked.Exchange(ref slot.Epoch, Volatile.Read(ref _epoch));
+        // Whoever evicts makes all threads of the process pass a barrier: it sees this thread, or this thread sees what was taken out of service.
+        Volatile.Write(ref slot.Epoch, Volatile.Read(ref _epoch));
         return slot;
     }
 
@@ -117,6 +117,7 @@ public sealed unsafe partial class TranslationEngine
     {
         if (_draining.Count == 0) return false;
         long newest = _draining[^1].Epoch;
+        Interlocked.MemoryBarrierProcessWide(); // stands for the fence that threads do without: see EnterSlot
         long deadline = Stopwatch.GetTimestamp() + Stopwatch.Frequency * DrainMilliseconds / 1000;
         bool kicked = false;
         while (true)

@@ -2,6 +2,7 @@ using Vivarium.Host;
 using Vivarium.RiscV.Execution;
 using Vivarium.Translation.Cache;
 using Vivarium.Translation.CodeGen;
+using Vivarium.Translation.Float;
 using Vivarium.Translation.X86;
 
 namespace Vivarium.Translation.Dispatch;
@@ -105,7 +106,14 @@ internal sealed unsafe class StubTable
         // Back to C#: everything is stored already; eax is the result.
         _asm.Bind(ref _restore);
         _asm.Stmxcsr(EngineSlots.At(EngineSlots.Mxcsr));
+        // C# does not mind exception flags, only masks and the rounding mode: mostly the register can stay as it is.
+        _asm.Mov32(Gpr.Rcx, EngineSlots.At(EngineSlots.Mxcsr));
+        _asm.And32(Gpr.Rcx, ~0x3F);
+        _asm.Cmp32(Gpr.Rcx, (int)FloatSlots.HostMxcsr);
+        Label same = default;
+        _asm.Jcc(Cond.E, ref same);
         _asm.Ldmxcsr(HostMxcsr);
+        _asm.Bind(ref same);
         _asm.Alu(AluOp.Add, X86.Size.S64, Gpr.Rsp, Frame);
         foreach (Gpr r in (ReadOnlySpan<Gpr>)[Gpr.R15, Gpr.R14, Gpr.R13, Gpr.R12, Gpr.Rbp, Gpr.Rbx]) _asm.Pop(r);
         _asm.Ret();
@@ -123,7 +131,12 @@ internal sealed unsafe class StubTable
         _asm.Mov(EngineSlots.At(EngineSlots.HostStack), Gpr.Rsp);
         _asm.Stmxcsr(HostMxcsr);
         RegionStart = Here;
+        _asm.Mov32(Gpr.Rax, HostMxcsr);
+        _asm.Cmp32(Gpr.Rax, EngineSlots.At(EngineSlots.Mxcsr));
+        Label loaded = default;
+        _asm.Jcc(Cond.E, ref loaded);
         _asm.Ldmxcsr(EngineSlots.At(EngineSlots.Mxcsr));
+        _asm.Bind(ref loaded);
         _asm.Mov(Gpr.Rax, Gpr.Rsi);
         _asm.Mov(RegisterMap.MemoryBase, Field(HartStateLayout.MemoryBase));
         MoveRegisters(load: true);

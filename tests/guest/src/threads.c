@@ -322,10 +322,11 @@ CASE(thread_detached)
 }
 
 static unsigned word_a, word_b;
-static atomic_int woken;
+static atomic_int woken, waiting;
 static void *wait_on_a(void *unused)
 {
     (void)unused;
+    waiting++;
     while (futex(&word_a, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0) == -1) { if (errno != EINTR) fail(__FILE__, __LINE__, "futex wait", 0, errno); }
     woken++;
     return NULL;
@@ -341,19 +342,21 @@ CASE(thread_futex)
     clock_gettime(CLOCK_MONOTONIC, &at);
     at.tv_nsec += 10000000;
     if (at.tv_nsec >= 1000000000) at.tv_sec++, at.tv_nsec -= 1000000000;
-    before = now();
     FAILS(futex(&word_a, FUTEX_WAIT_BITSET_PRIVATE, 0, &at, NULL, FUTEX_BITSET_MATCH_ANY), ETIMEDOUT);
-    CHECK(now() - before >= 9000000);
+    CHECK(now() >= at.tv_sec * 1000000000ll + at.tv_nsec);
     FAILS(futex((char *)&word_a + 1, FUTEX_WAIT_PRIVATE, 0, &some, NULL, 0), EINVAL);
     FAILS(futex((void *)0x10000000000ul, FUTEX_WAIT_PRIVATE, 0, &some, NULL, 0), EFAULT);
     EQUAL(futex(&word_a, FUTEX_WAKE_PRIVATE, 10, NULL, NULL, 0), 0);
     // Requeue: one woken, the others moved to word_b and woken there.
     pthread_t t[5];
     for (int i = 0; i < 5; i++) t[i] = start(wait_on_a, NULL);
-    sleep_ms(50);
+    int64_t end = now() + 20000000000ll;
+    while (waiting < 5) { sched_yield(); CHECK(now() < end); }
+    sleep_ms(100); // from the last thread's mark to its wait
     FAILS(futex(&word_a, FUTEX_CMP_REQUEUE_PRIVATE, 1, (void *)10l, &word_b, 7), EAGAIN);
     long moved = futex(&word_a, FUTEX_CMP_REQUEUE_PRIVATE, 1, (void *)10l, &word_b, 0);
     CHECK(moved >= 1 && moved <= 5);
+    while (woken < 1) { sched_yield(); CHECK(now() < end); }
     sleep_ms(20);
     EQUAL(woken, 1);
     EQUAL(futex(&word_a, FUTEX_WAKE_PRIVATE, 10, NULL, NULL, 0), 0);
