@@ -22,20 +22,25 @@ internal ref struct ResolvedPath
     public static ResolvedPath Of(GuestThread thread, ulong directory, ulong address, in PathRequest request, bool emptyPath = false)
     {
         var resolved = new ResolvedPath();
-        long status = address == 0 && emptyPath ? Empty(out resolved._buffer) : PathBuffer.Read(thread.Window, address, out resolved._buffer);
+        resolved.Resolve(thread, directory, address, request, emptyPath);
+        return resolved;
+    }
+
+    /// <summary>The same in place, where calls are many.</summary>
+    public void Resolve(GuestThread thread, ulong directory, ulong address, in PathRequest request, bool emptyPath = false)
+    {
+        long status = address == 0 && emptyPath ? Empty(out _buffer) : PathBuffer.Read(thread.Window, address, out _buffer);
         if (status < 0)
         {
-            resolved.Status = status;
-            return resolved;
+            Status = status;
+            return;
         }
-        var path = resolved._buffer;
         var process = thread.Process;
-        bool absolute = path.Length > 0 && path.Path[0] == '/';
-        if (!absolute) resolved._directory = (int)directory == At.FdCwd ? process.Fs.AcquireWorkingDirectory() : process.Files.Acquire((int)directory);
-        if (!absolute && resolved._directory == null) resolved.Status = path.Length == 0 && !emptyPath ? -Errno.ENOENT : -Errno.EBADF;
-        else if (path.Length == 0 && emptyPath) resolved.Itself(request);
-        else resolved.Status = process.Fs.Space.Walk(resolved._directory, path, request, ref resolved.Result);
-        return resolved;
+        bool absolute = _buffer.Length > 0 && _buffer.Path[0] == '/';
+        if (!absolute) _directory = (int)directory == At.FdCwd ? process.Fs.AcquireWorkingDirectory() : process.Files.Acquire((int)directory);
+        if (!absolute && _directory == null) Status = _buffer.Length == 0 && !emptyPath ? -Errno.ENOENT : -Errno.EBADF;
+        else if (_buffer.Length == 0 && emptyPath) Itself(request);
+        else Status = process.Fs.Space.Walk(_directory, _buffer, request, ref Result);
     }
 
     private static long Empty(out PathBuffer buffer)
@@ -126,7 +131,8 @@ internal static class FilePathSyscalls
             Resolve = resolve,
             Caller = process,
         };
-        var resolved = ResolvedPath.Of(thread, directory, path, request);
+        var resolved = new ResolvedPath();
+        resolved.Resolve(thread, directory, path, request);
         long result = resolved.Status;
         if (result >= 0)
         {
@@ -192,8 +198,16 @@ internal static class FilePathSyscalls
     {
         int flags = (int)args.A3;
         if ((flags & ~(At.SymlinkNoFollow | At.NoAutomount | At.EmptyPath)) != 0) return -Errno.EINVAL;
-        var resolved = ResolvedPath.Of(thread, args.A0, args.A1, Request(thread, PathIntent.At, flags), (flags & At.EmptyPath) != 0);
+        return NewFStatAt(thread, args, flags, probe: true) ?? NewFStatAt(thread, args, flags, probe: false)!.Value;
+    }
+
+    // Null: a probe that does not do.
+    private static long? NewFStatAt(GuestThread thread, in SyscallArgs args, int flags, bool probe)
+    {
+        var resolved = new ResolvedPath();
+        resolved.Resolve(thread, args.A0, args.A1, Request(thread, PathIntent.At, flags, probe), (flags & At.EmptyPath) != 0);
         long status = resolved.Status;
+        bool again = false;
         if (status >= 0)
         {
             ref var at = ref resolved.Result;
@@ -201,23 +215,38 @@ internal static class FilePathSyscalls
             if (at.Node != null) status = PutStat(thread, args.A2, at.Node.Stat(thread.Process));
             else if ((status = HostSyscall.Invoke(HostCall.NewFStatAt, at.Descriptor, at.Leaf, buffer.Address, at.AtFlags)) == 0)
             {
-                thread.Process.Fs.Space.Owners?.Adjust(buffer.Span, at.Descriptor);
-                status = PutHostStat(thread, args.A2, buffer.Span);
+                again = at.MayBeLink && NeedsObject(BinaryPrimitives.ReadUInt32LittleEndian(buffer.Span[24..]), flags);
+                if (!again)
+                {
+                    thread.Process.Fs.Space.Owners?.Adjust(buffer.Span, at.Descriptor);
+                    status = PutHostStat(thread, args.A2, buffer.Span);
+                }
             }
         }
         resolved.Dispose();
-        return status;
+        return again ? null : status;
     }
 
-    private static PathRequest Request(GuestThread thread, PathIntent intent, int atFlags) =>
-        new(intent, (atFlags & At.SymlinkNoFollow) == 0) { Caller = thread.Process };
+    // What a name without a descriptor of its object cannot tell: where a link leads, and the record of a file that has one.
+    private static bool NeedsObject(uint mode, int flags) =>
+        (mode & FileType.Mask) == FileType.Link && (flags & At.SymlinkNoFollow) == 0 || (mode & FileRecord.Mark) != 0;
+
+    private static PathRequest Request(GuestThread thread, PathIntent intent, int atFlags, bool probe = false) =>
+        new(intent, (atFlags & At.SymlinkNoFollow) == 0) { Caller = thread.Process, Probe = probe };
 
     private static long StatX(GuestThread thread, in SyscallArgs args)
     {
         const int SyncType = 0x6000, Reserved = int.MinValue;
         int flags = (int)args.A2;
         if ((flags & ~(At.SymlinkNoFollow | At.NoAutomount | At.EmptyPath | SyncType)) != 0 || ((int)args.A3 & Reserved) != 0 || (flags & SyncType) == SyncType) return -Errno.EINVAL;
-        var resolved = ResolvedPath.Of(thread, args.A0, args.A1, Request(thread, PathIntent.At, flags), (flags & At.EmptyPath) != 0);
+        return StatX(thread, args, flags, probe: true) ?? StatX(thread, args, flags, probe: false)!.Value;
+    }
+
+    private static long? StatX(GuestThread thread, in SyscallArgs args, int flags, bool probe)
+    {
+        const int SyncType = 0x6000;
+        var resolved = new ResolvedPath();
+        resolved.Resolve(thread, args.A0, args.A1, Request(thread, PathIntent.At, flags, probe), (flags & At.EmptyPath) != 0);
         long status = resolved.Status;
         if (status >= 0)
         {
@@ -227,6 +256,11 @@ internal static class FilePathSyscalls
             else
             {
                 status = HostSyscall.Invoke(HostCall.StatX, at.Descriptor, at.Leaf, at.AtFlags | flags & (SyncType | At.NoAutomount), (long)args.A3 | 0x7, buffer.Address);
+                if (status >= 0 && at.MayBeLink && NeedsObject(BinaryPrimitives.ReadUInt16LittleEndian(buffer.Span[28..]), flags))
+                {
+                    resolved.Dispose();
+                    return null;
+                }
                 if (status >= 0) thread.Process.Fs.Space.Owners?.AdjustStatX(buffer.Span, at.Descriptor);
             }
             if (status >= 0) status = thread.Put(args.A4, buffer.Span);

@@ -40,6 +40,10 @@ internal readonly ref struct PathRequest
     /// <summary>Handle: changes of the object are going to be watched.</summary>
     public bool Watches { get; init; }
 
+    /// <summary>At: the caller looks at the object itself and asks again without this where <see cref="PathResult.MayBeLink"/> and it is a link, or
+    /// needs a descriptor of it: a name without directories then takes no descriptor.</summary>
+    public bool Probe { get; init; }
+
     /// <summary>Leave the path from the realm's root in the canonical buffer: <see cref="PathResult.CanonicalLength"/>.</summary>
     public bool WantsPath { get; init; }
 
@@ -67,6 +71,9 @@ internal ref struct PathResult
 
     /// <summary>A device of the host was opened under one of our names.</summary>
     public bool IsDevice;
+
+    /// <summary>At, with <see cref="PathRequest.Probe"/>: a link at this name has not been followed.</summary>
+    public bool MayBeLink;
 
     /// <summary>The file system that the walk ended in; null where <see cref="Node"/> answers.</summary>
     public FileSystem? FileSystem;

@@ -142,6 +142,13 @@ internal sealed class HostFileSystem : FileSystem
         {
             case PathIntent.Open:
                 return Opened(request, OpenConfined(request, from, address, resolve), address, ref result);
+            case PathIntent.At when request.Probe && IsPlainName(path):
+                // The host follows nothing on the way to a name in an open directory.
+                result.Descriptor = from;
+                result.Leaf = address;
+                result.AtFlags = At.SymlinkNoFollow;
+                result.MayBeLink = true;
+                return 0;
             case PathIntent.Handle:
             case PathIntent.At:
                 int flags = OpenFlags.Path | OpenFlags.CloseOnExec | (request.Follow ? 0 : OpenFlags.NoFollow) | request.Flags & OpenFlags.Directory;
@@ -150,6 +157,8 @@ internal sealed class HostFileSystem : FileSystem
                 return Parent(from, address, path, resolve, ref result);
         }
     }
+
+    private static bool IsPlainName(ReadOnlySpan<byte> path) => !path.Contains((byte)'/') && !path.SequenceEqual("."u8) && !path.SequenceEqual(".."u8);
 
     private long OpenConfined(in PathRequest request, int from, long address, ulong resolve)
     {

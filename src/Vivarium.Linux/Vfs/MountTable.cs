@@ -26,6 +26,22 @@ internal sealed class MountTable
     /// <summary>Mounts in the order in which they were made; the root is not among them.</summary>
     public Mount[] All => Volatile.Read(ref _mounts);
 
+    /// <summary>Whether an absolute path (without its leading slashes) may pass a mount: a quick look that says yes more often than is true.</summary>
+    public bool MayCross(ReadOnlySpan<byte> path)
+    {
+        var mounts = All;
+        if (mounts.Length == 0) return false;
+        if (path.IsEmpty || path.Contains((byte)'.') && (path[0] == '.' || path.IndexOf("/."u8) >= 0)) return true;
+        int slash = path.IndexOf((byte)'/');
+        var first = slash < 0 ? path : path[..slash];
+        foreach (var mount in mounts)
+        {
+            var at = mount.Path.AsSpan();
+            if (at.StartsWith(first) && (at.Length == first.Length || at[first.Length] == '/') || at.IsEmpty) return true;
+        }
+        return false;
+    }
+
     /// <summary>Changes with every mount and unmount; never 0.</summary>
     public int Version => Volatile.Read(ref _version);
 

@@ -29,7 +29,7 @@ public sealed partial class NameSpace
                 _base.CopyTo(path.Canonical);
                 return WalkComponents(path, _base.Length, text, true, request, ref result);
             }
-            if (request.WantsPath || CrossesMount(path.Canonical, 0, text)) return WalkComponents(path, 0, text, false, request, ref result);
+            if (request.WantsPath || Mounts.MayCross(text) && CrossesMount(path.Canonical, 0, text)) return WalkComponents(path, 0, text, false, request, ref result);
             long status = _root.Finish(request, -1, address, text, ref result);
             return Confined && status == -Errno.ELOOP ? WalkComponents(path, 0, text, false, request, ref result) : status;
         }
