@@ -55,9 +55,8 @@ internal sealed unsafe partial class BlockTranslator(CodeCache cache)
         if (options.Validate) IrValidator.Validate(_block);
         bool indexed = _generator.AllowsIndexedLoads = !options.StrictMemory && !_generator.IsMachine;
         Fusion.Run(_block, indexed);
-        DeadWrites.Run(_block);
-        RedundantFences.Run(_block);
-        DeferredResults.Run(_block);
+        if (_block.HasSeen(IrCode.Fence)) RedundantFences.Run(_block);
+        UnseenResults.Run(_block);
         if (options.StrictMemory && !_generator.IsMachine) AddressChecks.Run(_block, memory.Size);
         if (options.Validate) IrValidator.Validate(_block);
 
@@ -113,7 +112,7 @@ internal sealed unsafe partial class BlockTranslator(CodeCache cache)
             if (first != header->Page0) header->Page1 = first;
             if (last != header->Page0) header->Page1 = last;
         }
-        for (int i = 0; i < _block.GuestCount; i++) hash = GuestHash.Add(hash, _block.Guest[i].Bits);
+        for (int i = 0; i < _block.GuestCount; i++) hash = GuestHash.Add(hash, _block.Guest[i]);
         header->GuestHash = hash;
         _cursorBefore = _arena.Cursor;
         _arena.Cursor = (header->CodeEnd + 15) & ~15UL;

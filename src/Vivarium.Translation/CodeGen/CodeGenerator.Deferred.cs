@@ -1,3 +1,4 @@
+using System.Runtime.Intrinsics;
 using Vivarium.Translation.Cache;
 using Vivarium.Translation.Ir;
 using Vivarium.Translation.Passes;
@@ -8,7 +9,6 @@ namespace Vivarium.Translation.CodeGen;
 public sealed unsafe partial class CodeGenerator
 {
     private readonly short[] _deferredOps = new short[DeferredResults.Max]; // indices of operations, in program order
-    private readonly byte[] _deferredOf = new byte[32]; // register -> 1 + number of the deferred operation that it waits for, 0 for none
     private ulong _deferred; // bits by number: not computed, not overwritten yet
     private int _deferredCount;
 
@@ -17,7 +17,8 @@ public sealed unsafe partial class CodeGenerator
         _deferred = 0;
         _deferredCount = 0;
         _indexedLoad = -1;
-        Array.Clear(_deferredOf);
+        Vector128<byte>.Zero.Store(_deferredOf);
+        Vector128<byte>.Zero.Store(_deferredOf + 16);
     }
 
     /// <summary>Instead of emitting the operation. What the register holds meanwhile is of no use to anybody.</summary>

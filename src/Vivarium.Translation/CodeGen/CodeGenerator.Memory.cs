@@ -92,13 +92,7 @@ public sealed unsafe partial class CodeGenerator
             return;
         }
         bool unsigned = (op.Flags & IrFlags.Unsigned) != 0;
-        switch (op.Width)
-        {
-            case 1: if (unsigned) _asm.Movzx8(r, m); else _asm.Movsx8(r, m); break;
-            case 2: if (unsigned) _asm.Movzx16(r, m); else _asm.Movsx16(r, m); break;
-            case 4: if (unsigned) _asm.Mov32(r, m); else _asm.Movsxd(r, m); break;
-            default: _asm.Mov(r, m); break;
-        }
+        _asm.Load(r, m, op.Width, unsigned);
         Finish64(op.Dst, r, op.Width < 4 || (op.Width == 4 && !unsigned));
     }
 

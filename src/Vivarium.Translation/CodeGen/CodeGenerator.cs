@@ -1,4 +1,6 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
 using Vivarium.Translation.Cache;
 using Vivarium.Translation.Dispatch;
 using Vivarium.Translation.Float;
@@ -18,8 +20,11 @@ public sealed unsafe partial class CodeGenerator
     private const int MaxExits = 640;
 
     private readonly Assembler _asm = new();
-    private readonly sbyte[] _host = new sbyte[32];
-    private readonly byte[] _guestOfHost = new byte[16];
+    // SAFETY: all indices into these are register numbers below their lengths; the arrays are pinned and live as long as this object.
+    private readonly sbyte* _host;       // 32: guest register -> host register, or RegisterMap.InMemory
+    private readonly byte* _guestOfHost; // 16: host register -> guest register, 0 for none
+    private readonly byte* _deferredOf;  // 32: register -> 1 + number of the deferred operation that it waits for, 0 for none
+    private readonly byte[] _maps = GC.AllocateArray<byte>(32 + 16 + 32, pinned: true);
 
     // The static mapping, and which guest and host registers take part in it.
     private readonly sbyte[] _staticHost = RegisterMap.IntegerHost;
@@ -29,7 +34,6 @@ public sealed unsafe partial class CodeGenerator
 
     private readonly ExitPlan[] _exits = new ExitPlan[MaxExits];
     private FaultPoint[] _faults = new FaultPoint[IrBlock.MaxGuestInstructions * 4];
-    private readonly int[] _uses = new int[32];
 
     private StubTable _stubs = null!;
     private IrBlock _block = null!;
@@ -66,6 +70,10 @@ public sealed unsafe partial class CodeGenerator
 
     public CodeGenerator()
     {
+        _host = (sbyte*)Unsafe.AsPointer(ref MemoryMarshal.GetArrayDataReference(_maps));
+        _guestOfHost = (byte*)_host + 32;
+        _deferredOf = _guestOfHost + 16;
+        _floats = new FloatEmitter(_asm, this);
         for (int g = 1; g < 32; g++)
         {
             if (_staticHost[g] < 0) continue;
@@ -136,8 +144,9 @@ public sealed unsafe partial class CodeGenerator
         header->ExitCount = _exitCount;
         header->Faults = faults;
         header->FaultCount = _faultCount;
-        for (int h = 0; h < 16; h++) header->GuestOfHost[h] = _guestOfHost[h];
-        _faults.AsSpan(0, _faultCount).CopyTo(new Span<FaultPoint>(faults, _faultCount));
+        Vector128.Load(_guestOfHost).Store(header->GuestOfHost);
+        ref FaultPoint fault = ref MemoryMarshal.GetArrayDataReference(_faults);
+        for (int i = 0; i < _faultCount; i++) faults[i] = Unsafe.Add(ref fault, i);
         for (int i = 0; i < _exitCount; i++)
         {
             ref ExitPlan plan = ref _exits[i];
@@ -155,8 +164,10 @@ public sealed unsafe partial class CodeGenerator
     /// <summary>Decides where guest registers live in this block and emits a loop's prologue.</summary>
     private void MapRegisters()
     {
-        _staticHost.CopyTo(_host, 0);
-        _staticGuest.CopyTo(_guestOfHost, 0);
+        ref byte hosts = ref Unsafe.As<sbyte, byte>(ref MemoryMarshal.GetArrayDataReference(_staticHost));
+        Vector128.LoadUnsafe(ref hosts).Store((byte*)_host);
+        Vector128.LoadUnsafe(ref hosts, 16).Store((byte*)_host + 16);
+        Vector128.LoadUnsafe(ref MemoryMarshal.GetArrayDataReference(_staticGuest)).Store(_guestOfHost);
         _live = _allocatable;
         _ownMapping = false;
         if (_block.IsLoop) MapOwn(2);
@@ -168,40 +179,15 @@ public sealed unsafe partial class CodeGenerator
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void MapOwn(int gain)
     {
-        int[] uses = _uses;
-        Array.Clear(uses);
-        uint written = 0, seen = 0;
-        int wantsRdx = 0;
-        IrOp[] ops = _block.Ops;
-        for (int i = 0; i < _block.Count; i++)
+        int* uses = _block.Uses;
+        _written = _block.Written;
+        uint seen = 0;
+        for (uint c = ~_mappedGuests & ~1u; c != 0; c &= c - 1)
         {
-            ref readonly IrOp op = ref ops[i];
-            uint dst = op.Dst, a = op.A, b = op.B;
-            if ((op.Flags & IrFlags.Deferred) != 0)
-            {
-                // Exits write it, hardly ever.
-                written |= 1u << (int)dst;
-                continue;
-            }
-            if (op.Code is >= IrCode.MulH and <= IrCode.RemUW) wantsRdx++;
-            if (dst < 32)
-            {
-                uses[dst]++;
-                written |= 1u << (int)dst;
-            }
-            if (a < 32)
-            {
-                uses[a]++;
-                seen |= 1u << (int)a;
-            }
-            if (b < 32)
-            {
-                uses[b]++;
-                seen |= 1u << (int)b;
-            }
+            int g = System.Numerics.BitOperations.TrailingZeroCount(c);
+            if (uses[g] >= gain) seen |= 1u << g;
         }
-        _written = written;
-        if (wantsRdx != 0 && _block.IsLoop && _staticGuest[(int)Gpr.Rdx] is var displaced && displaced != 0)
+        if (_block.NeedsRdx && _block.IsLoop && _staticGuest[(int)Gpr.Rdx] is var displaced && displaced != 0)
         {
             // Multiplications and divisions would move the register's guest out of the way in every round: once is enough.
             _asm.Mov(RegisterMap.Home(displaced), Gpr.Rdx);
@@ -210,7 +196,7 @@ public sealed unsafe partial class CodeGenerator
             _live &= unchecked((ushort)~(1 << (int)Gpr.Rdx));
             _ownMapping = true;
         }
-        uint candidates = (seen | written) & ~_mappedGuests & ~1u;
+        uint candidates = seen;
         while (candidates != 0)
         {
             int best = 0;
@@ -400,17 +386,25 @@ public sealed unsafe partial class CodeGenerator
     /// <summary>The next host instruction may fault on guest memory: remember how to recover the state.</summary>
     private void MayFault(in IrOp op)
     {
+        uint offset = (uint)(_asm.Offset - EntryOffset);
         ref FaultPoint point = ref NewFault();
         point = FaultPointOf(op);
-        point.CodeOffset = (uint)(_asm.Offset - EntryOffset);
-        if (_deferred != 0) DescribeDeferred(point.CodeOffset);
+        point.CodeOffset = offset;
+        if (_deferred != 0) DescribeDeferred(offset);
     }
 
-    private FaultPoint FaultPointOf(in IrOp op)
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private FaultPoint FaultPointOf(in IrOp op) => new()
     {
-        ushort pending = 0;
-        for (uint p = _pending; p != 0; p &= p - 1) pending |= (ushort)(1 << _host[System.Numerics.BitOperations.TrailingZeroCount(p)]);
-        return new FaultPoint { PcDelta = (int)(_block.GuestPc[op.Guest] - _block.Start), Live = _live, Pending = pending, Float = Floats.State };
+        PcDelta = (int)(_block.GuestPc[op.Guest] - _block.Start), Live = _live, Pending = _pending == 0 ? (ushort)0 : PendingHosts(),
+        Float = _block.HasFloat ? _floats.State : default,
+    };
+
+    private ushort PendingHosts()
+    {
+        uint hosts = 0;
+        for (uint p = _pending; p != 0; p &= p - 1) hosts |= 1u << _host[System.Numerics.BitOperations.TrailingZeroCount(p)];
+        return (ushort)hosts;
     }
 
     // Exits.

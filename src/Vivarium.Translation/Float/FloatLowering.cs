@@ -9,14 +9,14 @@ namespace Vivarium.Translation.CodeGen;
 // Floating point: what SupportsFloat accepts, LowerFloat lowers through the FloatEmitter; the interpreter executes the rest.
 public sealed unsafe partial class CodeGenerator : IFloatContext
 {
-    private FloatEmitter? _floatEmitter;
+    private readonly FloatEmitter _floats;
     private IrOp _floatOp;
 
     // The operation behind a comparison, which may be a branch on its flags, and the comparison's result register; 0 for none.
     private int _comparedFloat, _comparedRegister;
     private int _skippedFloatOp;
 
-    private FloatEmitter Floats => _floatEmitter ??= new FloatEmitter(_asm, this);
+    private FloatEmitter Floats => _floats;
 
     /// <summary>Whether the back end has a lowering for this floating-point (or fcsr) instruction. While frm is a mode that x86 lacks the
     /// dispatcher runs no translated code, so dynamic rounding is always one of the four.</summary>

@@ -1,19 +1,25 @@
 using System.Buffers.Binary;
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using Vivarium.Host;
 
 namespace Vivarium.Translation.FrontEnd;
 
 /// <summary>Fetches guest instructions through a small window of bytes read at once.</summary>
-internal sealed class GuestCodeReader
+internal sealed unsafe class GuestCodeReader
 {
-    private readonly byte[] _bytes = new byte[160];
+    private const int WindowSize = 128;
+
+    private readonly byte[] _bytes = GC.AllocateArray<byte>(WindowSize + 32, pinned: true);
+    private readonly byte* _p; // the bytes, pinned
     private MemoryWindow _memory = null!;
     private Func<ulong, bool>? _mayExecute;
     private ulong _start;
     private int _length;
     private ulong _addend;
     private bool _onePage;
+
+    public GuestCodeReader() => _p = (byte*)Unsafe.AsPointer(ref MemoryMarshal.GetArrayDataReference(_bytes));
 
     /// <summary>Forgets what was read: the next fetch reads memory again.</summary>
     public void Reset(MemoryWindow memory, Func<ulong, bool>? mayExecute)
@@ -32,18 +38,23 @@ internal sealed class GuestCodeReader
     }
 
     /// <summary>The 2 or 4 bytes of the instruction at <paramref name="pc"/>; false where they cannot be read.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public bool TryFetch(ulong pc, out uint bits)
     {
         ulong offset = pc - _start;
-        if (offset >= (ulong)_length || offset + 4 > (ulong)_length)
-        {
-            if (!Fill(pc, out bits)) return false;
-            offset = 0;
-            if (_length < 4) return true;
-        }
-        bits = BinaryPrimitives.ReadUInt32LittleEndian(_bytes.AsSpan((int)offset));
-        if ((bits & 3) != 3) bits &= 0xFFFF;
+        // SAFETY: the window is longer than what counts as read, by more than four bytes.
+        if ((long)offset > _length - 4 || (long)offset < 0) return Refill(pc, out bits);
+        bits = *(uint*)(_p + offset);
+        bits &= 0xFFFF | 0 - ((bits & 3) + 1 >> 2); // all of them, or the lower half: no branch, the processor could not predict it
+        return true;
+    }
+
+    private bool Refill(ulong pc, out uint bits)
+    {
+        if (!Fill(pc, out bits)) return false;
+        if (_length < 4) return true;
+        bits = *(uint*)_p;
+        if ((bits & 3) != 3) bits = (ushort)bits;
         return true;
     }
 
@@ -57,7 +68,7 @@ internal sealed class GuestCodeReader
             _length = 0;
             return false;
         }
-        int want = (int)Math.Min(128, _memory.Size - offset);
+        int want = (int)Math.Min(WindowSize, _memory.Size - offset);
         if (_onePage) want = Math.Min(want, 4096 - (int)(pc & 4095));
         if (_mayExecute is { } mayExecute)
         {

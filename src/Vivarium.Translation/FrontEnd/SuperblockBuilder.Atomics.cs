@@ -137,7 +137,7 @@ internal sealed partial class SuperblockBuilder
     private void Take(int n)
     {
         _block.GuestPc[_block.GuestCount] = _sequencePc[n];
-        _block.Guest[_block.GuestCount++] = _sequence[n];
+        _block.Guest[_block.GuestCount++] = _sequence[n].Bits;
     }
 
     /// <summary>lr; bne; sc: what compilers make of a compare-and-exchange. The retry behind it folds away, for rd of sc is known.</summary>

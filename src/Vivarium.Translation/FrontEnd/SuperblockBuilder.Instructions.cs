@@ -10,12 +10,89 @@ namespace Vivarium.Translation.FrontEnd;
 // Guest instruction -> IR. What is not here (or not supported by the back end) is executed by the interpreter.
 internal sealed partial class SuperblockBuilder
 {
+
+    // What most instructions are, as data: kind | IR code or width << 8 | flags << 16. The opcodes that come next in a program are hard to predict,
+    // and a jump table of all of them costs a misprediction each.
+    private enum Kind : byte { Other, Immediate, Commutative, Register, Plain, Unary, Load, Store }
+
+    private static readonly uint[] Lowerings = BuildLowerings();
+
+    private static uint[] BuildLowerings()
+    {
+        var table = new uint[(int)Opcode.PrefetchW + 1];
+        void Add(Kind kind, params ReadOnlySpan<(Opcode Opcode, IrCode Code)> rows)
+        {
+            foreach ((Opcode opcode, IrCode code) in rows) table[(int)opcode] = (uint)kind | (uint)code << 8;
+        }
+        void AddAccess(Kind kind, Opcode opcode, int width, IrFlags flags = IrFlags.None) => table[(int)opcode] = (uint)kind | (uint)width << 8 | (uint)flags << 16;
+
+        Add(Kind.Immediate,
+            (Opcode.Addi, IrCode.Add), (Opcode.Slti, IrCode.SetLt), (Opcode.Sltiu, IrCode.SetLtu), (Opcode.Xori, IrCode.Xor), (Opcode.Ori, IrCode.Or),
+            (Opcode.Andi, IrCode.And), (Opcode.Slli, IrCode.Shl), (Opcode.Srli, IrCode.Shr), (Opcode.Srai, IrCode.Sar), (Opcode.Addiw, IrCode.AddW),
+            (Opcode.Slliw, IrCode.ShlW), (Opcode.Srliw, IrCode.ShrW), (Opcode.Sraiw, IrCode.SarW), (Opcode.Rori, IrCode.Ror),
+            (Opcode.Roriw, IrCode.RorW), (Opcode.Bclri, IrCode.BitClear), (Opcode.Bexti, IrCode.BitExtract), (Opcode.Binvi, IrCode.BitInvert),
+            (Opcode.Bseti, IrCode.BitSet));
+        Add(Kind.Commutative,
+            (Opcode.Add, IrCode.Add), (Opcode.Xor, IrCode.Xor), (Opcode.Or, IrCode.Or), (Opcode.And, IrCode.And), (Opcode.Addw, IrCode.AddW),
+            (Opcode.Mul, IrCode.Mul), (Opcode.Mulw, IrCode.MulW));
+        Add(Kind.Register,
+            (Opcode.Sub, IrCode.Sub), (Opcode.Sll, IrCode.Shl), (Opcode.Slt, IrCode.SetLt), (Opcode.Sltu, IrCode.SetLtu), (Opcode.Srl, IrCode.Shr),
+            (Opcode.Sra, IrCode.Sar), (Opcode.Subw, IrCode.SubW), (Opcode.Sllw, IrCode.ShlW), (Opcode.Srlw, IrCode.ShrW), (Opcode.Sraw, IrCode.SarW),
+            (Opcode.Rol, IrCode.Rol), (Opcode.Ror, IrCode.Ror), (Opcode.Rolw, IrCode.RolW), (Opcode.Rorw, IrCode.RorW),
+            (Opcode.Bclr, IrCode.BitClear), (Opcode.Bext, IrCode.BitExtract), (Opcode.Binv, IrCode.BitInvert), (Opcode.Bset, IrCode.BitSet));
+        Add(Kind.Plain,
+            (Opcode.Mulh, IrCode.MulH), (Opcode.Mulhsu, IrCode.MulHsu), (Opcode.Mulhu, IrCode.MulHu), (Opcode.Div, IrCode.Div),
+            (Opcode.Divu, IrCode.DivU), (Opcode.Rem, IrCode.Rem), (Opcode.Remu, IrCode.RemU), (Opcode.Divw, IrCode.DivW),
+            (Opcode.Divuw, IrCode.DivUW), (Opcode.Remw, IrCode.RemW), (Opcode.Remuw, IrCode.RemUW), (Opcode.Andn, IrCode.AndNot),
+            (Opcode.Orn, IrCode.OrNot), (Opcode.Xnor, IrCode.Xnor), (Opcode.Min, IrCode.Min), (Opcode.Max, IrCode.Max), (Opcode.Minu, IrCode.MinU),
+            (Opcode.Maxu, IrCode.MaxU), (Opcode.CzeroEqz, IrCode.CzeroEqz), (Opcode.CzeroNez, IrCode.CzeroNez));
+        Add(Kind.Unary,
+            (Opcode.SextB, IrCode.SextB), (Opcode.SextH, IrCode.SextH), (Opcode.ZextH, IrCode.ZextH), (Opcode.Clz, IrCode.Clz),
+            (Opcode.Clzw, IrCode.ClzW), (Opcode.Ctz, IrCode.Ctz), (Opcode.Ctzw, IrCode.CtzW), (Opcode.Cpop, IrCode.Cpop),
+            (Opcode.Cpopw, IrCode.CpopW), (Opcode.Rev8, IrCode.Rev8));
+        AddAccess(Kind.Load, Opcode.Lb, 1);
+        AddAccess(Kind.Load, Opcode.Lh, 2);
+        AddAccess(Kind.Load, Opcode.Lw, 4);
+        AddAccess(Kind.Load, Opcode.Ld, 8);
+        AddAccess(Kind.Load, Opcode.Lbu, 1, IrFlags.Unsigned);
+        AddAccess(Kind.Load, Opcode.Lhu, 2, IrFlags.Unsigned);
+        AddAccess(Kind.Load, Opcode.Lwu, 4, IrFlags.Unsigned);
+        AddAccess(Kind.Store, Opcode.Sb, 1);
+        AddAccess(Kind.Store, Opcode.Sh, 2);
+        AddAccess(Kind.Store, Opcode.Sw, 4);
+        AddAccess(Kind.Store, Opcode.Sd, 8);
+        return table;
+    }
+
+    /// <summary>An instruction of the table; execution goes on behind it.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private void TranslatePlain(in Instruction i, uint lowering)
+    {
+        int rd = i.Rd, rs1 = i.Rs1;
+        var code = (IrCode)(byte)(lowering >> 8);
+        switch ((Kind)(byte)lowering)
+        {
+            case Kind.Immediate: EmitImmediate(code, rd, rs1, i.Imm); break;
+            case Kind.Commutative: EmitRegister(code, rd, rs1, i.Rs2, true); break;
+            case Kind.Register: EmitRegister(code, rd, rs1, i.Rs2, false); break;
+            case Kind.Plain: if (rd != 0) Emit(code, rd, rs1, i.Rs2); break;
+            case Kind.Unary: if (rd != 0) Emit(code, rd, rs1); break;
+            case Kind.Load: Load(rd, rs1, i.Imm, (int)code, (IrFlags)(byte)(lowering >> 16)); break;
+            default: Store(rs1, i.Rs2, i.Imm, (int)code); break;
+        }
+    }
+
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private Flow Translate(in Instruction i, ulong pc, ulong next, out ulong target)
     {
         int rd = i.Rd, rs1 = i.Rs1, rs2 = i.Rs2;
         long imm = i.Imm;
         target = 0;
+        if (Lowerings[(int)i.Opcode] is not 0 and var lowering)
+        {
+            TranslatePlain(i, lowering);
+            return Flow.Next;
+        }
         switch (i.Opcode)
         {
             case Opcode.Lui: EmitConst(rd, (ulong)imm); return Flow.Next;
@@ -44,95 +121,6 @@ internal sealed partial class SuperblockBuilder
             case Opcode.Bltu: return Branch(IrCondition.LessUnsigned, rs1, rs2, pc + (ulong)imm, out target);
             case Opcode.Bgeu: return Branch(IrCondition.GreaterEqualUnsigned, rs1, rs2, pc + (ulong)imm, out target);
 
-            case Opcode.Lb: return Load(rd, rs1, imm, 1, IrFlags.None);
-            case Opcode.Lh: return Load(rd, rs1, imm, 2, IrFlags.None);
-            case Opcode.Lw: return Load(rd, rs1, imm, 4, IrFlags.None);
-            case Opcode.Ld: return Load(rd, rs1, imm, 8, IrFlags.None);
-            case Opcode.Lbu: return Load(rd, rs1, imm, 1, IrFlags.Unsigned);
-            case Opcode.Lhu: return Load(rd, rs1, imm, 2, IrFlags.Unsigned);
-            case Opcode.Lwu: return Load(rd, rs1, imm, 4, IrFlags.Unsigned);
-            case Opcode.Sb: return Store(rs1, rs2, imm, 1);
-            case Opcode.Sh: return Store(rs1, rs2, imm, 2);
-            case Opcode.Sw: return Store(rs1, rs2, imm, 4);
-            case Opcode.Sd: return Store(rs1, rs2, imm, 8);
-
-            case Opcode.Addi: EmitImmediate(IrCode.Add, rd, rs1, imm); return Flow.Next;
-            case Opcode.Slti: EmitImmediate(IrCode.SetLt, rd, rs1, imm); return Flow.Next;
-            case Opcode.Sltiu: EmitImmediate(IrCode.SetLtu, rd, rs1, imm); return Flow.Next;
-            case Opcode.Xori: EmitImmediate(IrCode.Xor, rd, rs1, imm); return Flow.Next;
-            case Opcode.Ori: EmitImmediate(IrCode.Or, rd, rs1, imm); return Flow.Next;
-            case Opcode.Andi: EmitImmediate(IrCode.And, rd, rs1, imm); return Flow.Next;
-            case Opcode.Slli: EmitImmediate(IrCode.Shl, rd, rs1, imm); return Flow.Next;
-            case Opcode.Srli: EmitImmediate(IrCode.Shr, rd, rs1, imm); return Flow.Next;
-            case Opcode.Srai: EmitImmediate(IrCode.Sar, rd, rs1, imm); return Flow.Next;
-            case Opcode.Addiw: EmitImmediate(IrCode.AddW, rd, rs1, imm); return Flow.Next;
-            case Opcode.Slliw: EmitImmediate(IrCode.ShlW, rd, rs1, imm); return Flow.Next;
-            case Opcode.Srliw: EmitImmediate(IrCode.ShrW, rd, rs1, imm); return Flow.Next;
-            case Opcode.Sraiw: EmitImmediate(IrCode.SarW, rd, rs1, imm); return Flow.Next;
-            case Opcode.Rori: EmitImmediate(IrCode.Ror, rd, rs1, imm); return Flow.Next;
-            case Opcode.Roriw: EmitImmediate(IrCode.RorW, rd, rs1, imm); return Flow.Next;
-            case Opcode.Bclri: EmitImmediate(IrCode.BitClear, rd, rs1, imm); return Flow.Next;
-            case Opcode.Bexti: EmitImmediate(IrCode.BitExtract, rd, rs1, imm); return Flow.Next;
-            case Opcode.Binvi: EmitImmediate(IrCode.BitInvert, rd, rs1, imm); return Flow.Next;
-            case Opcode.Bseti: EmitImmediate(IrCode.BitSet, rd, rs1, imm); return Flow.Next;
-
-            case Opcode.Add: EmitRegister(IrCode.Add, rd, rs1, rs2, true); return Flow.Next;
-            case Opcode.Sub: EmitRegister(IrCode.Sub, rd, rs1, rs2, false); return Flow.Next;
-            case Opcode.Sll: EmitRegister(IrCode.Shl, rd, rs1, rs2, false); return Flow.Next;
-            case Opcode.Slt: EmitRegister(IrCode.SetLt, rd, rs1, rs2, false); return Flow.Next;
-            case Opcode.Sltu: EmitRegister(IrCode.SetLtu, rd, rs1, rs2, false); return Flow.Next;
-            case Opcode.Xor: EmitRegister(IrCode.Xor, rd, rs1, rs2, true); return Flow.Next;
-            case Opcode.Srl: EmitRegister(IrCode.Shr, rd, rs1, rs2, false); return Flow.Next;
-            case Opcode.Sra: EmitRegister(IrCode.Sar, rd, rs1, rs2, false); return Flow.Next;
-            case Opcode.Or: EmitRegister(IrCode.Or, rd, rs1, rs2, true); return Flow.Next;
-            case Opcode.And: EmitRegister(IrCode.And, rd, rs1, rs2, true); return Flow.Next;
-            case Opcode.Addw: EmitRegister(IrCode.AddW, rd, rs1, rs2, true); return Flow.Next;
-            case Opcode.Subw: EmitRegister(IrCode.SubW, rd, rs1, rs2, false); return Flow.Next;
-            case Opcode.Sllw: EmitRegister(IrCode.ShlW, rd, rs1, rs2, false); return Flow.Next;
-            case Opcode.Srlw: EmitRegister(IrCode.ShrW, rd, rs1, rs2, false); return Flow.Next;
-            case Opcode.Sraw: EmitRegister(IrCode.SarW, rd, rs1, rs2, false); return Flow.Next;
-            case Opcode.Rol: EmitRegister(IrCode.Rol, rd, rs1, rs2, false); return Flow.Next;
-            case Opcode.Ror: EmitRegister(IrCode.Ror, rd, rs1, rs2, false); return Flow.Next;
-            case Opcode.Rolw: EmitRegister(IrCode.RolW, rd, rs1, rs2, false); return Flow.Next;
-            case Opcode.Rorw: EmitRegister(IrCode.RorW, rd, rs1, rs2, false); return Flow.Next;
-            case Opcode.Bclr: EmitRegister(IrCode.BitClear, rd, rs1, rs2, false); return Flow.Next;
-            case Opcode.Bext: EmitRegister(IrCode.BitExtract, rd, rs1, rs2, false); return Flow.Next;
-            case Opcode.Binv: EmitRegister(IrCode.BitInvert, rd, rs1, rs2, false); return Flow.Next;
-            case Opcode.Bset: EmitRegister(IrCode.BitSet, rd, rs1, rs2, false); return Flow.Next;
-
-            case Opcode.Mul: EmitRegister(IrCode.Mul, rd, rs1, rs2, true); return Flow.Next;
-            case Opcode.Mulw: EmitRegister(IrCode.MulW, rd, rs1, rs2, true); return Flow.Next;
-            case Opcode.Mulh: return Plain(IrCode.MulH, rd, rs1, rs2);
-            case Opcode.Mulhsu: return Plain(IrCode.MulHsu, rd, rs1, rs2);
-            case Opcode.Mulhu: return Plain(IrCode.MulHu, rd, rs1, rs2);
-            case Opcode.Div: return Plain(IrCode.Div, rd, rs1, rs2);
-            case Opcode.Divu: return Plain(IrCode.DivU, rd, rs1, rs2);
-            case Opcode.Rem: return Plain(IrCode.Rem, rd, rs1, rs2);
-            case Opcode.Remu: return Plain(IrCode.RemU, rd, rs1, rs2);
-            case Opcode.Divw: return Plain(IrCode.DivW, rd, rs1, rs2);
-            case Opcode.Divuw: return Plain(IrCode.DivUW, rd, rs1, rs2);
-            case Opcode.Remw: return Plain(IrCode.RemW, rd, rs1, rs2);
-            case Opcode.Remuw: return Plain(IrCode.RemUW, rd, rs1, rs2);
-
-            case Opcode.Andn: return Plain(IrCode.AndNot, rd, rs1, rs2);
-            case Opcode.Orn: return Plain(IrCode.OrNot, rd, rs1, rs2);
-            case Opcode.Xnor: return Plain(IrCode.Xnor, rd, rs1, rs2);
-            case Opcode.Min: return Plain(IrCode.Min, rd, rs1, rs2);
-            case Opcode.Max: return Plain(IrCode.Max, rd, rs1, rs2);
-            case Opcode.Minu: return Plain(IrCode.MinU, rd, rs1, rs2);
-            case Opcode.Maxu: return Plain(IrCode.MaxU, rd, rs1, rs2);
-            case Opcode.CzeroEqz: return Plain(IrCode.CzeroEqz, rd, rs1, rs2);
-            case Opcode.CzeroNez: return Plain(IrCode.CzeroNez, rd, rs1, rs2);
-            case Opcode.SextB: return Plain(IrCode.SextB, rd, rs1, 0);
-            case Opcode.SextH: return Plain(IrCode.SextH, rd, rs1, 0);
-            case Opcode.ZextH: return Plain(IrCode.ZextH, rd, rs1, 0);
-            case Opcode.Clz: return Plain(IrCode.Clz, rd, rs1, 0);
-            case Opcode.Clzw: return Plain(IrCode.ClzW, rd, rs1, 0);
-            case Opcode.Ctz: return Plain(IrCode.Ctz, rd, rs1, 0);
-            case Opcode.Ctzw: return Plain(IrCode.CtzW, rd, rs1, 0);
-            case Opcode.Cpop: return Plain(IrCode.Cpop, rd, rs1, 0);
-            case Opcode.Cpopw: return Plain(IrCode.CpopW, rd, rs1, 0);
-            case Opcode.Rev8: return Plain(IrCode.Rev8, rd, rs1, 0);
             case Opcode.Sh1add: return ShAdd(IrCode.ShAdd, rd, rs1, rs2, 1);
             case Opcode.Sh2add: return ShAdd(IrCode.ShAdd, rd, rs1, rs2, 2);
             case Opcode.Sh3add: return ShAdd(IrCode.ShAdd, rd, rs1, rs2, 3);
@@ -247,20 +235,20 @@ internal sealed partial class SuperblockBuilder
         op.Flags |= IrFlags.Absolute;
     }
 
-    private Flow Load(int rd, int rs1, long imm, int width, IrFlags flags)
+    private void Load(int rd, int rs1, long imm, int width, IrFlags flags)
     {
         ref IrOp op = ref _block.Add(IrCode.Load, rd, rs1);
         op.Width = (byte)width;
         op.Flags = flags;
         Address(ref op, rs1, imm);
         _isConstant &= ~(1u << rd) | 1;
-        return Flow.Next;
     }
 
-    private Flow Store(int rs1, int rs2, long imm, int width)
+    private void Store(int rs1, int rs2, long imm, int width)
     {
         ref IrOp op = ref _block.Add(IrCode.Store, 0, rs1, rs2);
         op.Width = (byte)width;
+        _block.StoresStackWords |= rs1 == 2 && width == 4;
         Address(ref op, rs1, imm);
         if (IsSmallConst(rs2))
         {
@@ -268,13 +256,6 @@ internal sealed partial class SuperblockBuilder
             op.Target = _constant[rs2];
             op.B = 0;
         }
-        return Flow.Next;
-    }
-
-    private Flow Plain(IrCode code, int rd, int rs1, int rs2)
-    {
-        if (rd != 0) Emit(code, rd, rs1, rs2);
-        return Flow.Next;
     }
 
     private Flow ShAdd(IrCode code, int rd, int rs1, int rs2, int shift)

@@ -25,7 +25,7 @@ internal sealed partial class SuperblockBuilder
     private readonly ulong[] _constant = new ulong[32];
     private uint _isConstant; // bit r: _constant[r] is the value of xr
     private IrBlock _block = null!;
-    private ulong _page0, _page1;
+    private ulong _page0, _page1, _lastPage; // the last is that of the two which was asked for last
 
     /// <summary>Most guest instructions in a block behind a conditional branch: what stands there may never run, or run as part of another
     /// block too. Straight code may be as long as the IR holds.</summary>
@@ -46,7 +46,7 @@ internal sealed partial class SuperblockBuilder
         else _reader.Reset(memory, MayExecute);
         _isConstant = 1;
         _constant[0] = 0;
-        _page0 = pc >> 12;
+        _page0 = _lastPage = pc >> 12;
         _page1 = ulong.MaxValue;
         _labelCount = 0;
         block.Reset(pc);
@@ -69,7 +69,7 @@ internal sealed partial class SuperblockBuilder
                     runStart = pc = label;
                 }
             }
-            if (block.GuestCount != 0 && (block.GuestCount >= limit || !InPages(pc) || (loop.End != 0 && pc >= loop.End)))
+            if (block.GuestCount != 0 && (block.GuestCount >= limit || (pc >> 12 != _lastPage && !InPages(pc)) || (loop.End != 0 && pc >= loop.End)))
             {
                 if (isReachable) EndWithJump(pc);
                 break;
@@ -89,7 +89,7 @@ internal sealed partial class SuperblockBuilder
             Instruction i = Decoder.Decode(bits);
             if (Machine is { } rules && !rules.Allows(i)) i = i with { Opcode = Opcode.Illegal };
             ulong next = pc + i.Length;
-            if (!InPages(next - 1) && block.GuestCount > 0)
+            if (next - 1 >> 12 != _lastPage && !InPages(next - 1) && block.GuestCount > 0)
             {
                 // The instruction crosses into a third page: it begins the next block.
                 if (isReachable) EndWithJump(pc);
@@ -103,14 +103,24 @@ internal sealed partial class SuperblockBuilder
                 break;
             }
             block.GuestPc[block.GuestCount] = pc;
-            block.Guest[block.GuestCount++] = i;
+            block.Guest[block.GuestCount++] = i.Bits;
             if (_labelCount != 0) PlaceLabel(pc);
             isReachable = true;
 
             Flow flow;
             ulong target;
             if (sequence != 0) flow = TranslateReserved(sequence, out next, out target);
-            else flow = Translate(i, pc, next, out target);
+            else
+            {
+                uint lowering = Lowerings[(int)i.Opcode];
+                if (lowering != 0)
+                {
+                    TranslatePlain(i, lowering);
+                    pc = next;
+                    continue;
+                }
+                flow = Translate(i, pc, next, out target);
+            }
             pc = next;
             if (flow == Flow.Next) continue;
             if (loop.End != 0)
@@ -184,9 +194,12 @@ internal sealed partial class SuperblockBuilder
     private bool InPages(ulong address)
     {
         ulong page = address >> 12;
-        if (page == _page0 || page == _page1) return true;
-        if (_page1 != ulong.MaxValue || Machine != null) return false;
-        _page1 = page;
+        if (page != _page0 && page != _page1)
+        {
+            if (_page1 != ulong.MaxValue || Machine != null) return false;
+            _page1 = page;
+        }
+        _lastPage = page;
         return true;
     }
 

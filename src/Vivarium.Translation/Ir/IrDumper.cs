@@ -17,7 +17,7 @@ public static class IrDumper
             if (op.Guest != guest)
             {
                 guest = op.Guest;
-                text.Append(CultureInfo.InvariantCulture, $"  0x{block.GuestPc[guest]:x}: {block.Guest[guest].Opcode}\n");
+                text.Append(CultureInfo.InvariantCulture, $"  0x{block.GuestPc[guest]:x}: {Vivarium.RiscV.Isa.Decoder.Decode(block.Guest[guest]).Opcode}\n");
             }
             if ((op.Flags & IrFlags.Check) != 0) text.Append("      check ").Append(Register(op.A)).Append('\n');
             text.Append((op.Flags & IrFlags.Deferred) != 0 ? "      deferred: " : "      ").Append(Line(op)).Append('\n');

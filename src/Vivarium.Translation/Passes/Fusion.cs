@@ -6,8 +6,8 @@ namespace Vivarium.Translation.Passes;
 
 /// <summary>Joins operations that belong together because compilers for machines without the fused form make them: zero extension by two shifts,
 /// scaled indices, rotates, address arithmetic, branches on comparisons. An operation takes over what its source was computed from; whether the
-/// source's own computation is still needed is for <see cref="DeadWrites"/> and <see cref="DeferredResults"/> to say.</summary>
-internal static class Fusion
+/// source's own computation is still needed is for <see cref="UnseenResults"/> to say.</summary>
+internal static unsafe class Fusion
 {
     private const int None = -1;
 
@@ -19,52 +19,66 @@ internal static class Fusion
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Run(IrBlock block, bool indexed)
     {
+        // Most operations have nothing to take over: the registers that do hold such a result are known by a bit each.
+        const ulong Low = 1UL << (int)IrCode.Move | 1UL << (int)IrCode.Add | 1UL << (int)IrCode.Shl | 1UL << (int)IrCode.Shr | 1UL << (int)IrCode.ShlW
+            | 1UL << (int)IrCode.ShrW | 1UL << (int)IrCode.SetLt | 1UL << (int)IrCode.SetLtu | 1UL << (int)IrCode.ShAdd | 1UL << (int)IrCode.ShAddUw;
         SplitPartlyWrittenSlots(block);
-        IrOp[] ops = block.Ops;
-        Span<uint> gone = stackalloc uint[ops.Length]; // see MarkLastReads
-        MarkLastReads(block, gone);
-        Span<short> writer = stackalloc short[64]; // the operation that wrote the register last, on every way to here
+        IrOp[] all = block.Ops;
+        IrOp* ops = block.P;
+        uint* gone = stackalloc uint[all.Length]; // see MarkLastReads
+        if (block.HasSeen(IrCode.Shl) || block.HasSeen(IrCode.ShlUw) || block.HasSeen(IrCode.ShAdd) || block.HasSeen(IrCode.ShAddUw)) MarkLastReads(block, gone);
+        short* writers = stackalloc short[64]; // the operation that wrote the register last, on every way to here
+        var writer = new Span<short>(writers, 64);
         writer.Fill(None);
-        for (int i = 0; i < block.Count; i++)
+        ulong taken = 0; // bit r: xr was made by an operation that others may take over
+        int count = block.Count;
+        for (int i = 0; i < count; i++)
         {
-            ref IrOp op = ref ops[i];
-            if (op.Code is <= IrCode.ShlUw or IrCode.Store or IrCode.Branch)
+            IrOp* op = ops + i;
+            IrCode code = op->Code;
+            if (((taken >> op->A | taken >> op->B) & 1) != 0)
             {
-                op.A = Original(ops, writer, op.A);
-                op.B = Original(ops, writer, op.B);
+                if (code is <= IrCode.ShlUw or IrCode.Store or IrCode.Branch)
+                {
+                    if (code == IrCode.Nop) continue;
+                    op->A = Original(all, writer, op->A);
+                    op->B = Original(all, writer, op->B);
+                }
+                switch (code)
+                {
+                    case IrCode.Shr or IrCode.Sar when op->HasImmB: ShiftBack(all, writer, i); break;
+                    case IrCode.Add when !op->HasImmB: Scale(all, writer, i, gone[i]); break;
+                    case IrCode.Or or IrCode.Xor when !op->HasImmB: Rotate(all, writer, ref *op); break;
+                    case IrCode.Load or IrCode.Store: Address(all, writer, ref *op, gone[i], indexed); break;
+                    case IrCode.Branch: Compare(all, writer, ref *op); break;
+                }
+                code = op->Code;
             }
-            switch (op.Code)
+            if (code == IrCode.Nop) continue;
+            if (code == IrCode.Label)
             {
-                case IrCode.Nop: continue;
-                case IrCode.Label:
-                    writer.Fill(None);
-                    continue;
-                case IrCode.Shr or IrCode.Sar when op.HasImmB: ShiftBack(ops, writer, i); break;
-                case IrCode.Add when !op.HasImmB: Scale(ops, writer, i, gone[i]); break;
-                case IrCode.Or or IrCode.Xor when !op.HasImmB: Rotate(ops, writer, ref op); break;
-                case IrCode.Load or IrCode.Store: Address(ops, writer, ref op, gone[i], indexed); break;
-                case IrCode.Branch: Compare(ops, writer, ref op); break;
+                writer.Fill(None);
+                taken = 0;
+                continue;
             }
-            writer[op.Dst] = (short)i;
-            writer[0] = None;
+            int dst = op->Dst;
+            writers[dst] = (short)i;
+            writers[0] = None;
+            bool may = code < (IrCode)64 ? (Low >> (int)code & 1) != 0 : code == IrCode.ShlUw;
+            taken = (taken & ~(1UL << dst) | (may ? 1UL : 0) << dst) & ~1UL;
         }
     }
 
     /// <summary>Bit r of <paramref name="gone"/>: behind this operation nobody reads xr before it is overwritten, except where the block is left.</summary>
-    private static void MarkLastReads(IrBlock block, Span<uint> gone)
+    private static void MarkLastReads(IrBlock block, uint* gone)
     {
-        IrOp[] ops = block.Ops;
-        uint now = 0;
+        ulong now = 0;
         for (int i = block.Count - 1; i >= 0; i--)
         {
-            ref readonly IrOp op = ref ops[i];
-            gone[i] = now;
-            if (op.Code is <= IrCode.ShlUw or IrCode.Load or IrCode.Store or IrCode.Float || op.Code == IrCode.Branch && !op.IsInternal && op.Target != block.Start)
-            {
-                if (op.Dst < 32) now |= 1u << op.Dst;
-                if (op.A < 32) now &= ~(1u << op.A);
-                if (op.B < 32) now &= ~(1u << op.B);
-            }
+            IrOp* op = block.P + i;
+            gone[i] = (uint)now;
+            if (op->Code is <= IrCode.Store or IrCode.Float || op->Code == IrCode.Branch && !op->IsInternal && op->Target != block.Start)
+                now = (now | 1UL << op->Dst) & ~(1UL << op->A | 1UL << op->B);
             else now = 0;
         }
     }
@@ -238,11 +252,11 @@ internal static class Fusion
     private static void SplitPartlyWrittenSlots(IrBlock block)
     {
         const int StackPointer = 2;
-        IrOp[] ops = block.Ops;
+        if (!block.StoresStackWords) return;
         ulong written = 0; // bit n: the 4 bytes at sp + 4n were stored alone
         for (int i = 0; i < block.Count; i++)
         {
-            ref IrOp op = ref ops[i];
+            ref IrOp op = ref block.P[i];
             if (op.A == StackPointer && op.Code is IrCode.Store or IrCode.Load && op.A == StackPointer && (ulong)op.Imm < 248 && (op.Imm & 3) == 0)
             {
                 int slot = (int)op.Imm >> 2;

@@ -76,6 +76,17 @@ public sealed unsafe partial class Assembler
     public void Mov16(Mem m, Gpr s) => Memory(0x89 | P66, 0, (int)s, m);
     public void Mov8(Mem m, Gpr s) => Memory(0x88, Rex(Size.S8, (int)s), (int)s, m);
 
+    /// <summary>Loads 1, 2, 4 or 8 bytes, sign- or zero-extended to 64 bits.</summary>
+    public void Load(Gpr d, Mem m, int width, bool unsigned)
+    {
+        uint kind = Loads[(System.Numerics.BitOperations.TrailingZeroCount(width) & 3) << 1 | (unsigned ? 1 : 0)];
+        Memory((kind & 0xFF) | (kind & 0x100), (int)(kind >> 9), (int)d, m);
+    }
+
+    // Opcode, escape and REX.W by width and signedness.
+    private static ReadOnlySpan<ushort> Loads =>
+        [0xBE | 0x100 | RexW << 9, 0xB6 | 0x100, 0xBF | 0x100 | RexW << 9, 0xB7 | 0x100, 0x63 | RexW << 9, 0x8B, 0x8B | RexW << 9, 0x8B | RexW << 9];
+
     /// <summary>mov [m], sign-extended immediate.</summary>
     public void Mov(Mem m, int immediate)
     {

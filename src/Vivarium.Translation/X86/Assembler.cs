@@ -94,12 +94,31 @@ public sealed unsafe partial class Assembler
 
     private const int RexW = 8;
 
+    /// <summary>What the other one writes as a rule, without prefixes and escapes but 0F, and without branches: which of them an instruction has is hard
+    /// to predict. Bytes of <paramref name="tail"/> follow the opcode at once.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static byte* Head(byte* p, uint op, uint rex, uint tail, int tailBytes)
+    {
+        uint escape = op >> 8 & 1, hasRex = (uint)-(int)rex >> 31;
+        ulong v = (byte)op | (ulong)tail << 8;
+        v = v << (int)(escape * 8) | escape * 0x0F;
+        v = v << (int)(hasRex * 8) | hasRex * (0x40 | rex);
+        *(ulong*)p = v;
+        return p + (1 + tailBytes + (int)escape + (int)hasRex);
+    }
+
+    private const uint Unusual = P66 | PF3 | PF2 | Lock | Map0F38;
+
     /// <summary>An instruction with a register in ModRM.reg and one in ModRM.rm; w is 0 or <see cref="RexW"/>, rex 0x40 forces the prefix.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private byte* Registers(uint op, int w, int reg, int rm)
     {
-        byte* p = Head(Begin(), op, w | reg >> 3 << 2 | rm >> 3);
-        *p++ = (byte)(0xC0 | (reg & 7) << 3 | rm & 7);
+        int rex = w | reg >> 3 << 2 | rm >> 3;
+        uint modRm = (uint)(0xC0 | (reg & 7) << 3 | rm & 7);
+        byte* p = Begin();
+        if ((op & Unusual) == 0) return _p = Head(p, op, (uint)rex, modRm, 1);
+        p = Head(p, op, rex);
+        *p++ = (byte)modRm;
         return _p = p;
     }
 
@@ -107,8 +126,24 @@ public sealed unsafe partial class Assembler
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private byte* Memory(uint op, int w, int reg, Mem m)
     {
-        byte* p = Head(Begin(), op, w | reg >> 3 << 2 | m.Index >> 2 & 2 | m.Base >> 3 & 1);
-        return _p = ModRm(p, reg, m, 0);
+        int rex = w | reg >> 3 << 2 | m.Index >> 2 & 2 | m.Base >> 3 & 1;
+        byte* p = Begin();
+        if ((op & Unusual) != 0 || m.Base == Mem.None) return _p = ModRm(Head(p, op, rex), reg, m, 0);
+        p = Head(p, op, (uint)rex, 0, 0);
+        // ModRM, SIB and displacement in one store, their lengths by arithmetic.
+        int b = m.Base & 7, disp = m.Displacement;
+        uint none = (uint)m.Index >> 4; // 1 without index
+        uint sib = (none ^ 1) | (uint)((b ^ 4) - 1) >> 31;
+        uint far = (uint)(disp ^ (sbyte)disp);
+        uint isFar = (far | (uint)-(int)far) >> 31;
+        uint any = (uint)(disp | (b ^ 5) - 1 >> 31);
+        uint length = ((any | (uint)-(int)any) >> 31) + isFar; // 0, 1 or 2: none, 8 bits, 32 bits
+        uint sibByte = (uint)(m.Scale << 6 | b) | ((m.Index & 7u) | none << 2) << 3;
+        ulong tail = length << 6 | (uint)(reg & 7) << 3 | ((uint)b & (sib - 1) | sib << 2);
+        tail |= (ulong)(sibByte & (0 - sib)) << 8;
+        tail |= (ulong)(uint)disp << (int)(8 + sib * 8);
+        *(ulong*)p = tail;
+        return _p = p + (1 + sib + length * length);
     }
 
     /// <summary>ModRM, SIB and displacement; an 8-bit displacement counts units of 2^<paramref name="unit"/> bytes (EVEX).</summary>

@@ -1,0 +1,2 @@
+// Stack buffers of passes are written before they are read.
+[module: System.Runtime.CompilerServices.SkipLocalsInit]
