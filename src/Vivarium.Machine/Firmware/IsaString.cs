@@ -32,7 +32,7 @@ public static class IsaString
         }
 
         foreach (var (there, name) in (ReadOnlySpan<(bool, string)>)
-            [(features.Sstc, "sstc"), (features.Svadu, "svadu"), (features.Svinval, "svinval"), (features.Svnapot, "svnapot"), (features.Svpbmt, "svpbmt")])
+            [(features.Sstc, "sstc"), (features.Svadu, "svadu"), (features.Svinval, "svinval"), (features.Svnapot, "svnapot"), (features.Svpbmt, "svpbmt"), (features.Svvptc, "svvptc")])
         {
             if (there)
                 names.Add(name);

@@ -17,7 +17,7 @@ public sealed partial class MachineHart : IHartEnvironment, IDisposable
     {
         (Core, Id, _timers) = (core, id, timers);
         Cpu = new Hart(core.Memory.Ram);
-        Unit = new PrivilegedUnit(Cpu, id, core.Features, core.Memory, this);
+        Unit = new PrivilegedUnit(Cpu, id, core.Features, core.Memory, this) { DeliversTraps = true };
     }
 
     /// <summary>The machine.</summary>

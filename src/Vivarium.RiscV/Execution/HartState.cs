@@ -71,6 +71,23 @@ public unsafe struct HartState
     /// <summary>On a machine, host address of the <see cref="HartTlb"/> table that loads and stores go through now.</summary>
     public ulong DataTlb;
 
+    // What emitted code of a machine reads and writes of the unit's (Vivarium.RiscV.Privileged.PrivilegedUnit).
+
+    /// <summary>CSRs of the same names; <c>mstatus</c> without its read-only fields.</summary>
+    public ulong Mstatus, Sscratch, Sepc, Scause, Stval;
+
+    /// <summary>Host addresses of the tables that supervisor mode's loads and stores go through, with SUM clear and set.</summary>
+    public ulong SupervisorTlb, SupervisorSumTlb;
+
+    /// <summary><c>mip</c> is the sum of what devices drive and what was latched; any thread changes these two. <c>mie</c> is the hart's own.</summary>
+    public uint InterruptWires, InterruptLatches, Mie;
+
+    /// <summary>Non-zero where floating point can run without looking at FS: it is Dirty, and x86 has the rounding mode of frm.</summary>
+    public int FloatReady;
+
+    /// <summary>Bits by privilege mode: <c>cbo.zero</c> is legal there.</summary>
+    public int ZeroAllowed;
+
     /// <summary>Private to the executor: table bases, helper entry points, spill slots.</summary>
     public fixed ulong Engine[EngineSlots];
 }

@@ -23,6 +23,18 @@ public static class HartStateLayout
     public static readonly int ReservationVersion = OffsetOf(nameof(HartState.ReservationVersion));
     public static readonly int ReservationTable = OffsetOf(nameof(HartState.ReservationTable));
     public static readonly int DataTlb = OffsetOf(nameof(HartState.DataTlb));
+    public static readonly int Mstatus = OffsetOf(nameof(HartState.Mstatus));
+    public static readonly int Sscratch = OffsetOf(nameof(HartState.Sscratch));
+    public static readonly int Sepc = OffsetOf(nameof(HartState.Sepc));
+    public static readonly int Scause = OffsetOf(nameof(HartState.Scause));
+    public static readonly int Stval = OffsetOf(nameof(HartState.Stval));
+    public static readonly int SupervisorTlb = OffsetOf(nameof(HartState.SupervisorTlb));
+    public static readonly int SupervisorSumTlb = OffsetOf(nameof(HartState.SupervisorSumTlb));
+    public static readonly int InterruptWires = OffsetOf(nameof(HartState.InterruptWires));
+    public static readonly int InterruptLatches = OffsetOf(nameof(HartState.InterruptLatches));
+    public static readonly int Mie = OffsetOf(nameof(HartState.Mie));
+    public static readonly int FloatReady = OffsetOf(nameof(HartState.FloatReady));
+    public static readonly int ZeroAllowed = OffsetOf(nameof(HartState.ZeroAllowed));
     public static readonly int Engine = OffsetOf(nameof(HartState.Engine));
 
     private static int OffsetOf(string field) => (int)Marshal.OffsetOf<HartState>(field);

@@ -22,17 +22,27 @@ public struct TlbEntry
 
 /// <summary>
 /// The translations that one hart used lately, in native memory so that emitted code can look them up: a direct-mapped table for each way of
-/// looking at memory (user, supervisor with SUM clear and set, machine).
+/// looking at memory. User mode, and supervisor mode with SUM set, have one for each of the address spaces (values of <c>satp</c>) used last; supervisor mode
+/// with SUM clear sees the same in all of them, but for what is not global.
 /// </summary>
 /// <remarks>An access of n bytes at a hits where a - tag, unsigned, is at most 4096 - n: so an access that crosses into another page never hits. Only the hart's
 /// thread uses it, but for <see cref="ProtectStores"/>.</remarks>
 public sealed unsafe class HartTlb
 {
+    /// <summary>Address spaces whose translations are kept.</summary>
+    public const int Spaces = 8;
+
     /// <summary>The tables.</summary>
-    public const int User = 0, Supervisor = 1, SupervisorSum = 2, Machine = 3, Tables = 4;
+    public const int Supervisor = Spaces * 2, Machine = Supervisor + 1, Tables = Machine + 1;
 
     /// <summary>Entries of a table.</summary>
-    public const int Entries = 1024;
+    public const int Entries = 2048; // of 32 bytes: IndexOf knows
+
+    /// <summary>The table of user mode in an address space.</summary>
+    public static int User(int space) => space * 2;
+
+    /// <summary>The table of supervisor mode with SUM set in an address space.</summary>
+    public static int SupervisorSum(int space) => space * 2 + 1;
 
     /// <summary>The tag of an empty entry: the address of a page that belongs to another slot, so that no address hits.</summary>
     public static ulong NoneOf(int slot) => 0x4000_0000_0000_0000 | (ulong)(slot ^ 1) << PageShift;
@@ -40,24 +50,32 @@ public sealed unsafe class HartTlb
     private const int PageShift = 12;
     private const int Remembered = 256;
 
-    // SAFETY: Tables * Entries entries, freed with this object; indices are masked.
-    private readonly TlbEntry* _entries = (TlbEntry*)NativeMemory.AlignedAlloc((nuint)(Tables * Entries * sizeof(TlbEntry)), 64);
+    // SAFETY: Tables * Entries entries, freed with this object; indices are masked. Tables are emptied when they are first chosen.
+    private readonly TlbEntry* _entries = (TlbEntry*)NativeMemory.AlignedAlloc((nuint)(Tables * Entries * sizeof(TlbEntry)), 4096);
 
     // The slots filled since the last flush, so that flushing a few costs little; more than that clears the table.
     private readonly ushort[] _filled = new ushort[Tables * Remembered];
     private readonly int[] _fills = new int[Tables];
-
-    public HartTlb()
-    {
-        for (var table = 0; table < Tables; table++) Clear(table);
-    }
+    private readonly bool[] _isReady = new bool[Tables];
 
     ~HartTlb() => NativeMemory.AlignedFree(_entries);
 
-    /// <summary>Host address of a table, for emitted code.</summary>
-    public ulong AddressOf(int table) => (ulong)(_entries + table * Entries);
+    /// <summary>Host address of a table, for emitted code; from now on it may be used.</summary>
+    public ulong Choose(int table)
+    {
+        if (!_isReady[table])
+        {
+            Clear(table);
+            _isReady[table] = true;
+        }
+        return (ulong)(_entries + table * Entries);
+    }
 
-    /// <summary>The one entry of a table in which an address can be.</summary>
+    /// <summary>The table at a host address that <see cref="Choose"/> gave.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public int IndexOf(ulong address) => (int)(address - (ulong)_entries >> 16);
+
+    /// <summary>The one entry of a chosen table in which an address can be.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public ref TlbEntry At(int table, ulong address) => ref _entries[table * Entries + (int)(address >> PageShift & (Entries - 1))];
 
@@ -67,7 +85,7 @@ public sealed unsafe class HartTlb
         var slot = (int)(address >> PageShift & (Entries - 1));
         var fills = _fills[table];
         if (fills < Remembered) _filled[table * Remembered + fills] = (ushort)slot;
-        _fills[table] = fills + 1;
+        Volatile.Write(ref _fills[table], fills + 1); // before the entry: see ProtectStores
         return ref _entries[table * Entries + slot];
     }
 
@@ -76,14 +94,13 @@ public sealed unsafe class HartTlb
     {
         var fills = _fills[table];
         if (fills == 0) return;
-        _fills[table] = 0;
         var entries = _entries + table * Entries;
-        if (fills > Remembered)
+        if (fills > Remembered) Clear(table);
+        else
         {
-            Clear(table);
-            return;
+            foreach (var slot in _filled.AsSpan(table * Remembered, fills)) Clear(ref entries[slot], slot);
         }
-        foreach (var slot in _filled.AsSpan(table * Remembered, fills)) Clear(ref entries[slot], slot);
+        Volatile.Write(ref _fills[table], 0);
     }
 
     /// <summary>Forgets everything.</summary>
@@ -92,19 +109,31 @@ public sealed unsafe class HartTlb
         for (var table = 0; table < Tables; table++) Flush(table);
     }
 
-    /// <summary>Forgets one page in all tables.</summary>
-    public void FlushPage(ulong address)
+    /// <summary>Forgets the two tables of an address space.</summary>
+    public void FlushSpace(int space)
     {
-        for (var table = 0; table < Tables; table++) Clear(ref At(table, address), SlotOf(address));
+        Flush(User(space));
+        Flush(SupervisorSum(space));
+    }
+
+    /// <summary>Forgets one page in a table.</summary>
+    public void FlushPage(int table, ulong address)
+    {
+        if (_fills[table] != 0) Clear(ref At(table, address), SlotOf(address));
     }
 
     /// <summary>From now on stores to a page of RAM do not hit; any thread.</summary>
     public void ProtectStores(ulong page)
     {
-        for (var i = 0; i < Tables * Entries; i++)
+        for (var table = 0; table < Tables; table++)
         {
-            ref var entry = ref _entries[i];
-            if (entry.Page == page) Volatile.Write(ref entry.StoreTag, NoneOf(i & (Entries - 1)));
+            // Who fills counts first, and asks after it wrote the entry: what is not seen here sees that stores are forbidden.
+            if (Volatile.Read(ref _fills[table]) == 0) continue;
+            var entries = _entries + table * Entries;
+            for (var slot = 0; slot < Entries; slot++)
+            {
+                if (entries[slot].Page == page) Volatile.Write(ref entries[slot].StoreTag, NoneOf(slot));
+            }
         }
     }
 

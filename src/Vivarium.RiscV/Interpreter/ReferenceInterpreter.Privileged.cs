@@ -25,20 +25,22 @@ public sealed partial class ReferenceInterpreter
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static bool ExecuteOnePrivileged(ref Core core, PrivilegedUnit unit, DecodeCache cache)
     {
-        if (cache.Generation != unit.CodeGeneration) cache.Flush(unit.CodeGeneration);
+        // The tag has the generation in it; only where that comes round must old entries go.
+        if (cache.Generation != unit.CodeGeneration >> 8) cache.Flush(unit.CodeGeneration >> 8);
 
         ref var state = ref core.State;
         var pc = state.Pc;
         if (!unit.FetchAddress(pc, out var physical)) return core.Trap(unit.FaultCause, unit.FaultAddress);
         ref var entry = ref cache.At(physical);
-        if (entry.Pc != physical)
+        var tag = physical | (ulong)(byte)unit.CodeGeneration << 56;
+        if (entry.Pc != tag)
         {
             if ((pc & Core.PageSize - 1) == Core.PageSize - 2) return ExecuteAcrossPages(ref core, unit, cache, physical);
             uint bits = unit.FetchHalf(physical);
             if ((bits & 3) == 3) bits |= (uint)unit.FetchHalf(physical + 2) << 16;
             cache.CountMiss();
             entry = ref cache.At(physical);
-            Enter(ref entry, unit, physical, bits);
+            Enter(ref entry, unit, tag, bits);
         }
         return Retire(ref core, unit, ref entry);
     }
@@ -59,13 +61,13 @@ public sealed partial class ReferenceInterpreter
         return Retire(ref core, unit, ref entry);
     }
 
-    private static void Enter(ref DecodeCache.Entry entry, PrivilegedUnit unit, ulong physical, uint bits)
+    private static void Enter(ref DecodeCache.Entry entry, PrivilegedUnit unit, ulong tag, uint bits)
     {
         var instruction = Decoder.Decode(bits);
         ref readonly var row = ref InstructionTable.Rows[instruction.Row];
         // pause and the prefetches are encoded as hints (a fence, ori x0): harts without them do nothing there, but they do not trap.
         if (row.Extension is not (Extension.Zihintpause or Extension.Zicbop) && !unit.Features.Extensions.Contains(row.Extension)) instruction = instruction with { Opcode = Opcode.Illegal };
-        entry.Pc = physical;
+        entry.Pc = tag;
         entry.Semantics = SemanticsTable.Instance.Of(instruction.Opcode);
         entry.Instruction = instruction;
         entry.Float = instruction.Opcode == Opcode.Illegal ? FloatUse.None : row.Class switch

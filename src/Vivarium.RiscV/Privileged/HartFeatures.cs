@@ -23,6 +23,9 @@ public sealed record HartFeatures
     /// <summary><c>sinval.vma</c> and its fences.</summary>
     public bool Svinval { get; init; } = true;
 
+    /// <summary>An entry of a page table that becomes valid is seen without a fence: what is not valid is never kept.</summary>
+    public bool Svvptc { get; init; } = true;
+
     /// <summary>Hardware updates of A and D, where <c>menvcfg.ADUE</c> asks for them.</summary>
     public bool Svadu { get; init; } = true;
 
@@ -38,7 +41,7 @@ public sealed record HartFeatures
     /// <summary>The minimal machine: rv64imafdc with Zicsr, Zifencei and Zicntr, Sv39, nothing optional.</summary>
     public static HartFeatures Minimal { get; } = new()
     {
-        Extensions = ExtensionSet.Rv64gc, PageTableLevels = 3, AsidBits = 0, Svnapot = false, Svpbmt = false, Svinval = false, Svadu = false,
+        Extensions = ExtensionSet.Rv64gc, PageTableLevels = 3, AsidBits = 0, Svnapot = false, Svpbmt = false, Svinval = false, Svvptc = false, Svadu = false,
         Sstc = false,
     };
 }

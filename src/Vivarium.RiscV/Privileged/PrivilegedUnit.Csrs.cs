@@ -39,7 +39,7 @@ public sealed partial class PrivilegedUnit
         t.Add(0x104, u => u._mie & u._mideleg, (u, v) => u.WriteMie((u._mie & ~u._mideleg) | ((uint)v & u._mideleg)));
         t.Add(0x105, u => u._stvec, (u, v) => u._stvec = Vector(v, u._stvec));
         t.Add(0x106, u => u._scounteren, (u, v) => u._scounteren = (uint)v);
-        t.Add(0x10a, u => u._senvcfg, (u, v) => u._senvcfg = Cbie(v & SenvcfgMask, u._senvcfg));
+        t.Add(0x10a, u => u._senvcfg, (u, v) => { u._senvcfg = Cbie(v & SenvcfgMask, u._senvcfg); u.EnvironmentChanged(); });
         t.Add(0x140, u => u._sscratch, (u, v) => u._sscratch = v);
         t.Add(0x141, u => u._sepc, (u, v) => u._sepc = v & ~1UL);
         t.Add(0x142, u => u._scause, (u, v) => u._scause = v);
@@ -123,6 +123,7 @@ public sealed partial class PrivilegedUnit
         var changed = (old & ~mask) | (value & mask);
         if ((changed & Mstatus.Mpp) == 2UL << Mstatus.MppShift) changed = (changed & ~Mstatus.Mpp) | (old & Mstatus.Mpp); // no H-mode
         _mstatus = changed;
+        if (((old ^ changed) & Mstatus.Fs) != 0) FloatChanged();
         if (((old ^ changed) & Mstatus.Mxr) != 0) FlushTranslations();
         if (((old ^ changed) & (Mstatus.Mprv | Mstatus.Mpp | Mstatus.Sum | Mstatus.Mxr)) != 0) ModeChanged();
         CheckInterrupts();
@@ -148,6 +149,7 @@ public sealed partial class PrivilegedUnit
     {
         var old = _menvcfg;
         _menvcfg = Cbie(value & MenvcfgMask, old);
+        EnvironmentChanged();
         if (((old ^ _menvcfg) & (Envcfg.Adue | Envcfg.Pbmte)) != 0) FlushTranslations();
         if (((old ^ _menvcfg) & Envcfg.Stce) != 0)
         {
@@ -177,8 +179,9 @@ public sealed partial class PrivilegedUnit
         var asid = value >> 44 & ((1UL << Features.AsidBits) - 1);
         var satp = (ulong)mode << 60 | asid << 44 | (value & PteNumberMask);
         if (satp == _satp) return;
+        var old = _satp;
         _satp = satp;
-        FlushTranslations();
+        SwitchSpace(old);
     }
 
     private static ulong Vector(ulong value, ulong old) => (value & 3) <= 1 ? value & ~2UL : (value & ~3UL) | (old & 1);

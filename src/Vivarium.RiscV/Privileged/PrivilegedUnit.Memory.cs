@@ -10,7 +10,10 @@ public sealed partial class PrivilegedUnit
     internal const int Faulted = -1;
 
     private readonly HartTlb _tlb = new();
-    private int _dataTable, _fetchTable;
+    private int _fetchTable;
+
+    // Emitted code chooses another one where it changes SUM.
+    private int _dataTable => _tlb.IndexOf(_hart.State.DataTlb);
 
     // The page that instructions come from: its virtual and its physical address.
     private ulong _fetchPage = NoPage, _fetchPhysical;
@@ -134,8 +137,9 @@ public sealed partial class PrivilegedUnit
     /// <summary>Stores to this page of RAM do not hit the TLB until it is filled anew; any thread.</summary>
     public void ProtectStores(ulong page) => _tlb.ProtectStores(page);
 
-    /// <summary>Told after translations were dropped: of one virtual page, or of all (null). For who keeps what follows from them.</summary>
-    public Action<ulong?>? TranslationsFlushed { get; set; }
+    /// <summary>Told after translations were dropped: of one virtual page, or of all (null); and of which address spaces, as a mask. For who keeps what
+    /// follows from them.</summary>
+    public Action<ulong?, uint>? TranslationsFlushed { get; set; }
 
     /// <summary>Told of stores to RAM that did not go through a TLB entry, before they happen: an executor that watches code pages.</summary>
     public Action<ulong, ulong>? RamStored { get; set; }

@@ -22,6 +22,8 @@ public sealed partial class PrivilegedUnit
     public void RestoreMode(PrivilegeMode mode)
     {
         Mode = mode;
+        EnvironmentChanged();
+        FloatChanged();
         FlushTranslations();
         FenceInstructions();
         ModeChanged();

@@ -6,7 +6,7 @@ namespace Vivarium.RiscV.Privileged;
 public sealed partial class PrivilegedUnit
 {
     // Page-table entry bits.
-    private const ulong V = 1, R = 2, W = 4, X = 8, U = 16, A = 64, D = 128, PteReserved = 0x1fUL << 54 | 1UL << 59 | 1UL << 60, Pbmt = 3UL << 61, N = 1UL << 63;
+    private const ulong V = 1, R = 2, W = 4, X = 8, U = 16, G = 32, A = 64, D = 128, PteReserved = 0x1fUL << 54 | 1UL << 59 | 1UL << 60, Pbmt = 3UL << 61, N = 1UL << 63;
     private const ulong PteNumberMask = (1UL << 44) - 1;
     private const ulong PageSize = 4096, PageMask = PageSize - 1;
     private const ulong NoPage = ulong.MaxValue;
@@ -92,7 +92,7 @@ public sealed partial class PrivilegedUnit
             }
 
             mapping.Address = (number | (address >> 12 & below)) << 12 | (address & PageMask);
-            mapping.Flags = pte & (R | W | X | U | D);
+            mapping.Flags = pte & (R | W | X | U | G | D);
             mapping.SizeMask = below << 12 | PageMask;
             return true;
         }
@@ -161,6 +161,7 @@ public sealed partial class PrivilegedUnit
         var table = kind == AccessKind.Fetch ? _fetchTable : _dataTable;
         var virtualPage = address & ~PageMask;
         if (mapping.SizeMask > PageMask) NoteSuperpage(address & ~mapping.SizeMask, address | mapping.SizeMask);
+        if (table == HartTlb.Supervisor && (mapping.Flags & G) == 0) NoteLocal(virtualPage, kind);
         ref var entry = ref _tlb.Fill(table, address);
         var ramPage = page - _bus.RamBase;
         var none = HartTlb.NoneOf((int)(address >> 12 & (HartTlb.Entries - 1)));
@@ -190,36 +191,135 @@ public sealed partial class PrivilegedUnit
         else (_superLow1, _superHigh1) = (Math.Min(_superLow1, first), Math.Max(_superHigh1, last));
     }
 
-    /// <summary>Forgets the translations of one page, or of all. Entries are not tagged with their ASID, so one ASID means all.</summary>
+    // Address spaces: the values of satp whose translations are kept, the one in use, and the one that goes next.
+    private readonly ulong[] _spaces = MakeSpaces();
+    private int _space, _nextSpace;
+
+    // Supervisor mode's pages that are not global, which belong to the address space in use; more than these are all of its table.
+    private readonly ulong[] _local = new ulong[16];
+    private int _locals;
+    private bool _hasLocalCode;
+
+    /// <summary>The number of the address space in use, below <see cref="HartTlb.Spaces"/>: what a number stands for changes only where
+    /// <see cref="TranslationsFlushed"/> says so.</summary>
+    public int Space => _space;
+
+    /// <summary>In the mask of <see cref="TranslationsFlushed"/>: supervisor and machine mode. Lower bits are address spaces.</summary>
+    public const uint PrivilegedSpaces = 1u << HartTlb.Spaces, AllSpaces = PrivilegedSpaces * 2 - 1;
+
+    private static ulong[] MakeSpaces()
+    {
+        var spaces = new ulong[HartTlb.Spaces];
+        spaces.AsSpan().Fill(ulong.MaxValue);
+        return spaces;
+    }
+
+    /// <summary><c>satp</c> was written: what is known of its address space is used again. A change of MODE takes effect at once, so that nothing stays.</summary>
+    private void SwitchSpace(ulong old)
+    {
+        if (old >> 60 != _satp >> 60)
+        {
+            FlushTranslations();
+            return;
+        }
+        if (_locals != 0) FlushLocal();
+        var space = Array.IndexOf(_spaces, _satp);
+        if (space < 0)
+        {
+            space = _nextSpace;
+            _nextSpace = (space + 1) % HartTlb.Spaces;
+            _spaces[space] = _satp;
+            _tlb.FlushSpace(space);
+            TranslationsFlushed?.Invoke(null, 1u << space);
+        }
+        _space = space;
+        ModeChanged();
+    }
+
+    private void NoteLocal(ulong page, AccessKind kind)
+    {
+        _hasLocalCode |= kind == AccessKind.Fetch;
+        if (_locals < _local.Length) _local[_locals] = page;
+        _locals = Math.Min(_locals + 1, _local.Length + 1);
+    }
+
+    private void FlushLocal()
+    {
+        if (_locals > _local.Length) _tlb.Flush(HartTlb.Supervisor);
+        else
+        {
+            foreach (var page in _local.AsSpan(0, _locals)) _tlb.FlushPage(HartTlb.Supervisor, page);
+        }
+        if (_hasLocalCode) TranslationsFlushed?.Invoke(null, PrivilegedSpaces);
+        (_locals, _hasLocalCode) = (0, false);
+    }
+
+    /// <summary>Forgets the translations of one page, or of all; of one address space, where <paramref name="asid"/> says so (global ones may stay then).</summary>
     public void FlushTranslations(ulong? address = null, ulong? asid = null)
     {
         _fetchPage = NoPage;
+        var spaces = asid is { } one ? SpacesOf(one) : AllSpaces;
         if (address is { } page && !((page >= _superLow0 && page <= _superHigh0) || (page >= _superLow1 && page <= _superHigh1)))
         {
-            _tlb.FlushPage(page);
-            TranslationsFlushed?.Invoke(page);
+            for (var space = 0; space < HartTlb.Spaces; space++)
+            {
+                if ((spaces >> space & 1) == 0) continue;
+                _tlb.FlushPage(HartTlb.User(space), page);
+                _tlb.FlushPage(HartTlb.SupervisorSum(space), page);
+            }
+            _tlb.FlushPage(HartTlb.Supervisor, page);
+            _tlb.FlushPage(HartTlb.Machine, page);
+            TranslationsFlushed?.Invoke(page, spaces | PrivilegedSpaces);
             return;
         }
-        _ = asid;
+        if (asid is not null)
+        {
+            for (var space = 0; space < HartTlb.Spaces; space++)
+            {
+                if ((spaces >> space & 1) != 0) _tlb.FlushSpace(space);
+            }
+            if (_locals != 0) FlushLocal();
+            TranslationsFlushed?.Invoke(null, spaces);
+            return;
+        }
         _tlb.Flush();
-        TranslationsFlushed?.Invoke(null);
+        _spaces.AsSpan().Fill(ulong.MaxValue);
+        _spaces[_space] = _satp;
+        (_locals, _hasLocalCode) = (0, false);
+        TranslationsFlushed?.Invoke(null, AllSpaces);
         (_superLow0, _superHigh0, _superLow1, _superHigh1) = (ulong.MaxValue, 0, ulong.MaxValue, 0);
+    }
+
+    /// <summary>The address spaces that have an ASID.</summary>
+    private uint SpacesOf(ulong asid)
+    {
+        var mask = (1UL << Features.AsidBits) - 1;
+        uint spaces = 0;
+        for (var space = 0; space < HartTlb.Spaces; space++)
+        {
+            if (_spaces[space] != ulong.MaxValue && (_spaces[space] >> 44 & 0xffff) == (asid & mask)) spaces |= 1u << space;
+        }
+        return spaces;
     }
 
     /// <summary>After a change of the mode, or of what in mstatus decides how memory is seen: chooses the tables.</summary>
     private void ModeChanged()
     {
         _fetchPage = NoPage;
-        _fetchTable = Mode switch { PrivilegeMode.User => HartTlb.User, PrivilegeMode.Supervisor => HartTlb.Supervisor, _ => HartTlb.Machine };
+        _fetchTable = Mode switch { PrivilegeMode.User => HartTlb.User(_space), PrivilegeMode.Supervisor => HartTlb.Supervisor, _ => HartTlb.Machine };
         DataMode = Mode == PrivilegeMode.Machine && (_mstatus & Mstatus.Mprv) != 0
             ? (PrivilegeMode)((_mstatus & Mstatus.Mpp) >> Mstatus.MppShift)
             : Mode;
-        _dataTable = DataMode switch
+        var dataTable = DataMode switch
         {
-            PrivilegeMode.User => HartTlb.User,
-            PrivilegeMode.Supervisor => (_mstatus & Mstatus.Sum) != 0 ? HartTlb.SupervisorSum : HartTlb.Supervisor,
+            PrivilegeMode.User => HartTlb.User(_space),
+            PrivilegeMode.Supervisor => (_mstatus & Mstatus.Sum) != 0 ? HartTlb.SupervisorSum(_space) : HartTlb.Supervisor,
             _ => HartTlb.Machine,
         };
-        _hart.State.DataTlb = _tlb.AddressOf(_dataTable);
+        ref var state = ref _hart.State;
+        state.DataTlb = _tlb.Choose(dataTable);
+        state.SupervisorTlb = _tlb.Choose(HartTlb.Supervisor);
+        state.SupervisorSumTlb = _tlb.Choose(HartTlb.SupervisorSum(_space));
+        _tlb.Choose(_fetchTable);
     }
 }

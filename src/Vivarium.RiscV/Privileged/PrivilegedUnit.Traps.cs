@@ -20,6 +20,21 @@ public sealed partial class PrivilegedUnit
         Enter(toSupervisor, (ulong)number, value);
     }
 
+    /// <summary>Set by who runs the hart where an executor may take traps that go to supervisor mode itself, instead of returning them.</summary>
+    public bool DeliversTraps { get; set; }
+
+    /// <summary>Whether a trap goes to supervisor mode, so that nobody but the guest has to do with it.</summary>
+    private bool IsDelegated(TrapCause cause) =>
+        Mode != PrivilegeMode.Machine && (_medeleg >> (int)cause + (cause == TrapCause.EnvironmentCall ? (int)Mode : 0) & 1) != 0;
+
+    /// <summary>Takes a trap that the executor need not return: see <see cref="DeliversTraps"/>.</summary>
+    public bool TryDeliver(in ExecutionExit exit)
+    {
+        if (!DeliversTraps || exit.Kind != ExitKind.Trap || !IsDelegated(exit.Cause)) return false;
+        EnterTrap(exit.Cause, exit.Value);
+        return true;
+    }
+
     /// <summary>Takes the pending, enabled interrupt of the highest priority, if there is one.</summary>
     public bool TakeInterrupt()
     {
@@ -161,5 +176,20 @@ public sealed partial class PrivilegedUnit
     public bool FloatDirty => (_mstatus & Mstatus.Fs) == Mstatus.Fs;
 
     /// <summary>FS becomes Dirty. The manual allows to do so for instructions that happen to change nothing.</summary>
-    internal void DirtyFloat() => _mstatus |= Mstatus.Fs;
+    internal void DirtyFloat()
+    {
+        _mstatus |= Mstatus.Fs;
+        FloatChanged();
+    }
+
+    /// <summary>After a change of FS or frm.</summary>
+    public void FloatChanged() => _hart.State.FloatReady = FloatDirty && _hart.State.Frm <= (uint)FloatingPoint.RoundingMode.Up ? 1 : 0;
+
+    /// <summary>After a change of <c>menvcfg</c> or <c>senvcfg</c>.</summary>
+    private void EnvironmentChanged()
+    {
+        var supervisor = (_menvcfg & Envcfg.Cbze) != 0;
+        _hart.State.ZeroAllowed = 1 << (int)PrivilegeMode.Machine | (supervisor ? 1 << (int)PrivilegeMode.Supervisor : 0)
+            | (supervisor && (_senvcfg & Envcfg.Cbze) != 0 ? 1 << (int)PrivilegeMode.User : 0);
+    }
 }

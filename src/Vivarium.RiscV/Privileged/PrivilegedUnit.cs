@@ -17,14 +17,22 @@ public sealed partial class PrivilegedUnit
     private readonly IHartEnvironment _environment;
 
     // CSRs, named as the manual does. Read-only fields and views (sstatus, sie, sip, SD) are made when read.
-    private ulong _mstatus;
-    private uint _medeleg, _mideleg, _mie;
+    // Some lie in the hart's state, where emitted code reaches them.
+    private uint _medeleg, _mideleg;
     private ulong _mtvec, _mscratch, _mepc, _mcause, _mtval, _mcounteren, _menvcfg, _mcountinhibit;
-    private ulong _stvec, _sscratch, _sepc, _scause, _stval, _scounteren, _senvcfg, _satp, _stimecmp = ulong.MaxValue;
+    private ulong _stvec, _scounteren, _senvcfg, _satp, _stimecmp = ulong.MaxValue;
     private ulong _cycleOffset, _instretOffset;
 
+    private ref ulong _mstatus => ref _hart.State.Mstatus;
+    private ref ulong _sscratch => ref _hart.State.Sscratch;
+    private ref ulong _sepc => ref _hart.State.Sepc;
+    private ref ulong _scause => ref _hart.State.Scause;
+    private ref ulong _stval => ref _hart.State.Stval;
+    private ref uint _mie => ref _hart.State.Mie;
+
     // mip: what devices drive, and what software (and other harts' IPIs) latched. Any thread changes them.
-    private uint _wires, _latches;
+    private ref uint _wires => ref _hart.State.InterruptWires;
+    private ref uint _latches => ref _hart.State.InterruptLatches;
 
     /// <summary>Makes the unit and gives it to the hart, reset into M-mode.</summary>
     public PrivilegedUnit(Hart hart, int id, HartFeatures features, PhysicalBus bus, IHartEnvironment environment)
@@ -56,14 +64,18 @@ public sealed partial class PrivilegedUnit
     {
         Mode = PrivilegeMode.Machine;
         _mstatus = 0;
-        _medeleg = _mideleg = _mie = 0;
+        _medeleg = _mideleg = 0;
+        _mie = 0;
         _mtvec = _mscratch = _mepc = _mcause = _mtval = _mcounteren = _menvcfg = _mcountinhibit = 0;
-        _stvec = _sscratch = _sepc = _scause = _stval = _scounteren = _senvcfg = _satp = 0;
+        _stvec = _scounteren = _senvcfg = _satp = 0;
+        _sscratch = _sepc = _scause = _stval = 0;
         _stimecmp = ulong.MaxValue;
         _cycleOffset = _instretOffset = 0;
         Volatile.Write(ref _latches, 0);
         WaitsForInterrupt = false;
         Pmp.Reset();
+        EnvironmentChanged();
+        FloatChanged();
         FlushTranslations();
         FenceInstructions();
         ModeChanged();
@@ -78,6 +90,7 @@ public sealed partial class PrivilegedUnit
         _mcounteren = _scounteren = 7;
         _menvcfg = MenvcfgMask;
         _senvcfg = SenvcfgMask & _menvcfg;
+        EnvironmentChanged();
         Pmp.AllowAll();
         Mode = PrivilegeMode.Supervisor;
         FlushTranslations();

@@ -31,9 +31,9 @@ internal unsafe struct BlockHeader
     /// <summary>Non-zero once invalidated: never linked to or entered again.</summary>
     public int Dead;
 
-    /// <summary>On a machine: physical address of the entry, whether floating point is translated, and the next block of the same hash.</summary>
+    /// <summary>On a machine: physical address of the entry, the privilege mode that it is for, and the next block of the same hash.</summary>
     public ulong Physical;
-    public int HasFloat;
+    public int Mode;
     public BlockHeader* NextInBucket;
 
     /// <summary>Exits of other blocks (or its own) that jump here directly.</summary>

@@ -27,6 +27,14 @@ internal sealed unsafe class JumpTable : IDisposable
 
     public void Set(ulong pc, ulong entry) => Volatile.Write(ref *Slot(pc), (uint)(entry - _codeBase));
 
+    /// <summary>The entry of the block at <paramref name="pc"/>; 0 where it is not there.</summary>
+    public ulong Find(ulong pc)
+    {
+        uint value = Volatile.Read(ref *Slot(pc));
+        // SAFETY: what a slot holds is the offset of an entry, in front of which its guest address stands.
+        return value != 0 && *(ulong*)(_codeBase + value - 8) == pc ? _codeBase + value : 0;
+    }
+
     /// <summary>Empties the slot if it leads to <paramref name="entry"/>.</summary>
     public void Remove(ulong pc, ulong entry)
     {

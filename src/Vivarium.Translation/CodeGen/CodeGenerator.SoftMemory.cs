@@ -93,6 +93,16 @@ public sealed unsafe partial class CodeGenerator
         }
     }
 
+    /// <summary>At the entry of a block with floating point: whether that can run as the hart is now.</summary>
+    private void CheckFloat()
+    {
+        ref ExitPlan exit = ref NewExit(_block.Start, BlockExit.FloatOff);
+        exit.Deferred = true;
+        exit.Float = Floats.State;
+        _asm.Cmp32(Mem.At(RegisterMap.Context, HartStateLayout.FloatReady - RegisterMap.ContextBias), 0);
+        _asm.Jcc(Cond.E, ref exit.Cold);
+    }
+
     /// <summary>Whether a direct jump may be patched to lead straight to its target: pages are mapped independently of each other.</summary>
     private bool MayLink(ulong target) => !IsMachine || target >> 12 == _block.Start >> 12;
 

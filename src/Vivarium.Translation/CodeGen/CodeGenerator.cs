@@ -109,6 +109,7 @@ public sealed unsafe partial class CodeGenerator
 
         _asm.Quad(0);
         _asm.Quad(block.Start);
+        if (IsMachine && block.HasFloat) CheckFloat();
         MapRegisters();
         if (block.HasFloat) BeginFloat();
         CheckHoisted(block.CheckedAtEntry);

@@ -18,6 +18,9 @@ internal enum BlockExit
     /// <summary>The interpreter must execute the instruction; ExitInfo is the record.</summary>
     Interpret,
 
+    /// <summary>On a machine: the block needs floating point, which cannot run as it is now; ExitInfo is the record.</summary>
+    FloatOff,
+
     /// <summary>A host fault; the raw registers are in the dump.</summary>
     Fault,
 

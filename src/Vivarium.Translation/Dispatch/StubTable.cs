@@ -37,7 +37,7 @@ internal sealed unsafe class StubTable
         _asm.Jmp(ref indirect);
 
         EmitEntry(memory);
-        foreach (BlockExit kind in (ReadOnlySpan<BlockExit>)[BlockExit.Direct, BlockExit.Ecall, BlockExit.FenceI, BlockExit.Interpret])
+        foreach (BlockExit kind in (ReadOnlySpan<BlockExit>)[BlockExit.Direct, BlockExit.Ecall, BlockExit.FenceI, BlockExit.Interpret, BlockExit.FloatOff])
         {
             // Called; behind the call stands the address of the exit's record.
             _exits[(int)kind] = Here;

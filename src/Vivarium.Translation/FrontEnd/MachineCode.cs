@@ -1,4 +1,5 @@
 using Vivarium.RiscV.Isa;
+using Vivarium.RiscV.Privileged;
 using Vivarium.Translation.CodeGen;
 
 namespace Vivarium.Translation.FrontEnd;
@@ -6,8 +7,8 @@ namespace Vivarium.Translation.FrontEnd;
 /// <summary>What the front end must know of the machine that a superblock is for. Superblocks of machines stay in one page.</summary>
 /// <param name="Addend">Offset of the page in RAM's window, less its virtual address.</param>
 /// <param name="Extensions">Instructions that exist.</param>
-/// <param name="Float">Whether FS is Dirty, so that floating point need not look at it; otherwise the interpreter executes it.</param>
-internal sealed record MachineCode(ulong Addend, ExtensionSet Extensions, bool Float)
+/// <param name="Mode">The privilege mode that executes it.</param>
+internal sealed record MachineCode(ulong Addend, ExtensionSet Extensions, PrivilegeMode Mode)
 {
     /// <summary>Whether an instruction may be translated; what may not goes to the interpreter.</summary>
     public bool Allows(in Instruction i)
@@ -16,13 +17,20 @@ internal sealed record MachineCode(ulong Addend, ExtensionSet Extensions, bool F
         if (!Extensions.Contains(row.Extension)) return false;
         return row.Class switch
         {
-            SemanticsClass.Float or SemanticsClass.FloatLoad or SemanticsClass.FloatStore => Float,
-            // Only fflags, frm and fcsr are anything but the unit's.
-            SemanticsClass.Csr => Float && CodeGenerator.SupportsFloat(i),
+            // What changes frm is the unit's: it knows whether translated code can go on with it.
+            SemanticsClass.Csr => IsPrivileged(i) || (CodeGenerator.SupportsFloat(i) && ((i.Imm & 0xfff) == Fflags || IsRead(i))),
             // Load-reserved and store-conditional that are not fused: the reservation is on the virtual address.
             SemanticsClass.Atomic => true,
             SemanticsClass.Fence => i.Opcode != Opcode.FenceI,
             _ => true,
         };
     }
+
+    private const int Fflags = 1, Sstatus = 0x100, Sscratch = 0x140, Sepc = 0x141, Scause = 0x142, Stval = 0x143;
+
+    private static bool IsRead(in Instruction i) => i.Rs1 == 0 && i.Opcode is not (Opcode.Csrrw or Opcode.Csrrwi);
+
+    /// <summary>CSRs that code for supervisor mode accesses in place, where what is written is plain enough (the front end sees to that).</summary>
+    public bool IsPrivileged(in Instruction i) =>
+        Mode == PrivilegeMode.Supervisor && (i.Imm & 0xfff) is Sstatus or Sscratch or Sepc or Scause or Stval;
 }

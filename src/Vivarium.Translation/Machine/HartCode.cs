@@ -4,15 +4,15 @@ using Vivarium.Translation.Cache;
 
 namespace Vivarium.Translation.Machine;
 
-/// <summary>What the engine keeps of one hart: where its emitted indirect jumps look their targets up. A table holds virtual addresses of one way to
-/// execute (mode, and whether floating point is translated), as they are mapped now.</summary>
+/// <summary>What the engine keeps of one hart: where its emitted indirect jumps look their targets up. A table holds virtual addresses of one mode, as
+/// they are mapped now; of user mode there is one for each address space that the unit keeps.</summary>
 /// <remarks>Only the hart's thread fills them; any thread removes blocks that died.</remarks>
 internal sealed class HartCode : IDisposable
 {
-    private const int Many = 8192;
+    private const int Many = 8192, Supervisor = HartTlb.Spaces, Machine = Supervisor + 1, Tables = Machine + 1;
 
-    private readonly JumpTable?[] _tables = new JumpTable?[8];
-    private readonly List<ulong>[] _published = new List<ulong>[8];
+    private readonly JumpTable?[] _tables = new JumpTable?[Tables];
+    private readonly List<ulong>[] _published = new List<ulong>[Tables];
     private readonly ulong _codeBase;
 
     public HartCode(Hart hart, PrivilegedUnit unit, ulong codeBase)
@@ -25,24 +25,31 @@ internal sealed class HartCode : IDisposable
 
     public PrivilegedUnit Unit { get; }
 
-    /// <summary>The table of a mode.</summary>
-    public JumpTable Table(PrivilegeMode mode, bool hasFloat) => _tables[Index(mode, hasFloat)] ??= new JumpTable(_codeBase);
-
-    public void Publish(PrivilegeMode mode, bool hasFloat, ulong pc, ulong entry)
+    /// <summary>The table of what the hart executes in now.</summary>
+    public JumpTable Table()
     {
-        Table(mode, hasFloat).Set(pc, entry);
-        _published[Index(mode, hasFloat)].Add(pc);
+        int index = Index();
+        return _tables[index] ?? Make(index);
     }
 
-    /// <summary>Translations changed: of a page, or all.</summary>
-    public void Forget(ulong? page)
+    public void Publish(ulong pc, ulong entry)
     {
-        for (int i = 0; i < _tables.Length; i++)
+        int index = Index();
+        Table().Set(pc, entry);
+        _published[index].Add(pc);
+    }
+
+    /// <summary>Translations changed: of a page, or all; of some address spaces (see <see cref="PrivilegedUnit.TranslationsFlushed"/>).</summary>
+    public void Forget(ulong? page, uint spaces)
+    {
+        for (int i = 0; i < Tables; i++)
         {
-            if (Volatile.Read(ref _tables[i]) is not { } table) continue;
+            uint bit = i < HartTlb.Spaces ? 1u << i : PrivilegedUnit.PrivilegedSpaces;
+            if ((spaces & bit) == 0 || _published[i].Count == 0) continue;
+            JumpTable table = _tables[i]!;
             if (page is { } one)
             {
-                if (_published[i].Count != 0) table.ClearPage(one);
+                table.ClearPage(one);
                 continue;
             }
             if (_published[i].Count > Many) table.ClearAll();
@@ -65,5 +72,12 @@ internal sealed class HartCode : IDisposable
         foreach (JumpTable? table in _tables) table?.Dispose();
     }
 
-    private static int Index(PrivilegeMode mode, bool hasFloat) => (int)mode << 1 | (hasFloat ? 1 : 0);
+    private JumpTable Make(int index)
+    {
+        var table = new JumpTable(_codeBase);
+        Volatile.Write(ref _tables[index], table);
+        return table;
+    }
+
+    private int Index() => Unit.Mode switch { PrivilegeMode.User => Unit.Space, PrivilegeMode.Supervisor => Supervisor, _ => Machine };
 }

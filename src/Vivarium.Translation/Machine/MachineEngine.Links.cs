@@ -52,11 +52,11 @@ public sealed unsafe partial class MachineEngine
     }
 
     /// <summary>Makes the block findable by the hart's emitted indirect jumps.</summary>
-    private void Publish(HartCode code, PrivilegeMode mode, bool hasFloat, BlockHeader* block)
+    private void Publish(HartCode code, BlockHeader* block)
     {
         lock (_lock)
         {
-            if (block->Dead == 0) code.Publish(mode, hasFloat, block->GuestPc, block->Entry);
+            if (block->Dead == 0) code.Publish(block->GuestPc, block->Entry);
         }
     }
 

@@ -66,6 +66,7 @@ public sealed unsafe partial class MachineEngine : Executor
         state.Engine[EngineSlots.KickHelper] = (ulong)(delegate* unmanaged<HartState*, void>)&OnKick;
         state.Engine[EngineSlots.MissHelper] = (ulong)(delegate* unmanaged<HartState*, ulong, ulong, int>)&OnMiss;
         t_running = this;
+        code.Unit.FloatChanged(); // frm is anybody's while the hart does not run
         FloatSlots.Enter(ref state);
         ExecutionExit exit = Dispatch(hart, code, ref state);
         FloatSlots.Leave(ref state);
@@ -79,37 +80,41 @@ public sealed unsafe partial class MachineEngine : Executor
         nint context = hart.StateAddress;
         PrivilegedUnit unit = code.Unit;
         ExitRecord* from = null;
-        bool indirect = false;
+        PrivilegeMode mode = unit.Mode;
+        int space = unit.Space;
+        JumpTable table = code.Table();
         while (true)
         {
             if (Volatile.Read(ref state.ExitRequest) != 0) return new ExecutionExit(ExitKind.Interrupted);
             ulong pc = state.Pc;
-            bool hasFloat = unit.FloatDirty;
-            BlockHeader* block = null;
-            if (!(hasFloat && FloatSlots.IsForeignRounding(state.Frm)) && unit.TryFetch(pc, out ulong physical))
+            ulong entry = from == null ? table.Find(pc) : 0;
+            if (entry == 0)
             {
-                block = Find(physical, pc, hasFloat);
-                if (block == null) block = Translate(code, pc, physical, hasFloat);
+                BlockHeader* block = null;
+                if (unit.TryFetch(pc, out ulong physical))
+                {
+                    block = Find(physical, pc, mode);
+                    if (block == null) block = Translate(code, pc, physical, mode);
+                }
+                if (block == null)
+                {
+                    // A trap, or no room for code.
+                    from = null;
+                    if (Interpret(hart, ref state) is { } trap && !unit.TryDeliver(trap)) return trap;
+                    if (unit.Mode != mode || unit.Space != space) (mode, space, table) = (unit.Mode, unit.Space, code.Table());
+                    continue;
+                }
+                if (from != null)
+                {
+                    // Exits that can be linked lead to the same page; its mapping has not changed since.
+                    if (from->Owner->Mode == block->Mode && from->Owner->Physical >> 12 == block->Physical >> 12) Link(from, block);
+                    from = null;
+                }
+                else if (block->Dead == 0) Publish(code, block);
+                entry = block->Entry;
             }
-            if (block == null)
-            {
-                // A trap, a rounding mode that x86 has not, or no room for code.
-                from = null;
-                indirect = false;
-                if (Interpret(hart, ref state) is { } trap) return trap;
-                continue;
-            }
-            PrivilegeMode mode = unit.Mode;
-            if (from != null)
-            {
-                // Exits that can be linked lead to the same page; its mapping has not changed since.
-                if (from->Owner->HasFloat == block->HasFloat && from->Owner->Physical >> 12 == block->Physical >> 12) Link(from, block);
-                from = null;
-            }
-            else if (indirect && block->Dead == 0) Publish(code, mode, hasFloat, block);
-            indirect = false;
-            state.Engine[EngineSlots.JumpTable] = code.Table(mode, hasFloat).Address;
-            int exit = enter(context, block->Entry);
+            state.Engine[EngineSlots.JumpTable] = table.Address;
+            int exit = enter(context, entry);
             if (t_kicked)
             {
                 t_kicked = false;
@@ -123,14 +128,22 @@ public sealed unsafe partial class MachineEngine : Executor
                     break;
                 case BlockExit.Indirect:
                     state.Pc = state.Engine[EngineSlots.ExitInfo] & ~1UL;
-                    indirect = true;
                     break;
                 case BlockExit.Ecall:
                     state.Pc = ((ExitRecord*)state.Engine[EngineSlots.ExitInfo])->Target;
-                    return new ExecutionExit(ExitKind.Trap, TrapCause.EnvironmentCall);
+                    var call = new ExecutionExit(ExitKind.Trap, TrapCause.EnvironmentCall);
+                    if (!unit.TryDeliver(call)) return call;
+                    (mode, table) = (unit.Mode, code.Table());
+                    break;
                 case BlockExit.Interpret:
                     state.Pc = ((ExitRecord*)state.Engine[EngineSlots.ExitInfo])->Target;
-                    if (Interpret(hart, ref state) is { } stopped) return stopped;
+                    if (Interpret(hart, ref state) is { } stopped && !unit.TryDeliver(stopped)) return stopped;
+                    if (unit.Mode != mode || unit.Space != space) (mode, space, table) = (unit.Mode, unit.Space, code.Table());
+                    break;
+                case BlockExit.FloatOff:
+                    state.Pc = ((ExitRecord*)state.Engine[EngineSlots.ExitInfo])->Target;
+                    if (RunWithoutFloat(hart, unit, ref state) is { } illegal && !unit.TryDeliver(illegal)) return illegal;
+                    if (unit.Mode != mode || unit.Space != space) (mode, space, table) = (unit.Mode, unit.Space, code.Table());
                     break;
                 case BlockExit.Aborted:
                     break;
@@ -138,6 +151,19 @@ public sealed unsafe partial class MachineEngine : Executor
                     throw new InvalidOperationException($"translated code of a machine faulted, at host address 0x{state.FaultHostPc:x}");
             }
         }
+    }
+
+    /// <summary>A block that wants floating point was entered while FS is not Dirty, or with a rounding mode that x86 lacks: goes on in the interpreter
+    /// until that changes, or for as long as a block may be.</summary>
+    private ExecutionExit? RunWithoutFloat(Hart hart, PrivilegedUnit unit, ref HartState state)
+    {
+        PrivilegeMode mode = unit.Mode;
+        for (int i = 0; i < Ir.IrBlock.MaxGuestInstructions; i++)
+        {
+            if (Interpret(hart, ref state) is { } trap) return trap;
+            if (state.FloatReady != 0 || unit.Mode != mode || Volatile.Read(ref state.ExitRequest) != 0) break;
+        }
+        return null;
     }
 
     private ExecutionExit? Interpret(Hart hart, ref HartState state)
@@ -174,12 +200,12 @@ public sealed unsafe partial class MachineEngine : Executor
         }
     }
 
-    private BlockHeader* Find(ulong physical, ulong pc, bool hasFloat)
+    private BlockHeader* Find(ulong physical, ulong pc, PrivilegeMode mode)
     {
-        int key = hasFloat ? 1 : 0;
+        int key = (int)mode;
         for (var block = (BlockHeader*)Volatile.Read(ref _buckets[Bucket(physical, pc)]); block != null; block = block->NextInBucket)
         {
-            if (block->GuestPc == pc && block->Physical == physical && block->HasFloat == key && block->Dead == 0) return block;
+            if (block->GuestPc == pc && block->Physical == physical && block->Mode == key && block->Dead == 0) return block;
         }
         return null;
     }
@@ -187,13 +213,13 @@ public sealed unsafe partial class MachineEngine : Executor
     private static int Bucket(ulong physical, ulong pc) => (int)(((pc >> 1) ^ (physical >> 12) * 0x9E3779B1) * 0x9E3779B97F4A7C15 >> 64 - BucketBits);
 
     /// <summary>Known heads in the page that is being translated.</summary>
-    private sealed class Heads(MachineEngine engine, ulong page, bool hasFloat) : IKnownHeads
+    private sealed class Heads(MachineEngine engine, ulong page, PrivilegeMode mode) : IKnownHeads
     {
-        public bool IsHead(ulong pc) => engine.Find(page | (pc & 4095), pc, hasFloat) != null;
+        public bool IsHead(ulong pc) => engine.Find(page | (pc & 4095), pc, mode) != null;
     }
 
     /// <summary>Translates and publishes the block at <paramref name="pc"/>; null when the cache is full.</summary>
-    private BlockHeader* Translate(HartCode code, ulong pc, ulong physical, bool hasFloat)
+    private BlockHeader* Translate(HartCode code, ulong pc, ulong physical, PrivilegeMode mode)
     {
         BlockTranslator translator = Translator();
         ulong page = (physical - _bus.RamBase) >> 12;
@@ -201,17 +227,17 @@ public sealed unsafe partial class MachineEngine : Executor
         {
             long generation = Volatile.Read(ref _generation);
             Protect(page);
-            translator.Machine = new MachineCode((page << 12) - (pc & ~4095UL), code.Unit.Features.Extensions, hasFloat);
-            BlockHeader* block = translator.Translate(_bus.Ram, pc, new Heads(this, physical & ~4095UL, hasFloat), _options, Statistics);
+            translator.Machine = new MachineCode((page << 12) - (pc & ~4095UL), code.Unit.Features.Extensions, mode);
+            BlockHeader* block = translator.Translate(_bus.Ram, pc, new Heads(this, physical & ~4095UL, mode), _options, Statistics);
             if (block == null) return null;
             lock (_lock)
             {
-                BlockHeader* other = Find(physical, pc, hasFloat);
+                BlockHeader* other = Find(physical, pc, mode);
                 if (other == null && generation == _generation)
                 {
                     translator.Keep(block);
                     block->Physical = physical;
-                    block->HasFloat = hasFloat ? 1 : 0;
+                    block->Mode = (int)mode;
                     ref nint head = ref CollectionsMarshal.GetValueRefOrAddDefault(_pages, page, out _);
                     block->NextInPage0 = (BlockHeader*)head;
                     head = (nint)block;
