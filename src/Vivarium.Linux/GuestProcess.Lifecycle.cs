@@ -133,6 +133,7 @@ public sealed partial class GuestProcess
             WaitStatus = LastThreadStatus;
             _exiting = true;
         }
+        KeepPeak();
         Timers?.Dispose();
         Realm.ProcessEnded(this);
         lock (Sync)

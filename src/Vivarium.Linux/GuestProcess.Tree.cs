@@ -79,7 +79,7 @@ public sealed partial class GuestProcess
             Fs = (flags & CloneFlags.Fs) != 0 ? Fs.Share() : Fs.Clone(),
             Credentials = Credentials, Limits = Limits.Clone(), Actions = actions,
             ExecutablePath = ExecutablePath, Name = Name, Arguments = Arguments, Environment = Environment, AuxiliaryVector = AuxiliaryVector,
-            NoNewPrivileges = NoNewPrivileges, Nice = Nice,
+            NoNewPrivileges = NoNewPrivileges, Traits = Traits, Nice = Nice,
         };
     }
 

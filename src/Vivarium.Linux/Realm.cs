@@ -65,6 +65,12 @@ public sealed partial class Realm : IDisposable
     /// <summary>System V inter-process communication.</summary>
     internal Ipc.SystemV Ipc { get; } = new();
 
+    /// <summary>POSIX message queues.</summary>
+    internal Ipc.PosixQueues PosixQueues { get; } = new();
+
+    /// <summary>How much memory guests have.</summary>
+    internal ResidentMeter Meter { get; } = new();
+
     /// <summary>Pseudo-terminals that guests opened.</summary>
     internal Terminals.TerminalTable Terminals { get; }
 
@@ -94,7 +100,7 @@ public sealed partial class Realm : IDisposable
     public AddressSpace CreateAddressSpace()
     {
         var window = MemoryWindow.Reserve(Options.AddressSpace);
-        return new AddressSpace(window, Executors.Create(), Libraries) { LargestMapping = Options.MemoryLimit ?? ulong.MaxValue };
+        return new AddressSpace(window, Executors.Create(), Libraries) { LargestMapping = Options.MemoryLimit ?? ulong.MaxValue, Meter = Meter };
     }
 
     /// <summary>Starts the first process and runs it to its end; the shell's exit status.</summary>
@@ -124,6 +130,7 @@ public sealed partial class Realm : IDisposable
         }
         KillAll();
         process.Fs.Space.Dispose();
+        PosixQueues.Dispose();
         Executors.SaveTranslations();
         ReportUnimplemented();
         if (options.Stats)
@@ -230,6 +237,7 @@ public sealed partial class Realm : IDisposable
     public void Dispose()
     {
         MemoryWatch?.Dispose();
+        Meter.Dispose();
         Timers.Dispose();
         HostThreads.Dispose();
     }

@@ -12,7 +12,11 @@ namespace Vivarium.Linux.Loader;
 /// <param name="Arguments">argv after <c>#!</c> lines were followed.</param>
 /// <param name="AuxiliaryVector">The auxiliary vector's bytes.</param>
 public sealed record LoadedProgram(
-    ulong EntryPoint, ulong StackPointer, string ExecutablePath, IReadOnlyList<string> Arguments, byte[] AuxiliaryVector);
+    ulong EntryPoint, ulong StackPointer, string ExecutablePath, IReadOnlyList<string> Arguments, byte[] AuxiliaryVector)
+{
+    /// <summary>Who runs it: set-user-id and set-group-id programs change that.</summary>
+    public required Credentials Credentials { get; init; }
+}
 
 /// <summary>A program whose files are found and checked, but which is not mapped yet: execve can still fail without harm.</summary>
 public sealed class PreparedProgram : IDisposable
@@ -23,6 +27,26 @@ public sealed class PreparedProgram : IDisposable
     public required IReadOnlyList<string> Arguments { get; init; }
     public int InterpreterDescriptor { get; init; } = -1;
     public string InterpreterPath { get; init; } = "";
+
+    /// <summary>Owner of a set-user-id program, group of a set-group-id one; null for others.</summary>
+    public uint? SetUid { get; private set; }
+    public uint? SetGid { get; private set; }
+
+    /// <summary>Looks at the program's mode as guests see it.</summary>
+    internal void FindSetIds(Ownership owners)
+    {
+        const uint SetUserId = 0x800, SetGroupId = 0x400, GroupExecute = 8;
+        if (owners.Get(Descriptor, out var record, out _) < 0) return;
+        if ((record.Mode & SetUserId) != 0) SetUid = record.Uid;
+        if ((record.Mode & (SetGroupId | GroupExecute)) == (SetGroupId | GroupExecute)) SetGid = record.Gid;
+    }
+
+    /// <summary>Who a process with these credentials becomes by executing it.</summary>
+    public Credentials CredentialsFor(Credentials old, bool noNewPrivileges)
+    {
+        uint uid = noNewPrivileges ? old.EffectiveUid : SetUid ?? old.EffectiveUid, gid = noNewPrivileges ? old.EffectiveGid : SetGid ?? old.EffectiveGid;
+        return old with { EffectiveUid = uid, SavedUid = uid, FsUid = uid, EffectiveGid = gid, SavedGid = gid, FsGid = gid };
+    }
     public ElfHeaders? InterpreterHeaders { get; init; }
 
     public void Dispose()
@@ -54,6 +78,7 @@ public static class ProgramLoader
                 if (count < 2 || start[0] != '#' || start[1] != '!')
                 {
                     var prepared = PrepareElf(fs, descriptor, resolved, arguments);
+                    if (fs.Space.Owners is { } owners) prepared.FindSetIds(owners);
                     descriptor = -1;
                     return prepared;
                 }
@@ -135,11 +160,11 @@ public static class ProgramLoader
             (Aux.EffectiveUid, credentials.EffectiveUid),
             (Aux.Gid, credentials.Gid),
             (Aux.EffectiveGid, credentials.EffectiveGid),
-            (Aux.Secure, 0),
+            (Aux.Secure, credentials.EffectiveUid != credentials.Uid || credentials.EffectiveGid != credentials.Gid ? 1UL : 0),
             (Aux.MinimumSignalStack, 1088),
             (Aux.VdsoHeader, Vdso.AddressIn(memory)),
         };
         ulong sp = InitialStack.Fill(memory, program.Arguments, environment, name, auxiliary, out byte[] auxiliaryBytes);
-        return new LoadedProgram(interpreter?.Entry ?? main.Entry, sp, program.Path, program.Arguments, auxiliaryBytes);
+        return new LoadedProgram(interpreter?.Entry ?? main.Entry, sp, program.Path, program.Arguments, auxiliaryBytes) { Credentials = credentials };
     }
 }

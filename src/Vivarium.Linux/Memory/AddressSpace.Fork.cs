@@ -13,7 +13,7 @@ public sealed partial class AddressSpace
     /// </summary>
     public AddressSpace Fork(MemoryWindow window, Executor executor, bool alone = false, Func<bool>? standStill = null)
     {
-        var child = new AddressSpace(window, executor, _placement) { FreezeAtOnce = FreezeAtOnce, LargestMapping = LargestMapping };
+        var child = new AddressSpace(window, executor, _placement) { FreezeAtOnce = FreezeAtOnce, LargestMapping = LargestMapping, Meter = Meter };
         using var pages = new PageMap();
         var runs = new List<(ulong Offset, ulong Length)>();
         lock (_lock)

@@ -130,6 +130,7 @@ public sealed partial class AddressSpace
     private int UnmapLocked(ulong start, ulong length)
     {
         if (_table.IsFree(start, start + length)) return 0;
+        BeforeRelease(length);
         bool hadCode = _table.AnyExecutable(start, start + length);
         int error = Window.Unmap(start, length);
         if (error < 0) return error;

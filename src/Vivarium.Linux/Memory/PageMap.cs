@@ -66,6 +66,30 @@ internal sealed class PageMap : IDisposable
         if (runStart != ulong.MaxValue) runs.Add((runStart, length - runStart));
     }
 
+    /// <summary>Bytes of a range that are in memory, without a file and with one; nothing where the host has no PAGEMAP_SCAN.</summary>
+    public (ulong Anonymous, ulong File) Resident(ulong hostAddress, ulong length)
+    {
+        const int ArgumentBytes = 96, RegionBytes = 24;
+        ulong anonymous = 0, file = 0, end = hostAddress + length;
+        int capacity = (_buffer.Bytes.Length - ArgumentBytes) / RegionBytes;
+        for (ulong at = hostAddress; at < end && _descriptor >= 0;)
+        {
+            _buffer.At<ScanArguments>(0) = new ScanArguments(ArgumentBytes, 0, at, end, 0, (ulong)_buffer.Address + ArgumentBytes, (ulong)capacity, 0,
+                IsZero, IsPresent | IsZero, 0, IsFile);
+            long found = HostSyscall.Invoke(16 /* ioctl */, _descriptor, PagemapScan, _buffer.Address);
+            if (found < 0) break;
+            foreach (var region in MemoryMarshal.Cast<byte, Region>(_buffer.Bytes.Slice(ArgumentBytes, (int)found * RegionBytes)))
+            {
+                if ((region.Categories & IsFile) != 0) file += region.End - region.Start;
+                else anonymous += region.End - region.Start;
+            }
+            ulong reached = _buffer.At<ScanArguments>(0).WalkEnd;
+            if (found < capacity || reached <= at) break;
+            at = reached;
+        }
+        return (anonymous, file);
+    }
+
     private bool Scan(ulong hostAddress, ulong length, List<(ulong Offset, ulong Length)> runs)
     {
         if (_descriptor < 0) return false;

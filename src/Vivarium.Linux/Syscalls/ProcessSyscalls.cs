@@ -182,19 +182,21 @@ public static class ProcessSyscalls
 
     private static long GetResourceUsage(GuestThread thread, in SyscallArgs args)
     {
+        var process = thread.Process;
         CpuTimes cpu;
+        ulong peak;
         switch ((int)args.A0)
         {
-            case 0: cpu = thread.Process.CpuTimes(); break;
-            case -1: cpu = thread.Process.ChildrenCpu; break;
-            case 1: cpu = thread.CpuTimes(); break;
+            case 0: (cpu, peak) = (process.CpuTimes(), process.PeakMemory); break;
+            case -1: (cpu, peak) = (process.ChildrenCpu, process.ChildrenPeak); break;
+            case 1: (cpu, peak) = (thread.CpuTimes(), process.PeakMemory); break;
             default: return -Errno.EINVAL;
         }
-        return WriteUsage(thread, args.A1, cpu) ? 0 : -Errno.EFAULT;
+        return WriteUsage(thread, args.A1, cpu, peak) ? 0 : -Errno.EFAULT;
     }
 
-    /// <summary><c>struct rusage</c>: user time, system time, and for the rest the host process's: its peak memory above all.</summary>
-    internal static bool WriteUsage(GuestThread thread, ulong address, CpuTimes cpu)
+    /// <summary><c>struct rusage</c>: user time, system time, peak memory, and for the rest the host process's.</summary>
+    internal static bool WriteUsage(GuestThread thread, ulong address, CpuTimes cpu, ulong peak)
     {
         var buffer = HostBuffer.Current;
         HostSyscall.Invoke(98 /* getrusage */, 0, buffer.Address);
@@ -203,6 +205,7 @@ public static class ProcessSyscalls
         BinaryPrimitives.WriteInt64LittleEndian(usage[8..], cpu.User % 1_000_000_000 / 1000);
         BinaryPrimitives.WriteInt64LittleEndian(usage[16..], cpu.System / 1_000_000_000);
         BinaryPrimitives.WriteInt64LittleEndian(usage[24..], cpu.System % 1_000_000_000 / 1000);
+        BinaryPrimitives.WriteInt64LittleEndian(usage[32..], (long)(peak / 1024));
         return thread.Window.TryWriteBytes(address, usage);
     }
 

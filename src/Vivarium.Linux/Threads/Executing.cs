@@ -46,7 +46,7 @@ internal static class Executing
         {
             using var prepared = ProgramLoader.Prepare(process.Fs, path, arguments, process);
             memory = process.Realm.CreateAddressSpace();
-            var program = ProgramLoader.Load(prepared, memory, environment, path, process.Credentials, process.Limits);
+            var program = ProgramLoader.Load(prepared, memory, environment, path, prepared.CredentialsFor(process.Credentials, process.NoNewPrivileges), process.Limits);
             if (!process.EndOtherThreads(thread))
             {
                 memory.Dispose();

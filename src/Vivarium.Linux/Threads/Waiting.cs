@@ -12,7 +12,7 @@ internal static class Waiting
     private const int P_ALL = 0, P_PID = 1, P_PGID = 2, P_PIDFD = 3;
 
     /// <summary>What a wait found.</summary>
-    private readonly record struct News(int Pid, uint Uid, int Status, Time.CpuTimes Cpu);
+    private readonly record struct News(int Pid, uint Uid, int Status, Time.CpuTimes Cpu, ulong Peak);
 
     public static long Wait4(GuestThread thread, in SyscallArgs args)
     {
@@ -23,7 +23,7 @@ internal static class Waiting
         long result = Wait(thread, kind, id, options | WEXITED, out var news);
         if (result <= 0) return result;
         if (args.A1 != 0 && !thread.Window.TryStore32(args.A1, (uint)news.Status)) return -Errno.EFAULT;
-        if (args.A3 != 0 && !ProcessSyscalls.WriteUsage(thread, args.A3, news.Cpu)) return -Errno.EFAULT;
+        if (args.A3 != 0 && !ProcessSyscalls.WriteUsage(thread, args.A3, news.Cpu, news.Peak)) return -Errno.EFAULT;
         return news.Pid;
     }
 
@@ -56,7 +56,7 @@ internal static class Waiting
             }
             if (!SignalSyscalls.WriteInfo(thread, args.A2, info)) return -Errno.EFAULT;
         }
-        return args.A4 != 0 && result > 0 && !ProcessSyscalls.WriteUsage(thread, args.A4, news.Cpu) ? -Errno.EFAULT : 0;
+        return args.A4 != 0 && result > 0 && !ProcessSyscalls.WriteUsage(thread, args.A4, news.Cpu, news.Peak) ? -Errno.EFAULT : 0;
     }
 
     /// <summary>The pid that news are of, 0 for none with WNOHANG, or a negative errno.</summary>
@@ -97,18 +97,19 @@ internal static class Waiting
         bool keep = (options & WNOWAIT) != 0;
         if (child.IsZombie)
         {
-            news = new News(child.Pid, child.Credentials.Uid, child.WaitStatus, child.CpuTimes() + child.ChildrenCpu);
+            news = new News(child.Pid, child.Credentials.Uid, child.WaitStatus, child.CpuTimes() + child.ChildrenCpu, Math.Max(child.PeakMemory, child.ChildrenPeak));
             if ((options & WEXITED) == 0) return false;
             if (!keep)
             {
                 parent.ChildrenCpu += news.Cpu;
+                parent.ChildrenPeak = Math.Max(parent.ChildrenPeak, news.Peak);
                 parent.Children.Remove(child);
                 parent.Realm.Processes.TryRemove(child.Pid, out _);
             }
             return true;
         }
         int state = child.StateNews;
-        news = new News(child.Pid, child.Credentials.Uid, state, child.CpuTimes());
+        news = new News(child.Pid, child.Credentials.Uid, state, child.CpuTimes(), 0);
         if (state == 0 || (options & (state == 0xffff ? WCONTINUED : WUNTRACED)) == 0) return false;
         if (!keep) child.StateNews = 0;
         return true;

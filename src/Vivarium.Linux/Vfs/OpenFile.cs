@@ -66,6 +66,9 @@ public sealed class OpenFile
     /// <summary>Set for either side of a pseudo-terminal that a guest opened. Set once, before a second thread can know the file.</summary>
     internal Terminals.TerminalEnd? Terminal { get; set; }
 
+    /// <summary>Set for a POSIX message queue.</summary>
+    internal Ipc.PosixQueue? Queue { get; init; }
+
     /// <summary>Set for an epoll descriptor.</summary>
     internal EPollSet? EPoll { get; init; }
 

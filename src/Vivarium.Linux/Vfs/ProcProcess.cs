@@ -119,18 +119,12 @@ internal static partial class ProcFileSystem
 
     private static int ThreadCount(GuestProcess process) => Math.Max(1, process.Realm.Threads.Values.Count(thread => thread.Process == process));
 
-    // Mapped and resident bytes, from the mapping table; residency is not tracked per guest, so what is mapped counts.
-    private static (long Size, long Resident) MemoryUse(GuestProcess process)
+    private static (ulong Size, ulong Data, ulong Anonymous, ulong File) MemoryUse(GuestProcess process)
     {
-        long size = 0;
-        foreach (var line in Maps(process).AsSpan().EnumerateLines())
-        {
-            int dash = line.IndexOf('-'), space = line.IndexOf(' ');
-            if (dash <= 0 || space < dash) continue;
-            size += long.Parse(line[(dash + 1)..space], NumberStyles.HexNumber, CultureInfo.InvariantCulture)
-                - long.Parse(line[..dash], NumberStyles.HexNumber, CultureInfo.InvariantCulture);
-        }
-        return (size, Math.Min(size, 64 << 20));
+        if (process.HasEnded) return default;
+        var (size, data) = process.Memory.Usage();
+        var (anonymous, file) = process.Memory.Resident();
+        return (size, data, anonymous, file);
     }
 
     private static string StateName(GuestProcess process) => process.HasEnded ? "Z (zombie)" : process.IsStopped ? "T (stopped)" : "R (running)";
@@ -138,7 +132,8 @@ internal static partial class ProcFileSystem
     private static string Status(GuestProcess process)
     {
         var who = process.Credentials;
-        var (size, resident) = MemoryUse(process);
+        var (size, data, anonymous, file) = MemoryUse(process);
+        ulong resident = anonymous + file;
         var signals = process.SignalSets();
         return string.Create(CultureInfo.InvariantCulture, $"""
             Name:	{process.Name}
@@ -157,9 +152,12 @@ internal static partial class ProcFileSystem
             VmSize:	{size / 1024,8} kB
             VmLck:	       0 kB
             VmPin:	       0 kB
-            VmHWM:	{resident / 1024,8} kB
+            VmHWM:	{process.PeakMemory / 1024,8} kB
             VmRSS:	{resident / 1024,8} kB
-            VmData:	{size / 1024,8} kB
+            RssAnon:	{anonymous / 1024,8} kB
+            RssFile:	{file / 1024,8} kB
+            RssShmem:	       0 kB
+            VmData:	{data / 1024,8} kB
             VmStk:	     136 kB
             VmSwap:	       0 kB
             Threads:	{ThreadCount(process)}
@@ -174,7 +172,7 @@ internal static partial class ProcFileSystem
             CapEff:	{(who.EffectiveUid == 0 ? "000001ffffffffff" : "0000000000000000")}
             CapBnd:	000001ffffffffff
             CapAmb:	0000000000000000
-            NoNewPrivs:	0
+            NoNewPrivs:	{(process.NoNewPrivileges ? 1 : 0)}
             Seccomp:	0
             Seccomp_filters:	0
             Cpus_allowed:	{(1UL << Math.Min(63, Environment.ProcessorCount)) - 1:x}
@@ -189,7 +187,8 @@ internal static partial class ProcFileSystem
 
     private static string Stat(GuestProcess process)
     {
-        var (size, resident) = MemoryUse(process);
+        var (size, _, anonymous, file) = MemoryUse(process);
+        ulong resident = anonymous + file;
         var terminal = process.Realm.Terminals.OfSession(process.Session);
         return string.Create(CultureInfo.InvariantCulture,
             $"{process.Pid} ({process.Name}) {StateName(process)[0]} {process.Parent?.Pid ?? 0} {process.ProcessGroup} {process.Session} {terminal?.Device ?? 0} {terminal?.Foreground ?? -1} 4194304 0 0 0 0 0 0 0 0 20 0 {ThreadCount(process)} 0 1 {size} {resident / 4096} 18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0\n");
@@ -197,8 +196,8 @@ internal static partial class ProcFileSystem
 
     private static string StatM(GuestProcess process)
     {
-        var (size, resident) = MemoryUse(process);
-        return string.Create(CultureInfo.InvariantCulture, $"{size / 4096} {resident / 4096} 0 0 0 {size / 4096} 0\n");
+        var (size, data, anonymous, file) = MemoryUse(process);
+        return string.Create(CultureInfo.InvariantCulture, $"{size / 4096} {(anonymous + file) / 4096} {file / 4096} 0 0 {data / 4096} 0\n");
     }
 
     private static readonly (string Name, int Resource, string Unit)[] LimitRows =

@@ -32,4 +32,26 @@ public class RealmLimits
         var (status, errors) = Run("limit_of_network", new RunOptions { Program = "", Arguments = [], NoNetwork = true, Environment = ["GUEST_TESTS_NO_NETWORK=1"] });
         Assert.True(status == 0, errors);
     }
+
+    [Fact]
+    public void SetUserIdProgramsRunAsTheirOwner()
+    {
+        string root = Directory.CreateTempSubdirectory("viv-set-id-").FullName;
+        try
+        {
+            string inside = System.IO.Path.Combine(root, "guest-tests");
+            File.Copy(TestFiles.Path("tests/guest/bin/guest-tests"), inside);
+            var errors = new StringWriter();
+            int status = ProcessRunner.Run(new RunOptions
+            {
+                Program = "/guest-tests", Arguments = ["/guest-tests", "set_id_execution"], Environment = ["GUEST_TESTS_OWN_ROOT=1"],
+                Root = root, User = "0", Errors = TextWriter.Synchronized(errors),
+            });
+            Assert.True(status == 0, $"{status}: {errors}");
+        }
+        finally
+        {
+            Directory.Delete(root, recursive: true);
+        }
+    }
 }
