@@ -19,7 +19,7 @@ internal sealed partial class SuperblockBuilder
 
     private static uint[] BuildLowerings()
     {
-        var table = new uint[(int)Opcode.PrefetchW + 1];
+        var table = new uint[(int)Opcode.Count];
         void Add(Kind kind, params ReadOnlySpan<(Opcode Opcode, IrCode Code)> rows)
         {
             foreach ((Opcode opcode, IrCode code) in rows) table[(int)opcode] = (uint)kind | (uint)code << 8;
