@@ -30,7 +30,7 @@ internal static class RunCommandLine
         new("--upper", "DIR", "Keep the changes of the tree in this directory, and find those of earlier runs there", (r, v) => Set(() => r.Upper = v)),
         new("--read-only", null, "Refuse changes of the tree; volumes and tmpfs take theirs", (r, _) => Set(() => r.ReadOnly = true)),
         new("--volume", "HOST:GUEST[:ro]", "Show a file or directory of the host at a guest path", AddVolume),
-        new("--tmpfs", "DIR", "Mount memory on this guest directory", AddTemporary),
+        new("--tmpfs", "DIR[:size=SIZE]", "Mount memory on this guest directory", AddTemporary),
         new("--store", "DIR", "Image store (default: $VIV_STORE, else ~/.local/share/vivarium)", (r, v) => Set(() => r.Store = v)),
         new("--env", "NAME[=VALUE]", "Set a variable of the guest; without a value, hand on the host's", AddEnvironment),
         new("--workdir", "DIR", "Initial working directory, as the guest sees it", (r, v) => Set(() => r.WorkingDirectory = v)),

@@ -274,7 +274,7 @@ internal static class FilePathSyscalls
     private static long StatFs(GuestThread thread, in SyscallArgs args)
     {
         var resolved = ResolvedPath.Of(thread, unchecked((ulong)At.FdCwd), args.A0, Request(thread, PathIntent.Handle, 0));
-        long status = resolved.Status < 0 ? resolved.Status : PutStatFs(thread, resolved.Result.Descriptor, resolved.Result.Node, args.A1);
+        long status = resolved.Status < 0 ? resolved.Status : PutStatFs(thread, resolved.Result.Descriptor, resolved.Result.Node, (resolved.Result.FileSystem as HostFileSystem)?.Space, args.A1);
         resolved.Dispose();
         return status;
     }
@@ -283,17 +283,25 @@ internal static class FilePathSyscalls
     {
         var file = thread.Process.Files.Acquire((int)args.A0);
         if (file == null) return -Errno.EBADF;
-        long status = PutStatFs(thread, file.HostDescriptor, file.Node, args.A1);
+        long status = PutStatFs(thread, file.HostDescriptor, file.Node, FileSizeLimit.SpaceOf(file), args.A1);
         file.Release();
         return status;
     }
 
-    private static long PutStatFs(GuestThread thread, int descriptor, SyntheticNode? node, ulong address)
+    private static long PutStatFs(GuestThread thread, int descriptor, SyntheticNode? node, TemporarySpace? space, ulong address)
     {
         using var buffer = HostScratch.Rent(StatFsSize);
         if (node == null)
         {
             long status = HostSyscall.Invoke(HostCall.FStatFs, descriptor, buffer.Address);
+            if (status == 0 && space != null)
+            {
+                // f_bsize at 8, f_blocks at 16, f_bfree at 24, f_bavail at 32.
+                ulong block = BinaryPrimitives.ReadUInt64LittleEndian(buffer.Span[8..]), free = space.CountFree() / block;
+                BinaryPrimitives.WriteUInt64LittleEndian(buffer.Span[16..], space.Size / block);
+                BinaryPrimitives.WriteUInt64LittleEndian(buffer.Span[24..], free);
+                BinaryPrimitives.WriteUInt64LittleEndian(buffer.Span[32..], free);
+            }
             return status < 0 ? status : thread.Put(address, buffer.Span);
         }
         buffer.Span.Clear();

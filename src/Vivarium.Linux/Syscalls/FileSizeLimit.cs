@@ -4,7 +4,7 @@ using Vivarium.Linux.Vfs;
 
 namespace Vivarium.Linux.Syscalls;
 
-/// <summary>RLIMIT_FSIZE: no regular file may be made longer. Who tries gets SIGXFSZ and EFBIG, unless a part still fits.</summary>
+/// <summary>What bounds files: the size of a tmpfs (ENOSPC), and RLIMIT_FSIZE: no regular file may be made longer. Who tries gets SIGXFSZ and EFBIG, unless a part still fits.</summary>
 internal static class FileSizeLimit
 {
     /// <summary>Bytes of a write that may be done, or a negative errno.</summary>
@@ -14,6 +14,11 @@ internal static class FileSizeLimit
     /// <param name="length">How much.</param>
     public static long Clamp(GuestThread thread, OpenFile file, long offset, ulong length)
     {
+        if (length != 0 && SpaceOf(file) is { } space)
+        {
+            length = space.Take(length);
+            if (length == 0) return -Errno.ENOSPC;
+        }
         ulong limit = thread.Process.Limits.Soft(ResourceLimits.FileSize);
         if (limit == ulong.MaxValue || length == 0 || !IsRegular(file, out ulong size)) return (long)length;
         ulong position = offset >= 0 ? (ulong)offset : (ulong)Math.Max(0, HostSyscall.Invoke(8 /* lseek */, file.HostDescriptor, 0, 1 /* SEEK_CUR */));
@@ -24,6 +29,9 @@ internal static class FileSizeLimit
     /// <summary>Whether a file may have this length: 0, or a negative errno with the signal sent.</summary>
     public static long Check(GuestThread thread, ulong length) =>
         length <= thread.Process.Limits.Soft(ResourceLimits.FileSize) ? 0 : Exceeded(thread);
+
+    /// <summary>The bounded tmpfs that a file is in, or null.</summary>
+    public static TemporarySpace? SpaceOf(OpenFile file) => file.Layer?.FileSystem is HostFileSystem { Space: { } space } ? space : null;
 
     private static long Exceeded(GuestThread thread)
     {

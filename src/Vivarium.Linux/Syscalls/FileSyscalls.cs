@@ -148,6 +148,7 @@ public static class FileSyscalls
         long result;
         if (b == null) result = -Errno.EBADF;
         else if (!thread.TryHostOrNull(firstOffset, 8, out long offsetA) || !thread.TryHostOrNull(secondOffset, 8, out long offsetB)) result = -Errno.EFAULT;
+        else if ((sendFile ? FileSizeLimit.SpaceOf(a) : call == HostCall.Tee ? null : FileSizeLimit.SpaceOf(b)) is { } space && length != 0 && (length = space.Take(Math.Min(length, MaximumTransfer))) == 0) result = -Errno.ENOSPC;
         else if (sendFile) result = thread.Block(call, a.HostDescriptor, b.HostDescriptor, offsetB, (long)length);
         else result = thread.Block(call, a.HostDescriptor, offsetA, b.HostDescriptor, offsetB, (long)length, (long)flags);
         a.Release();
@@ -192,8 +193,18 @@ public static class FileSyscalls
     private static long ReadAhead(GuestThread thread, in SyscallArgs args) => Plain(thread, HostCall.ReadAhead, args.A0, args.A1, args.A2);
     private static long FAdvise(GuestThread thread, in SyscallArgs args) => Plain(thread, HostCall.FAdvise64, args.A0, args.A1, args.A2, args.A3);
     private static long FAllocate(GuestThread thread, in SyscallArgs args) =>
+        (args.A1 & ~1UL) == 0 && (long)args.A3 > 0 && !HasSpace(thread, args.A0, args.A3) ? -Errno.ENOSPC :
         (args.A1 & 1) == 0 && (long)args.A2 >= 0 && (long)args.A3 > 0 && FileSizeLimit.Check(thread, args.A2 + args.A3) is < 0 and var error ? error
             : Plain(thread, HostCall.FAllocate, args.A0, args.A1, args.A2, args.A3);
+    private static bool HasSpace(GuestThread thread, ulong fd, ulong bytes)
+    {
+        var file = thread.Process.Files.Acquire((int)fd);
+        if (file == null) return true;
+        bool fits = FileSizeLimit.SpaceOf(file) is not { } space || space.Take(bytes) == bytes;
+        file.Release();
+        return fits;
+    }
+
     private static long FLock(GuestThread thread, in SyscallArgs args) => Plain(thread, HostCall.FLock, args.A0, args.A1);
 
     /// <summary>A host syscall whose first argument is a descriptor and the others numbers.</summary>

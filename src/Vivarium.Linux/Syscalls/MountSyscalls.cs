@@ -74,17 +74,18 @@ internal static class MountSyscalls
         string data = args.A4 == 0 ? "" : thread.Window.ReadString(args.A4, 4096, out _) ?? "";
         string name = args.A0 == 0 ? type : thread.Window.ReadString(args.A0, 4096, out _) ?? type;
         string path = "/" + Encoding.Latin1.GetString(target);
+        if (!TemporarySpace.TryParse(data, out ulong? size)) return -Errno.EINVAL;
         FileSystem? fileSystem = type switch
         {
             "proc" => new SyntheticFileSystem(ProcFileSystem.Create(hostTree: false)),
             "sysfs" => new SyntheticFileSystem(SysFileSystem.Create()),
             "devtmpfs" => new SyntheticFileSystem(DeviceFileSystem.Create(space)),
             "devpts" => new SyntheticFileSystem(DeviceFileSystem.Terminals(space)),
-            "tmpfs" or "ramfs" or "mqueue" => new TemporaryFileSystem(space, path, ModeOf(data)),
+            "tmpfs" or "ramfs" or "mqueue" => new TemporaryFileSystem(space, path, ModeOf(data), size),
             _ => null,
         };
         if (fileSystem == null) return -Errno.ENODEV;
-        space.Mounts.Add(target, fileSystem, type, name.Length == 0 ? "none" : name, Options(flags));
+        space.Mounts.Add(target, fileSystem, type, name.Length == 0 ? "none" : name, Options(flags) + (size != null && type == "tmpfs" ? $",size={size / 1024}k" : ""));
         return 0;
     }
 

@@ -30,6 +30,9 @@ internal sealed class HostFileSystem : FileSystem
     /// <summary>The root is no directory: a single file of the host is mounted.</summary>
     public bool IsFile { get; init; }
 
+    /// <summary>Set for a bounded tmpfs.</summary>
+    public TemporarySpace? Space { get; init; }
+
     /// <summary>Owners as guests see them, or null.</summary>
     public Ownership? Owners { get; set; }
 

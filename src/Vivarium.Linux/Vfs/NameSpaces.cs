@@ -78,7 +78,13 @@ public sealed partial class NameSpace
                 space.Mount("dev", new SyntheticFileSystem(DeviceFileSystem.Create(space)), "devtmpfs", "devtmpfs", "rw,nosuid");
                 space.Mount("dev/shm", new TemporaryFileSystem(space, "/dev/shm"), "tmpfs", "tmpfs", "rw,nosuid,nodev");
             }
-            foreach (string directory in options.TemporaryDirectories) space.Mount(directory.Trim('/'), new TemporaryFileSystem(space, "/" + directory.Trim('/')), "tmpfs", "tmpfs", "rw,nosuid,nodev");
+            foreach (string given in options.TemporaryDirectories)
+            {
+                int colon = given.LastIndexOf(":size=", StringComparison.Ordinal);
+                string directory = (colon < 0 ? given : given[..colon]).Trim('/'), bound = colon < 0 ? "" : given[(colon + 1)..];
+                if (!TemporarySpace.TryParse(bound, out ulong? size)) throw new IOException($"cannot mount '{given}': {bound} is no size");
+                space.Mount(directory, new TemporaryFileSystem(space, "/" + directory, size: size), "tmpfs", "tmpfs", "rw,nosuid,nodev" + (size == null ? "" : $",size={size / 1024}k"));
+            }
             foreach (var volume in options.Volumes) space.Add(volume);
         }
         catch (IOException)

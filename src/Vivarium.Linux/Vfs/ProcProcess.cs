@@ -234,8 +234,11 @@ internal static partial class ProcFileSystem
         foreach (var (mount, path) in process.Fs.Space.VisibleMounts())
         {
             string root = mount.FileSystem is SubtreeFileSystem subtree ? "/" + Encoding.Latin1.GetString(subtree.Prefix) : "/";
+            // The size is the file system's, the rest this mount's.
+            int size = mount.Options.IndexOf(",size=", StringComparison.Ordinal);
+            string own = size < 0 ? mount.Options : mount.Options[..size], ofFileSystem = size < 0 ? "" : mount.Options[size..];
             string access = mount.Options.StartsWith("ro", StringComparison.Ordinal) ? "ro" : "rw";
-            text.Append(CultureInfo.InvariantCulture, $"{mount.Id} {(mount.Id == 20 ? 1 : 20)} 0:{mount.Id} {Escaped(root)} {Escaped(path)} {mount.Options} - {mount.Type} {Escaped(mount.Source)} {access}\n");
+            text.Append(CultureInfo.InvariantCulture, $"{mount.Id} {(mount.Id == 20 ? 1 : 20)} 0:{mount.Id} {Escaped(root)} {Escaped(path)} {own} - {mount.Type} {Escaped(mount.Source)} {access}{ofFileSystem}\n");
         }
         return text.ToString();
     }

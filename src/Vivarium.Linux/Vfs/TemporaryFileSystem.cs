@@ -5,7 +5,7 @@ using Vivarium.Host;
 namespace Vivarium.Linux.Vfs;
 
 /// <summary>tmpfs of a realm (<c>/dev/shm</c> among them): a private directory in the host's shared memory, made when somebody first looks.</summary>
-internal sealed class TemporaryFileSystem(NameSpace space, string guestPath, uint mode = 0x3FF) : FileSystem
+internal sealed class TemporaryFileSystem(NameSpace space, string guestPath, uint mode = 0x3FF, ulong? size = null) : FileSystem
 {
     private const string Prefix = "viv-shm-";
 
@@ -37,7 +37,10 @@ internal sealed class TemporaryFileSystem(NameSpace space, string guestPath, uin
                 HostSyscall.Invoke(HostCall.MkDirAt, At.FdCwd, path.Address, 0x1C0);
                 HostSyscall.Invoke(HostCall.Chmod, path.Address, mode);
             }
-            var directory = new HostFileSystem(NameSpace.OpenDirectory(inner), confined: true) { Owners = space.Owners };
+            var directory = new HostFileSystem(NameSpace.OpenDirectory(inner), confined: true)
+            {
+                Owners = space.Owners, Space = size is { } bound ? new TemporarySpace(bound, inner) : null,
+            };
             space.Mounts.AddPlace(inner, guestPath);
             space.AtEnd(() =>
             {

@@ -74,6 +74,31 @@ public sealed class MountTests : IDisposable
         Assert.Contains(" /run tmpfs ", mounts);
     }
 
+    [Fact]
+    public void A_bounded_tmpfs_becomes_full()
+    {
+        var guest = Start(false);
+        Assert.Equal(-Errno.EINVAL, Mount(guest, "tmpfs", "/mnt", "tmpfs", 2, "size=many"));
+        Assert.Equal(0, Mount(guest, "tmpfs", "/mnt", "tmpfs", 2, "size=64k"));
+        long file = guest.Open("/mnt/a", 0x42);
+        var block = new byte[40 << 10];
+        Assert.Equal(40 << 10, guest.Call(64, file, block, block.Length));
+        Assert.Equal(24 << 10, guest.Call(64, file, block, block.Length));
+        Assert.Equal(-Errno.ENOSPC, guest.Call(64, file, block, block.Length));
+        Assert.Equal(-Errno.ENOSPC, guest.Call(47, file, 0, 0, 4096));
+        ulong address = Guest.Low + 0x80000;
+        Assert.Equal(0, guest.Call(43, "/mnt", address));
+        var stat = System.Runtime.InteropServices.MemoryMarshal.Cast<byte, ulong>(guest.Get(address, 120));
+        Assert.Equal(64UL << 10, stat[1] * stat[2]);
+        Assert.Equal(0UL, stat[3]);
+        // What is overwritten or cut off makes room.
+        Assert.Equal(0, guest.Call(46, file, 4096));
+        Assert.Equal(0, guest.Call(43, "/mnt", address));
+        Assert.Equal(60UL << 10, System.Runtime.InteropServices.MemoryMarshal.Cast<byte, ulong>(guest.Get(address, 120))[3] * stat[1]);
+        Assert.Equal(40 << 10, guest.Call(68, file, block, block.Length, 4096));
+        Assert.Equal(20 << 10, guest.Call(68, file, block, block.Length, 45056));
+    }
+
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
@@ -84,8 +109,8 @@ public sealed class MountTests : IDisposable
         Assert.Equal(0x41E8u, guest.Stat("/mnt", out _)!.Mode);
         Assert.Equal(0, guest.WriteAll("/mnt/f", "in memory"));
         Assert.Equal("in memory", guest.ReadAll("mnt/f", out _));
-        Assert.Contains("tmpfs /mnt tmpfs rw,nosuid 0 0", guest.ReadAll("/proc/self/mounts", out _));
-        Assert.Contains(" /mnt rw,nosuid - tmpfs tmpfs rw", guest.ReadAll("/proc/self/mountinfo", out _));
+        Assert.Contains("tmpfs /mnt tmpfs rw,nosuid,size=1024k 0 0", guest.ReadAll("/proc/self/mounts", out _));
+        Assert.Contains(" /mnt rw,nosuid - tmpfs tmpfs rw,size=1024k\n", guest.ReadAll("/proc/self/mountinfo", out _));
         Assert.Equal(0, guest.Call(34, Guest.AtFdCwd, "/mnt/etc", 0x1ED));
         Assert.Equal(0, Mount(guest, "/etc", "/mnt/etc", "", Bind));
         Assert.Equal("root", guest.ReadAll("/mnt/etc/passwd", out _));
