@@ -10,12 +10,10 @@ namespace Vivarium.Host;
 /// <param name="FaultStub">Where execution goes on after a fault (all registers but rip as at the fault).</param>
 /// <param name="KickHostPcOffset">Context offset (8 bytes) that receives the interrupted rip of a kick.</param>
 /// <param name="KickStub">Where execution goes on after a kick (all registers but rip as they were), or 0 for none.</param>
-/// <param name="SampleCellOffset">Context offset (8 bytes) of the address where a sampling signal stores the interrupted rip; that address may be 0,
-/// and so may the offset, for no samples.</param>
 /// <remarks>A kick redirects only code inside the region; everywhere else it is forgotten. Who wants none lost lays the region so that it
 /// contains, after every way in (from C# and back from helpers), the test of the flag that the kicker sets first, and all code from there to the exit;
 /// the kick stub lies outside and leaves with state that is precise for the interrupted pc.</remarks>
 public readonly record struct CodeRegion(
     ulong Start, ulong End, int ContextBias,
     int FaultHostPcOffset, int FaultAddressOffset, int FaultSignalOffset, ulong FaultStub,
-    int KickHostPcOffset, ulong KickStub, int SampleCellOffset = 0);
+    int KickHostPcOffset, ulong KickStub);

@@ -84,7 +84,6 @@ public static unsafe class FaultHandler
                     FaultStub = region.FaultStub,
                     KickHostPcOffset = region.KickHostPcOffset,
                     KickStub = region.KickStub,
-                    SampleCellOffset = region.SampleCellOffset,
                 };
                 Volatile.Write(ref slots[i], (ulong)record);
                 return;

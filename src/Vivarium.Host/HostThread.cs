@@ -61,12 +61,29 @@ public sealed unsafe class HostThread
         GC.KeepAlive(this);
     }
 
-    /// <summary>Asks where this thread is: if it executes in a code region, its rip goes to the cell that the region's context names
-    /// (<see cref="CodeRegion"/>). It goes on undisturbed, save that a blocking host syscall may return -EINTR.</summary>
-    public void Sample()
+    /// <summary>Asks where this thread is: its rip is written to <paramref name="cell"/>. It goes on undisturbed, save that a host syscall that it
+    /// is in may return less than it would, or -EINTR. False where the thread could not be asked.</summary>
+    /// <param name="cell">Host address of 8 bytes, which may be written at any later time.</param>
+    public bool Sample(ulong cell)
     {
-        HostSyscall.InvokeFast(SysTgkill, ProcessId, Id, FaultHandler.SampleSignal);
+        QueuedSignal signal = default;
+        signal.Signal = FaultHandler.SampleSignal;
+        signal.Code = -1; // SI_QUEUE
+        signal.Pid = (int)ProcessId;
+        signal.Value = cell;
+        bool sent = HostSyscall.InvokeFast(SysTgsigqueueinfo, ProcessId, Id, FaultHandler.SampleSignal, (long)&signal) == 0;
         GC.KeepAlive(this);
+        return sent;
+    }
+
+    /// <summary>The kernel's siginfo_t of a queued signal.</summary>
+    [System.Runtime.InteropServices.StructLayout(System.Runtime.InteropServices.LayoutKind.Explicit, Size = 128)]
+    private struct QueuedSignal
+    {
+        [System.Runtime.InteropServices.FieldOffset(0)] public int Signal;
+        [System.Runtime.InteropServices.FieldOffset(8)] public int Code;
+        [System.Runtime.InteropServices.FieldOffset(16)] public int Pid;
+        [System.Runtime.InteropServices.FieldOffset(24)] public ulong Value;
     }
 
     /// <summary>Forgets a pending kick. Only from the thread itself.</summary>

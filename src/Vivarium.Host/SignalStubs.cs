@@ -106,22 +106,15 @@ internal readonly unsafe struct SignalStubs
 
         code.Align(16);
         SampleHandler = code.Here;
-        int sampleInRegion = code.NewLabel(), sampled = code.NewLabel();
-        code.Bytes(0x48, 0x8B, 0x82, 0xA8, 0, 0, 0); // mov rax, [rdx+168]
-        ScanRegions(code, regions, sampleInRegion);
-        code.Bind(sampled);
-        code.Bytes(0xC3);                           // ret
-        code.Bind(sampleInRegion);
-        code.Bytes(0x49, 0x63, 0x48, 0x2C);         // movsxd rcx, [r8+44]
+        int sampled = code.NewLabel();
+        code.Bytes(0x83, 0x7E, 0x08, 0xFF);         // cmp dword [rsi+8], SI_QUEUE
+        code.Jump(0x75, sampled);                   // jne sampled
+        code.Bytes(0x48, 0x8B, 0x4E, 0x18);         // mov rcx, [rsi+24]          si_value
         code.Bytes(0x48, 0x85, 0xC9);               // test rcx, rcx
         code.Jump(0x74, sampled);                   // jz sampled
-        code.Bytes(0x4D, 0x63, 0x50, 0x10);         // movsxd r10, [r8+16]
-        code.Bytes(0x4C, 0x8B, 0x4A, 0x78);         // mov r9, [rdx+120]
-        code.Bytes(0x4D, 0x29, 0xD1);               // sub r9, r10
-        code.Bytes(0x4D, 0x8B, 0x0C, 0x09);         // mov r9, [r9+rcx]
-        code.Bytes(0x4D, 0x85, 0xC9);               // test r9, r9
-        code.Jump(0x74, sampled);                   // jz sampled
-        code.Bytes(0x49, 0x89, 0x01);               // mov [r9], rax
+        code.Bytes(0x48, 0x8B, 0x82, 0xA8, 0, 0, 0); // mov rax, [rdx+168]
+        code.Bytes(0x48, 0x89, 0x01);               // mov [rcx], rax
+        code.Bind(sampled);
         code.Bytes(0xC3);                           // ret
 
         code.Align(16);

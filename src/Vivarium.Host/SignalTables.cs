@@ -36,7 +36,7 @@ internal struct RegionRecord
     public int FaultSignalOffset;   // 28
     public ulong FaultStub;         // 32
     public int KickHostPcOffset;    // 40
-    public int SampleCellOffset;    // 44
+    public int Padding;             // 44
     public ulong KickStub;          // 48
 }
 

@@ -1,5 +1,5 @@
+using Vivarium.Translation.Dispatch;
 using System.Diagnostics;
-using System.Runtime.CompilerServices;
 using Vivarium.Host;
 using Vivarium.Translation.Cache;
 
@@ -21,19 +21,39 @@ public sealed unsafe partial class TranslationEngine
         /// <summary>The engine's epoch when the thread last held no address of translated code; 0 while it is not in the engine.</summary>
         public long Epoch;
 
-        // Two words that emitted code and the sampling signal's handler address: see EngineSlots. Pinned, and the running thread holds the slot.
-        private readonly long[] _cells = GC.AllocateArray<long>(8, pinned: true);
+        // What emitted code and the sampling signal's handler write to: see SlotCells.
+        private readonly ulong _cells = SlotCells.Take();
+        private int _asked; // a sample is under way: only the sampler sets it
 
-        public ulong LeaveCell => (ulong)Unsafe.AsPointer(ref _cells[0]);
+        public ulong LeaveCell => _cells;
 
         /// <summary>Regions may be entered.</summary>
-        public void Stay() => Volatile.Write(ref _cells[0], 0);
+        public void Stay() => Volatile.Write(ref SlotCells.Leave(_cells), 0);
 
         /// <summary>Whatever region the thread is in, it comes to the dispatcher soon.</summary>
-        public void Leave() => Volatile.Write(ref _cells[0], 1);
+        public void Leave() => Volatile.Write(ref SlotCells.Leave(_cells), 1);
 
-        /// <summary>The host pc that a sample found since the last call; 0 for none.</summary>
-        public ulong TakeSample() => (ulong)Interlocked.Exchange(ref _cells[1], 0);
+        /// <summary>The host pc that the last sample found, 0 for none yet; asks for the next one if the thread runs guest code.</summary>
+        public ulong Sample()
+        {
+            ulong found = Interlocked.Exchange(ref SlotCells.HostPc(_cells), 0);
+            if (found != 0) Volatile.Write(ref _asked, 0);
+            if (Volatile.Read(ref _asked) != 0 || Volatile.Read(ref Epoch) == 0) return found;
+            Interlocked.Exchange(ref _asked, 1);
+            // From here on the thread does not get past LeaveEngine.
+            if (Volatile.Read(ref Epoch) == 0 || !Host.Sample(SlotCells.HostPcAddress(_cells))) Volatile.Write(ref _asked, 0);
+            return found;
+        }
+
+        /// <summary>The thread is about to leave for C#. A sampling signal on its way is waited for: in a system call it would do harm (short
+        /// reads and writes).</summary>
+        public void LeaveEngine()
+        {
+            Interlocked.Exchange(ref Epoch, 0);
+            while (Volatile.Read(ref _asked) != 0 && Volatile.Read(ref SlotCells.HostPc(_cells)) == 0) Thread.SpinWait(1);
+        }
+
+        public void Free() => SlotCells.Give(_cells);
     }
 
     [ThreadStatic] private static RunSlot? t_slot;
@@ -60,7 +80,12 @@ public sealed unsafe partial class TranslationEngine
             RunSlot? mine = _slots.Find(static s => s.Thread == Thread.CurrentThread);
             if (mine == null)
             {
-                _slots.RemoveAll(static s => !s.Thread.IsAlive);
+                _slots.RemoveAll(static s =>
+                {
+                    if (s.Thread.IsAlive) return false;
+                    s.Free();
+                    return true;
+                });
                 _slots.Add(mine = new RunSlot(this));
             }
             return t_slot = mine;

@@ -153,9 +153,8 @@ public sealed unsafe partial class TranslationEngine
         {
             foreach (RunSlot slot in _slots)
             {
-                ulong found = slot.TakeSample();
+                ulong found = slot.Sample();
                 if (found != 0) hostPcs.Add(found);
-                if (Volatile.Read(ref slot.Epoch) != 0) slot.Host.Sample();
             }
         }
     }

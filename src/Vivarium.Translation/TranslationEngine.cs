@@ -80,9 +80,8 @@ public sealed unsafe partial class TranslationEngine : Executor
         _memory = hart.Memory;
         RunSlot slot = EnterSlot();
         state.Engine[EngineSlots.LeaveCell] = slot.LeaveCell;
-        state.Engine[EngineSlots.SampleCell] = slot.LeaveCell + 8;
         ExecutionExit exit = Dispatch(hart, ref state, slot);
-        Volatile.Write(ref slot.Epoch, 0);
+        slot.LeaveEngine();
         FloatSlots.Leave(ref state);
         return exit;
     }
@@ -306,6 +305,11 @@ public sealed unsafe partial class TranslationEngine : Executor
     public override void Dispose()
     {
         StopOptimizing();
+        lock (_slots)
+        {
+            foreach (RunSlot slot in _slots) slot.Free();
+            _slots.Clear();
+        }
         _interpreter.Dispose();
         _jumpTable.Dispose();
         _arenas.Dispose();

@@ -44,7 +44,7 @@ public sealed unsafe class CodeCache : IDisposable
         FaultHandler.Register(new CodeRegion(
             Stubs.RegionStart, _memory.Base + size, RegisterMap.ContextBias,
             HartStateLayout.FaultHostPc, HartStateLayout.FaultHostAddress, HartStateLayout.FaultSignal, Stubs.FaultStub,
-            HartStateLayout.KickHostPc, Stubs.KickStub, HartStateLayout.Engine + EngineSlots.SampleCell * 8));
+            HartStateLayout.KickHostPc, Stubs.KickStub));
         _regions = new Lazy<RegionMemory>(() => new RegionMemory(Stubs.RegionFaultStub));
     }
 

@@ -40,8 +40,8 @@ public static class EngineSlots
     /// <summary>Host address of the reservation version whose lock a store-conditional in progress holds; 0 otherwise.</summary>
     public const int HeldReservation = 34;
 
-    /// <summary>Addresses of two words of the running thread: non-zero asks regions to be left, and where samples of the host pc go.</summary>
-    public const int LeaveCell = 35, SampleCell = 36;
+    /// <summary>Address of a word of the running thread: non-zero asks regions to be left.</summary>
+    public const int LeaveCell = 35;
 
     /// <summary>Address of the function that fills a machine's TLB: int (state, address, size * 2 + 1 for a store).</summary>
     public const int MissHelper = 37;

@@ -9,6 +9,9 @@ internal static class GuestCases
     private static readonly Lazy<IReadOnlyDictionary<string, (int Status, string Output)>> OnInterpreter = new(() => RunBatch("interp", scale: 2));
     private static readonly Lazy<IReadOnlyDictionary<string, (int Status, string Output)>> OnTranslator = new(() => RunBatch("1", scale: 10));
 
+    // Everything that is seen running once is compiled by LLVM.
+    private static readonly Lazy<IReadOnlyDictionary<string, (int Status, string Output)>> OnOptimizer = new(() => RunBatch("2", scale: 20, "--jit-threshold", "1"));
+
     private static string Repository { get; } = FindRepository();
 
     private static string Program { get; } = Path.Combine(Repository, "tests/guest/bin/guest-tests");
@@ -25,7 +28,7 @@ internal static class GuestCases
     /// <summary>Looks a case up in the run of all cases on a tier, and fails with its output unless it ended with the status it announces.</summary>
     public static void CheckInBatch(string name, string tier)
     {
-        var results = (tier == "interp" ? OnInterpreter : OnTranslator).Value;
+        var results = (tier switch { "interp" => OnInterpreter, "1" => OnTranslator, _ => OnOptimizer }).Value;
         if (!results.TryGetValue(name, out var result)) Assert.Fail($"{name} on tier {tier} was not reached:\n{results[""].Output}");
         Assert.True(result.Status == All[name], $"{name} on tier {tier} ended with {result.Status}, not {All[name]}:\n{result.Output}");
     }
@@ -44,10 +47,10 @@ internal static class GuestCases
         Assert.True(status == 0 && names.All(name => output.Contains($"= {name} 0\n", StringComparison.Ordinal)), $"viv ended with {status}:\n{output}");
     }
 
-    private static Dictionary<string, (int, string)> RunBatch(string tier, int scale)
+    private static Dictionary<string, (int, string)> RunBatch(string tier, int scale, params string[] options)
     {
         string[] names = [.. All.Keys.Where(name => KnownFailures.Reason(tier, name) is null)];
-        var (status, output) = Execute(scale, BatchTimeLimit, ["run", "--tier", tier, Program, "--each", "45", .. names]);
+        var (status, output) = Execute(scale, BatchTimeLimit, ["run", "--tier", tier, .. options, Program, "--each", "45", .. names]);
         var results = new Dictionary<string, (int, string)>();
         var said = new List<string>();
         foreach (string line in output.Split('\n'))
@@ -154,6 +157,32 @@ public sealed class GuestTestsOnTranslator
     [Theory]
     [MemberData(nameof(Cases))]
     public void Passes(string name) => GuestCases.CheckInBatch(name, "1");
+}
+
+/// <summary>Every case of guest-tests with the optimising tier, which takes whatever was seen running once.</summary>
+public sealed class GuestTestsOnOptimizer
+{
+    public static TheoryData<string> Cases => GuestCaseData.For("2");
+
+    [Theory]
+    [MemberData(nameof(Cases))]
+    public void Passes(string name) => GuestCases.CheckInBatch(name, "2");
+}
+
+/// <summary>Cases whose loops wait, fault, change code or are signalled, with every backward jump compiled at once on the guest's thread.
+/// VIV_TIER2=all takes all cases.</summary>
+public sealed class GuestTestsInRegions
+{
+    private static readonly string[] Named =
+    [
+        "thread_signal_while_spinning", "thread_cancel", "atomic_lr_sc_aba_deterministic", "process_fork_with_threads", "litmus_mp", "litmus_sb", "code_many_functions",
+        "code_unmapped_under_a_running_loop", "code_modified_across_threads", "code_changes_its_own_block", "float_exceptions", "float_rounding_modes",
+        "signal_in_tight_loop_is_precise", "signal_segv_addresses", "signal_preserves_floating_point", "memory_fault_and_retry", "signal_skip_faulting_instruction",
+    ];
+
+    [Fact]
+    public void Pass() => GuestCases.CheckTogether(["--tier", "2", "--jit-threads", "0"], scale: 30,
+        Environment.GetEnvironmentVariable("VIV_TIER2") == "all" ? [.. GuestCases.All.Keys.Where(n => GuestCases.All[n] == 0)] : Named);
 }
 
 /// <summary>Processes and threads that come and go while code is evicted all the time.</summary>

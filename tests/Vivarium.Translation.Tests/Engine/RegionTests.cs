@@ -221,6 +221,28 @@ public sealed class RegionTests : IDisposable
         Assert.Equal(new ExecutionExit(ExitKind.Trap, TrapCause.EnvironmentCall), exit);
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void ALoopThatOnlyLoadsSeesAStoreOfTheHost(bool counts)
+    {
+        if (_guest is not { } guest) return;
+        // The load's address does not change: nothing in the loop but the poll says that its value may.
+        guest.Write(EngineGuest.Code, EngineGuest.I(Opcode.Lw, 6, 10, 0), Addi(7, 7, counts ? 1 : 0), EngineGuest.Branch(Opcode.Beq, 6, 0, -8), EngineGuest.Ecall);
+        guest.Window.Write(EngineGuest.Data, new byte[8]);
+        using Hart hart = guest.NewHart(EngineGuest.Code);
+        hart[10] = EngineGuest.Data;
+        var thread = new Thread(() => guest.RunToEcall(hart));
+        thread.Start();
+        Assert.True(SpinWait.SpinUntil(() => guest.Engine.RegionEntries > 0, 30_000), "the region was not entered within 30 s");
+        Thread.Sleep(2);
+        guest.Window.Write(EngineGuest.Data, [7]);
+        bool ended = thread.Join(30_000);
+        hart.RequestExit(); // ends the thread in any case
+        Assert.True(ended, "the loop did not see the store within 30 s");
+        Assert.Equal(7UL, hart[6]);
+    }
+
     [Fact]
     public void HartsThatWaitForEachOtherSeeStores()
     {

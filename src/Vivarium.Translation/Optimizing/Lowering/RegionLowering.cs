@@ -84,7 +84,8 @@ internal sealed partial class RegionLowering
         string body = _text.ToString();
         _text.Clear();
         _text.Append(LlvmCompiler.Header);
-        _text.Append("define preserve_allcc i64 @region(ptr noalias %s, ptr noalias %m, ptr noalias %leave) #0 {\n");
+        // Not noalias %m: LLVM would take guest memory for untouched by others, and carry loads over fences and polls.
+        _text.Append("define preserve_allcc i64 @region(ptr noalias %s, ptr %m, ptr noalias %leave) #0 {\n");
         Prologue();
         _text.Append(body);
         Epilogue();
