@@ -60,6 +60,7 @@ public sealed partial class GuestProcess
         Traits = Traits with { KeepCapabilities = false, Dumpable = true };
         Credentials = program.Credentials;
         HasExecuted = true;
+        lock (Realm.Tree) ExitSignal = Signal.SIGCHLD;
         old.Release();
         ReleaseVforkParent();
     }

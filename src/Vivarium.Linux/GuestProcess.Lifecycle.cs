@@ -33,8 +33,8 @@ public sealed partial class GuestProcess
     /// <summary>Stopped by a signal, until SIGCONT.</summary>
     public bool IsStopped => _stopped;
 
-    /// <summary>Signal that a parent gets when this process ends.</summary>
-    public int ExitSignal { get; internal init; } = Signal.SIGCHLD;
+    /// <summary>Signal that a parent gets when this process ends; 0 for none. SIGCHLD again for orphans and after execve. Guarded by the tree lock.</summary>
+    public int ExitSignal { get; internal set; } = Signal.SIGCHLD;
 
     /// <summary>CLOCK_MONOTONIC nanoseconds of the start.</summary>
     public long StartTime { get; } = GuestThread.MonotonicNow();

@@ -55,11 +55,19 @@ public sealed partial class GuestProcess
             _standing++;
             _standstillBy.Unpark();
         }
-        while (MustStand(thread))
+        for (;;)
         {
+            // Decided under the lock: who asks next counts those that stand, and nobody counted may be on its way out.
+            lock (Sync)
+            {
+                if (!MustStand(thread))
+                {
+                    _standing--;
+                    return;
+                }
+            }
             thread.AcceptKick();
             if (MustStand(thread)) thread.Park();
         }
-        lock (Sync) _standing--;
     }
 }

@@ -2,6 +2,7 @@ using System.Runtime.CompilerServices;
 using Vivarium.Linux.Loader;
 using Vivarium.Linux.Signals;
 using Vivarium.Linux.Threads;
+using Vivarium.Linux.Vfs;
 
 namespace Vivarium.Linux;
 
@@ -89,11 +90,17 @@ public sealed partial class GuestProcess
     /// <summary>execve: a descriptor table of one's own.</summary>
     internal void UnshareFiles()
     {
-        if (Volatile.Read(ref _filesUsers.Value) == 1) return;
-        var shared = Files;
-        Files = shared.Clone();
-        if (Interlocked.Decrement(ref _filesUsers.Value) == 0) shared.CloseAll();
-        _filesUsers = new StrongBox<int>(1);
+        FileTable shared;
+        lock (Sync)
+        {
+            if (Volatile.Read(ref _filesUsers.Value) == 1) return;
+            shared = Files;
+            Files = shared.Clone();
+            bool last = Interlocked.Decrement(ref _filesUsers.Value) == 0;
+            _filesUsers = new StrongBox<int>(1);
+            if (!last) return;
+        }
+        shared.CloseAll();
     }
 
     /// <summary>The end: closes all descriptors unless others use the table.</summary>

@@ -27,21 +27,29 @@ public sealed partial class Realm
             {
                 if (child.ParentDeathSignal != 0) child.Queue(null, SigInfo.From(child.ParentDeathSignal, SigInfo.SI_USER, process.Pid, process.Credentials.Uid));
                 child.Parent = heir;
-                heir?.Children.Add(child);
-                if (heir != null && child.IsZombie) zombiesMoved.Add(heir);
-                if (heir == null && child.IsZombie) Processes.TryRemove(child.Pid, out _);
+                // Whoever inherits a child waits for it as for one of its own.
+                child.ExitSignal = Signal.SIGCHLD;
+                bool gone = child.IsZombie && (heir == null || heir.IgnoresChildren);
+                if (gone) Processes.TryRemove(child.Pid, out _);
+                else heir?.Children.Add(child);
+                if (heir != null && child.IsZombie) zombiesMoved.Add(child);
             }
             process.Children.Clear();
             parent = process.Parent;
             process.IsZombie = true;
-            reaped = parent == null || parent.IgnoresChildren;
+            reaped = parent == null || (process.ExitSignal == Signal.SIGCHLD && parent.IgnoresChildren);
             if (reaped)
             {
                 Processes.TryRemove(process.Pid, out _);
                 parent?.Children.Remove(process);
             }
         }
-        foreach (var other in zombiesMoved) other.WakeWaiters();
+        foreach (var zombie in zombiesMoved) TellOfEnd(zombie.Parent, zombie);
+        TellOfEnd(parent, process);
+    }
+
+    private static void TellOfEnd(GuestProcess? parent, GuestProcess process)
+    {
         if (parent == null) return;
         int status = process.WaitStatus, signal = status & 0x7f;
         int code = signal == 0 ? SigInfo.CLD_EXITED : (status & 0x80) != 0 ? SigInfo.CLD_DUMPED : SigInfo.CLD_KILLED;

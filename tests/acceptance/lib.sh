@@ -35,3 +35,15 @@ check() {
         printf '%s\n' "---- $what" "$(tail -n 25 <<<"$output")" >&2
     fi
 }
+
+# local_archive DIR: makes the .deb files in a directory an archive that apt can read (deb [trusted=yes] file:DIR ./).
+local_archive() {
+    local deb plain
+    (cd "$1" && for deb in *.deb; do
+        # apt wants no percent signs in names.
+        plain=${deb//%3a/.}
+        [ "$deb" = "$plain" ] || mv "$deb" "$plain"
+        dpkg-deb -f "$plain"
+        printf 'Filename: ./%s\nSize: %s\nSHA256: %s\n\n' "$plain" "$(stat -c %s "$plain")" "$(sha256sum "$plain" | cut -d' ' -f1)"
+    done >Packages)
+}

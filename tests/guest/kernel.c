@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <linux/futex.h>
 #include <poll.h>
 #include <pthread.h>
@@ -233,12 +234,22 @@ static void suspend_and_alarm(void)
     CHECK(sigismember(&now, SIGALRM));
 }
 
+static atomic_int *restarts;
+
+static void count_shared(int signal)
+{
+    count_up(signal);
+    ++*restarts;
+}
+
 static void restart(void)
 {
     int fds[2];
     CHECK(pipe(fds) == 0);
+    restarts = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    CHECK(restarts != MAP_FAILED);
     struct sigaction action = {0};
-    action.sa_handler = count_up;
+    action.sa_handler = count_shared;
     action.sa_flags = SA_RESTART;
     sigaction(SIGALRM, &action, NULL);
     struct itimerval often = {{0, 5000}, {0, 5000}};
@@ -247,6 +258,7 @@ static void restart(void)
     if (child == 0) {
         struct timespec wait = {0, 100000000};
         while (nanosleep(&wait, &wait) != 0) {}
+        while (*restarts <= 3) sched_yield();
         CHECK(write(fds[1], "x", 1) == 1);
         _exit(7);
     }
@@ -538,6 +550,70 @@ static void orphans(void)
     CHECK(waitpid(child, &status, 0) == child);
     CHECK(read(fds[0], &parent, sizeof parent) == sizeof parent && parent == getpid());
     CHECK(wait(&status) > 0 && WEXITSTATUS(status) == 3);
+    /* Orphans that would have sent their first parent no signal are children like any other to the second: alive, and already dead. */
+    signal(SIGCHLD, count_up);
+    for (int dead = 0; dead < 2; dead++) {
+        if ((child = fork()) == 0) {
+            pid_t middle = getpid();
+            if (syscall(SYS_clone, 0, 0, 0, 0, 0) == 0) {
+                while (!dead && getppid() == middle) sched_yield();
+                _exit(4);
+            }
+            siginfo_t info;
+            if (dead) CHECK(waitid(P_ALL, 0, &info, WEXITED | WNOWAIT | __WALL) == 0);
+            _exit(0);
+        }
+        CHECK(waitpid(child, &status, 0) == child && status == 0);
+        CHECK(wait(&status) > 0 && WEXITSTATUS(status) == 4);
+        CHECK(wait(&status) == -1 && errno == ECHILD);
+    }
+    CHECK(handled > 0);
+    /* Where nobody wants to know of them, dead orphans vanish. */
+    signal(SIGCHLD, SIG_IGN);
+    if ((child = fork()) == 0) {
+        if (syscall(SYS_clone, 0, 0, 0, 0, 0) == 0) _exit(4);
+        siginfo_t info;
+        CHECK(waitid(P_ALL, 0, &info, WEXITED | WNOWAIT | __WALL) == 0);
+        _exit(0);
+    }
+    CHECK(wait(&status) == -1 && errno == ECHILD);
+}
+
+static void zombie_files(void)
+{
+    pid_t child = fork();
+    if (child == 0) _exit(0);
+    siginfo_t info;
+    CHECK(waitid(P_PID, child, &info, WEXITED | WNOWAIT) == 0);
+    const char *names[] = {"environ", "cmdline"};
+    for (int i = 0; i < 2; i++) {
+        char path[64], c;
+        snprintf(path, sizeof path, "/proc/%d/%s", child, names[i]);
+        int fd = open(path, O_RDONLY);
+        CHECK(fd >= 0 ? read(fd, &c, 1) == 0 : errno == ESRCH);
+        close(fd);
+    }
+    CHECK(waitpid(child, NULL, 0) == child);
+}
+
+/* What is closed after close_range has parted the table is closed: the pipe has no writer left. */
+static void unshared_table(void)
+{
+    for (int shared = 0; shared < 2; shared++) {
+        int fds[2];
+        CHECK(pipe(fds) == 0);
+        pid_t child = shared ? syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0) : 0;
+        if (child == 0) {
+            CHECK(syscall(SYS_close_range, 1000, 2000, CLOSE_RANGE_UNSHARE) == 0);
+            CHECK(close(fds[1]) == 0);
+            if (shared) _exit(0);
+        } else {
+            CHECK(waitpid(child, NULL, 0) == child);
+            CHECK(write(fds[1], "x", 1) == 1 && close(fds[1]) == 0);
+        }
+        char c;
+        CHECK(read(fds[0], &c, 1) == shared && read(fds[0], &c, 1) == 0);
+    }
 }
 
 static void fork_storm(void)
@@ -661,7 +737,7 @@ static const struct { const char *name; void (*run)(void); } tests[] = {
     {"sleep_remainder", sleep_remainder}, {"thread_signals", thread_signals}, {"robust", robust}, {"mutexes", mutexes},
     {"pi_mutexes", pi_mutexes}, {"many_threads", many_threads}, {"condition_timeout", condition_timeout}, {"fork_memory", fork_memory},
     {"child_signal", child_signal}, {"stop_and_continue", stop_and_continue}, {"groups", groups}, {"spawn", spawn},
-    {"exec_threads", exec_threads}, {"orphans", orphans}, {"fork_storm", fork_storm}, {"broken_pipe", broken_pipe},
+    {"exec_threads", exec_threads}, {"orphans", orphans}, {"zombie_files", zombie_files}, {"unshared_table", unshared_table}, {"fork_storm", fork_storm}, {"broken_pipe", broken_pipe},
     {"pidfds", pidfds}, {"priorities", priorities}, {"sessions", sessions}, {"remap", remap},
     {"holes", holes}, {"bad_pointers", bad_pointers}, {"auxv", auxv},
 };

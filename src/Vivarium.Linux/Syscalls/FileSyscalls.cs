@@ -275,8 +275,8 @@ public static class FileSyscalls
     {
         const ulong Unshare = 2, OnlyMark = 4;
         if ((uint)args.A0 > (uint)args.A1 || (args.A2 & ~(Unshare | OnlyMark)) != 0) return -Errno.EINVAL;
-        // Threads of a process share its table; to have one of its own a thread would have to be made without CLONE_FILES.
-        if ((args.A2 & Unshare) != 0) thread.Process.Files = thread.Process.Files.Clone();
+        // Threads of a process share its table for good; from other processes it is parted.
+        if ((args.A2 & Unshare) != 0) thread.Process.UnshareFiles();
         if (thread.Process.LockedFiles != 0 && (args.A2 & OnlyMark) == 0)
         {
             foreach (int fd in thread.Process.Files.Numbers()) if ((uint)fd >= (uint)args.A0 && (uint)fd <= (uint)args.A1) FileLockSyscalls.Closing(thread.Process, fd);

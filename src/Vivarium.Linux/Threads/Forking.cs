@@ -59,6 +59,8 @@ internal static class Forking
         lock (realm.Tree)
         {
             realm.Processes[pid] = child;
+            // CLONE_PARENT: the parent may have ended since, and its heir is ours then.
+            if (child.Parent != process) child.Parent = process.Parent;
             child.Parent?.Children.Add(child);
         }
         realm.HostThreads.Start(thread.Run);

@@ -1,73 +1,33 @@
-#!/usr/bin/env bash
-# Debian's package manager inside viv, with and without root on the host: the second stage of a bootstrap, apt from a local archive
-# (file: and http:), dpkg, tar with owners, chroot, and programs from the packages. Prints PASS or FAIL for each.
-# Needs the archive once (scripts/debian-tree keeps what it fetched); without it everything is skipped, loudly.
-set -uo pipefail
-
-usage() {
-    cat <<'USAGE'
-usage: scripts/acceptance/debian [--viv PROGRAM] [--as-user UID] [--keep]
-
-  --viv PROGRAM   the viv to test (default: ./viv)
-  --as-user UID   run viv as this user of the host (as root only; PROGRAM must be readable to it)
-  --keep          keep the working directory
-USAGE
-}
-
-here=$(cd "$(dirname "$0")/../.." && pwd)
-viv=$here/viv uid="" keep=0
-while [ $# -gt 0 ]; do
-    case $1 in
-        --viv) viv=${2:?}; shift 2 ;;
-        --as-user) uid=${2:?}; shift 2 ;;
-        --keep) keep=1; shift ;;
-        -h|--help) usage; exit 0 ;;
-        *) usage >&2; exit 2 ;;
-    esac
-done
-
+# Debian's package manager inside viv: the second stage of a bootstrap, apt from a local archive (file: and http:), dpkg, tar with owners, chroot, and
+# programs from the packages. VIV_AS_USER=UID runs viv as that user of the host (as root only): owners are then kept in records.
+. tests/acceptance/lib.sh
 essential="base-files base-passwd bash bsdutils coreutils dash debconf debianutils diffutils dpkg findutils grep gzip hostname init-system-helpers
 libc-bin login login.defs ncurses-base ncurses-bin perl-base sed tar util-linux mawk apt debian-archive-keyring passwd adduser mount"
 more="sqlite3 git nginx"
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/vivarium/debian/trixie-riscv64
-work=$(mktemp -d /tmp/viv-acceptance-XXXXXX)
+work=$SCRATCH
 server=""
-cleanup() { [ -z "$server" ] || kill "$server" 2>/dev/null; [ "$keep" = 1 ] && echo "kept: $work" || rm -rf "$work"; }
-trap cleanup EXIT
-
-passed=0 failed=0
-report() { # report NAME STATUS LOG
-    if [ "$2" = 0 ]; then echo "PASS $1"; passed=$((passed + 1)); else echo "FAIL $1"; tail -n 15 "$3" | sed 's/^/    /'; failed=$((failed + 1)); fi
-}
-skip() { echo "SKIPPED everything: $*"; echo "0 passed, 0 failed, all skipped"; exit 0; }
-
-planned() { sed -n 's/^Inst \([^ :]*\)[^ ]* (\([^ ]*\) [^[]*\[\([^]]*\)\].*/\1_\2_\3/p' "$cache/plan.log" | sed 's/:/%3a/g'; }
-tree=$("$here/scripts/debian-tree" --packages "$essential" 2>"$work/log") || { cat "$work/log" >&2; skip "the archive is out of reach"; }
-tree=$(printf '%s\n' "$tree" | tail -n 1)
+trap '[ -z "$server" ] || kill "$server" 2>/dev/null' EXIT
+tree=$(scripts/debian-tree --packages "$essential" | tail -n 1)
+[ -d "$tree" ] || { echo "skip $0: the Debian tree could not be made (is the archive reachable?)"; exit 0; }
 mkdir -p "$work"/{stage,repo,home}
-"$here/scripts/debian-tree" --packages "$essential" --force --output "$work/plan" >/dev/null 2>"$work/log" || skip "the archive is out of reach"
-for deb in $(planned); do cp "$cache/archives/$deb.deb" "$work/stage/"; done
-rm -rf "$work/plan" "$work/plan.complete"
+scripts/debian-tree --packages "$essential" --debs "$work/stage.list" || { echo "skip $0: the archive is out of reach"; exit 0; }
 # shellcheck disable=SC2086
-"$here/scripts/debian-tree" --packages "$essential $more" --force --output "$work/plan" >/dev/null 2>"$work/log" || skip "the archive is out of reach"
-for deb in $(planned); do cp "$cache/archives/$deb.deb" "$work/repo/"; done
-rm -rf "$work/plan" "$work/plan.complete"
-(cd "$work/repo" && for deb in *.deb; do
-    # apt wants no percent signs in names.
-    plain=${deb//%3a/.}; [ "$deb" = "$plain" ] || mv "$deb" "$plain"
-    dpkg-deb -f "$plain"
-    printf 'Filename: ./%s\nSize: %s\nSHA256: %s\n\n' "$plain" "$(stat -c %s "$plain")" "$(sha256sum "$plain" | cut -d' ' -f1)"
-done > Packages)
+scripts/debian-tree --packages "$essential $more" --debs "$work/repo.list" || { echo "skip $0: the archive is out of reach"; exit 0; }
+xargs -d '\n' cp -t "$work/stage" <"$work/stage.list"
+xargs -d '\n' cp -t "$work/repo" <"$work/repo.list"
+local_archive "$work/repo"
 cp -a "$tree" "$work/tree"
 as=()
-if [ -n "$uid" ]; then chown -R "$uid:$uid" "$work"; as=(setpriv "--reuid=$uid" "--regid=$uid" --clear-groups env "HOME=$work/home"); fi
-chmod 755 "$work"
+if [ -n "${VIV_AS_USER:-}" ]; then
+    chown -R "$VIV_AS_USER:$VIV_AS_USER" "$work"
+    chmod 755 "$work"
+    as=(setpriv "--reuid=$VIV_AS_USER" "--regid=$VIV_AS_USER" --clear-groups env "HOME=$work/home")
+fi
 
-guest() { # guest COMMAND: a shell in the bootstrapped tree, the changes of each run on top of those before
-    timeout 900 "${as[@]}" "$viv" run --root "$work/tree" --upper "$work/upper" --volume "$work/stage:/stage:ro" --volume "$work/repo:/repo:ro" \
-        --env DEBIAN_FRONTEND=noninteractive --env DEBCONF_NONINTERACTIVE_SEEN=true --env LC_ALL=C /bin/sh -ec "$1"
+try() { # try WHAT COMMAND: a shell in the bootstrapped tree, the changes of each run on top of those before
+    check "$1" timeout -k 5 900 "${as[@]}" "$VIV" run --root "$work/tree" --upper "$work/upper" --volume "$work/stage:/stage:ro" --volume "$work/repo:/repo:ro" \
+        --env DEBIAN_FRONTEND=noninteractive --env DEBCONF_NONINTERACTIVE_SEEN=true --env LC_ALL=C /bin/sh -ec "$2" </dev/null
 }
-try() { guest "$2" >"$work/log" 2>&1 </dev/null; report "$1" $? "$work/log"; }
 
 try "unpack the essential packages" '
     mkdir -p /var/lib/dpkg/info /var/lib/dpkg/updates /var/lib/dpkg/triggers /var/lib/dpkg/alternatives
@@ -115,7 +75,7 @@ if command -v python3 >/dev/null; then
             die length(\$a) unless \$a =~ m{^HTTP/1.1 200} && length(\$a) > 100000'; done
         nginx -c /tmp/nginx.conf -s quit; for i in \$(seq 50); do test -e /tmp/nginx.pid || exit 0; sleep 0.1; done; exit 1"
 else
-    echo "SKIPPED apt over http: no python3 on this host to serve it"
+    echo "skip apt over http: no python3 on this host to serve it"
 fi
 try "dpkg -i, -r and --purge" '
     dpkg -i /stage/hostname_*.deb; dpkg --force-all -r hostname; ! test -e /usr/bin/hostname
@@ -131,7 +91,4 @@ try "chroot and mounts" '
     mount --bind /usr /tmp/c/usr; mount -t proc proc /tmp/c/proc; mknod -m 666 /tmp/c/dev/null c 1 3
     test "$(chroot /tmp/c /bin/sh -c "cat /proc/self/mounts > /dev/null; echo \$(ls /)")" = "bin dev lib proc sbin usr"
     umount /tmp/c/proc; umount /tmp/c/usr; test -z "$(ls /tmp/c/usr)"'
-diff -rq --no-dereference "$tree" "$work/tree" >"$work/log" 2>&1; report "nothing was written below" $? "$work/log"
-
-echo "$passed passed, $failed failed"
-[ "$failed" = 0 ]
+check "nothing was written below" diff -rq --no-dereference "$tree" "$work/tree"
