@@ -44,6 +44,7 @@ public sealed partial class GuestProcess
             {
                 Realm.Threads.TryRemove(thread.Tid, out _);
                 thread.Tid = Pid;
+                _first = thread;
                 Realm.Threads[Pid] = thread;
             }
             Actions = Actions.Clone();

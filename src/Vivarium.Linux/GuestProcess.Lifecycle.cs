@@ -8,6 +8,7 @@ namespace Vivarium.Linux;
 public sealed partial class GuestProcess
 {
     private readonly List<GuestThread> _threads = [];
+    private GuestThread? _first;
     private readonly ManualResetEventSlim _ended = new();
     private volatile bool _exiting;
     private volatile bool _stopped;
@@ -55,6 +56,7 @@ public sealed partial class GuestProcess
 
     internal void AddThread(GuestThread thread)
     {
+        _first ??= thread;
         lock (Sync) _threads.Add(thread);
         Realm.Threads[thread.Tid] = thread;
         // Who comes after the beginning of the end ends too: its loop looks before it runs.
@@ -134,6 +136,8 @@ public sealed partial class GuestProcess
             _exiting = true;
         }
         KeepPeak();
+        if (_first is { } leader) TracedThreadEnded(leader, WaitStatus);
+        ReleaseTracees();
         Timers?.Dispose();
         Realm.ProcessEnded(this);
         lock (Sync)
@@ -187,7 +191,7 @@ public sealed partial class GuestProcess
             {
                 DiscardEverywhere(Signal.Bit(Signal.SIGCONT));
             }
-            if (Actions.Ignores(signal) && ((target ?? _threads[0]).SignalMask & bit) == 0) return true;
+            if (!IsTraced && Actions.Ignores(signal) && ((target ?? _threads[0]).SignalMask & bit) == 0) return true;
             if (!(target?.Pending ?? Pending).Add(info)) return false;
             SignalQueued?.Invoke(signal);
             if (target != null)
@@ -245,9 +249,12 @@ public sealed partial class GuestProcess
         lock (Sync)
         {
             if (_exiting) return;
+            StopSignal = signal;
             _stopped = true;
             foreach (var thread in _threads) thread.Nudge();
         }
+        // A parent that traces it hears of the stop as its tracer.
+        if (IsTraced && Parent is { } parent && Threads().Any(thread => thread.Tracee?.Tracer == parent)) return;
         Realm.ChildChanged(this, SigInfo.CLD_STOPPED, signal);
     }
 

@@ -26,6 +26,9 @@ public sealed partial class GuestThread
     /// <summary>Number of the syscall in progress or last made, for reports.</summary>
     public int LastSyscall { get; private set; }
 
+    /// <summary>What a tracer learns of the end of this thread alone.</summary>
+    internal int ExitStatus { get; set; }
+
     internal bool IsEnding => _killed || Process.IsExiting;
 
     /// <summary>Ends this thread alone, at its next chance to look. From any thread.</summary>
@@ -84,6 +87,11 @@ public sealed partial class GuestThread
 
     private void HandleSyscall()
     {
+        if (Tracee is { } tracee)
+        {
+            HandleTracedSyscall(tracee);
+            return;
+        }
         var hart = Hart;
         ulong number = hart[17];
         ulong first = hart[10];
@@ -137,6 +145,7 @@ public sealed partial class GuestThread
     /// <summary>exit: what the thread leaves behind.</summary>
     private void End()
     {
+        TraceEnd();
         // After exit_group or a fatal signal nobody of this process looks any more, but shared memory may have other users.
         Futex.ReleaseRobustList(this);
         if (ClearChildTid != 0 && Window.TryStore32(ClearChildTid, 0)) Futex.Wake(Window, ClearChildTid, 1);
@@ -146,6 +155,7 @@ public sealed partial class GuestThread
             Process.Realm.Threads.TryRemove(Tid, out _);
             Process.AddCpuTimeOfEndedThread(this);
         }
+        if (Tid != Process.Pid) Process.TracedThreadEnded(this, Process.IsExiting ? Process.WaitStatus : ExitStatus);
         bool last = Process.RemoveThread(this);
         Hart.Dispose();
         if (last) Process.Finish();

@@ -83,6 +83,15 @@ public sealed partial class Realm
         parent.WakeWaiters();
     }
 
+    /// <summary>A tracee stopped or ended: SIGCHLD for the tracer, and its waits look.</summary>
+    internal void TraceeNews(GuestProcess tracer, GuestThread tracee, int code, int status)
+    {
+        bool wanted;
+        lock (tracer.Sync) wanted = code == SigInfo.CLD_EXITED || (tracer.Actions[Signal.SIGCHLD].Flags & SignalAction.SA_NOCLDSTOP) == 0;
+        if (wanted) tracer.Queue(null, SigInfo.Child(code, tracee.Tid, tracee.Process.Credentials.Uid, status, 0, 0));
+        tracer.WakeWaiters();
+    }
+
     private static void NotifyParent(GuestProcess parent, GuestProcess child, int code, int status, int signal)
     {
         var times = child.CpuTimes();

@@ -44,7 +44,7 @@ public sealed class SyscallTable
     public static SyscallTable Default { get; } = new(
         ProcessSyscalls.Rows, ThreadSyscalls.Rows, MemorySyscalls.Rows, SignalSyscalls.Rows, TimeSyscalls.Rows,
         FileSyscalls.Rows, SocketSyscalls.Rows, PollSyscalls.Rows,
-        SharedSegmentSyscalls.Rows, SemaphoreSyscalls.Rows, MessageQueueSyscalls.Rows, PosixQueueSyscalls.Rows);
+        SharedSegmentSyscalls.Rows, SemaphoreSyscalls.Rows, MessageQueueSyscalls.Rows, PosixQueueSyscalls.Rows, Ptrace.PtraceSyscalls.Rows);
 
     /// <summary>The handler, or null for a syscall that we do not have.</summary>
     public SyscallHandler? Find(ulong number) => number < Limit ? _handlers[number] : null;

@@ -133,7 +133,11 @@ public sealed partial class GuestThread
         while (!IsEnding)
         {
             if (Process.MustStand(this)) Process.Stand(this);
-            if (Process.IsStopped)
+            if (Tracee is { } tracee)
+            {
+                if (StopForTracer(tracee)) continue;
+            }
+            else if (Process.IsStopped)
             {
                 WaitWhileStopped();
                 continue;
@@ -145,6 +149,10 @@ public sealed partial class GuestThread
             lock (Process.Sync)
             {
                 if (!Pending.Take(~_mask, out info) && !Process.Pending.Take(~_mask, out info)) break;
+            }
+            if (Tracee is { } watched && info.Signal != Signal.SIGKILL && !PassTracer(watched, ref info)) continue;
+            lock (Process.Sync)
+            {
                 ref var current = ref Process.Actions[info.Signal];
                 action = current;
                 if (action.Handler > SignalAction.Ignore && (action.Flags & SignalAction.SA_RESETHAND) != 0) current.Handler = SignalAction.Default;
@@ -181,11 +189,11 @@ public sealed partial class GuestThread
 
     private void WaitWhileStopped()
     {
-        while (Process.IsStopped && !IsEnding)
+        while (Process.IsStopped && !IsEnding && Tracee == null)
         {
             HostThread!.ClearKick();
             Interlocked.MemoryBarrier();
-            if (!Process.IsStopped || IsEnding) break;
+            if (!Process.IsStopped || IsEnding || Tracee != null) break;
             Park();
         }
     }
@@ -198,6 +206,7 @@ public sealed partial class GuestThread
 
     private void PushFrame(in SigInfo info, in SignalAction action)
     {
+        _repeatsQuietly = false;
         ulong sp = Hart[2];
         bool onStack = AlternateStack.Contains(sp);
         if ((action.Flags & SignalAction.SA_ONSTACK) != 0 && !onStack && (AlternateStack.Flags & SignalStack.SS_DISABLE) == 0)

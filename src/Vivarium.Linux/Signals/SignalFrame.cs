@@ -79,8 +79,8 @@ public static class SignalFrame
     }
 
     // SAFETY: the index is 0..31, within the fixed buffer.
-    private static unsafe ulong GetFloat(ref HartState state, int index) => state.F[index & 31];
+    internal static unsafe ulong GetFloat(ref HartState state, int index) => state.F[index & 31];
 
     // SAFETY: as above.
-    private static unsafe void SetFloat(ref HartState state, int index, ulong value) => state.F[index & 31] = value;
+    internal static unsafe void SetFloat(ref HartState state, int index, ulong value) => state.F[index & 31] = value;
 }

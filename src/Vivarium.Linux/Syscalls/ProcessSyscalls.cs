@@ -21,7 +21,6 @@ public static class ProcessSyscalls
         new(95, "waitid", "int int ptr hex ptr", Waiting.WaitId),
         new(97, "unshare", "flags:clone", Unshare),
         new(116, "syslog", "int ptr int", (_, in _) => -Errno.EPERM),
-        new(117, "ptrace", "int int ptr ptr", (_, in _) => -Errno.EPERM),
         new(140, "setpriority", "int int int", SetPriority),
         new(141, "getpriority", "int int", GetPriority),
         new(154, "setpgid", "int int", SetProcessGroup),

@@ -36,7 +36,7 @@ public static class ThreadSyscalls
 
     private static long Exit(GuestThread thread, in SyscallArgs args)
     {
-        thread.Process.LastThreadStatus = ((int)args.A0 & 0xff) << 8;
+        thread.ExitStatus = thread.Process.LastThreadStatus = ((int)args.A0 & 0xff) << 8;
         thread.ExitThread();
         return 0;
     }

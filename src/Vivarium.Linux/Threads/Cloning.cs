@@ -42,8 +42,10 @@ public static class Cloning
         if ((request.Flags & CloneFlags.ParentSetTid) != 0) parent.Window.TryStore32(request.ParentTid, (uint)tid);
         if ((request.Flags & CloneFlags.ChildSetTid) != 0) parent.Window.TryStore32(request.ChildTid, (uint)tid);
         if ((request.Flags & CloneFlags.ChildClearTid) != 0) child.ClearChildTid = request.ChildTid;
+        parent.TraceChild(child, Ptrace.Tracee.TraceClone);
         process.AddThread(child);
         realm.HostThreads.Start(child.Run);
+        parent.TraceEvent(Ptrace.Tracee.TraceClone, Ptrace.Tracee.EventClone, (ulong)tid);
         return tid;
     }
 

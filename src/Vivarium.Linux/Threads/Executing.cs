@@ -52,7 +52,9 @@ internal static class Executing
                 memory.Dispose();
                 return -Errno.EINTR;
             }
+            int oldTid = thread.Tid;
             process.Become(thread, memory, program, environment, path);
+            thread.TraceExec(oldTid);
             return 0;
         }
         catch (LoadException failure)

@@ -54,6 +54,9 @@ internal static class Forking
             if (fd >= 0) parent.Window.TryStore32(request.Pidfd, (uint)fd);
         }
         bool vfork = (flags & CloneFlags.Vfork) != 0;
+        var (option, kind) = vfork ? (Ptrace.Tracee.TraceVfork, Ptrace.Tracee.EventVfork) : request.ExitSignal != Signal.SIGCHLD
+            ? (Ptrace.Tracee.TraceClone, Ptrace.Tracee.EventClone) : (Ptrace.Tracee.TraceFork, Ptrace.Tracee.EventFork);
+        parent.TraceChild(thread, option);
         if (vfork) child.VforkParent = parent;
         child.AddThread(thread);
         lock (realm.Tree)
@@ -64,7 +67,12 @@ internal static class Forking
             child.Parent?.Children.Add(child);
         }
         realm.HostThreads.Start(thread.Run);
-        if (vfork) WaitForVfork(parent, child);
+        parent.TraceEvent(option, kind, (ulong)pid);
+        if (vfork)
+        {
+            WaitForVfork(parent, child);
+            parent.TraceEvent(Ptrace.Tracee.TraceVforkDone, Ptrace.Tracee.EventVforkDone, (ulong)pid);
+        }
         return pid;
     }
 

@@ -50,13 +50,18 @@ internal static class Waiting
             {
                 int signal = news.Status & 0x7f;
                 info = news.Status == 0xffff ? SigInfo.Child(SigInfo.CLD_CONTINUED, news.Pid, news.Uid, Signal.SIGCONT, 0, 0)
-                    : signal == 0x7f ? SigInfo.Child(SigInfo.CLD_STOPPED, news.Pid, news.Uid, news.Status >> 8, 0, 0)
+                    : signal == 0x7f ? SigInfo.Child(IsTracee(thread.Process, news.Pid) ? SigInfo.CLD_TRAPPED : SigInfo.CLD_STOPPED, news.Pid, news.Uid, news.Status >> 8, 0, 0)
                     : signal != 0 ? SigInfo.Child((news.Status & 0x80) != 0 ? SigInfo.CLD_DUMPED : SigInfo.CLD_KILLED, news.Pid, news.Uid, signal, 0, 0)
                     : SigInfo.Child(SigInfo.CLD_EXITED, news.Pid, news.Uid, news.Status >> 8 & 0xff, 0, 0);
             }
             if (!SignalSyscalls.WriteInfo(thread, args.A2, info)) return -Errno.EFAULT;
         }
         return args.A4 != 0 && result > 0 && !ProcessSyscalls.WriteUsage(thread, args.A4, news.Cpu, news.Peak) ? -Errno.EFAULT : 0;
+    }
+
+    private static bool IsTracee(GuestProcess process, int tid)
+    {
+        lock (process.Realm.Tree) return process.Tracees.Exists(thread => thread.Tid == tid);
     }
 
     /// <summary>The pid that news are of, 0 for none with WNOHANG, or a negative errno.</summary>
@@ -71,6 +76,7 @@ internal static class Waiting
                 bool any = false;
                 lock (process.Realm.Tree)
                 {
+                    if (LookAtTracees(process, kind, id, options, ref any, out news)) return news.Pid;
                     foreach (var child in process.Children)
                     {
                         if ((kind == P_PID && child.Pid != id) || (kind == P_PGID && child.ProcessGroup != id)) continue;
@@ -90,6 +96,38 @@ internal static class Waiting
         {
             process.RemoveWaiter(thread);
         }
+    }
+
+    /// <summary>Ends and stops of what the process traces.</summary>
+    private static bool LookAtTracees(GuestProcess process, int kind, int id, int options, ref bool any, out News news)
+    {
+        bool keep = (options & WNOWAIT) != 0;
+        for (int i = 0; i < process.EndedTracees.Count; i++)
+        {
+            var (tid, uid, status) = process.EndedTracees[i];
+            if (kind == P_PID && tid != id || kind == P_PGID) continue;
+            any = true;
+            if ((options & WEXITED) == 0) continue;
+            if (!keep) process.EndedTracees.RemoveAt(i);
+            news = new News(tid, uid, status, default, 0);
+            return true;
+        }
+        foreach (var thread in process.Tracees)
+        {
+            if (kind == P_PID && thread.Tid != id || kind == P_PGID && thread.Process.ProcessGroup != id) continue;
+            if (thread.Tid != thread.Process.Pid && (options & (WALL | WCLONE)) == 0) continue;
+            any = true;
+            var tracee = thread.Tracee!;
+            lock (tracee.Lock)
+            {
+                if (!tracee.Stopped || tracee.Reported || tracee.Listening) continue;
+                if (!keep) tracee.Reported = true;
+                news = new News(thread.Tid, thread.Process.Credentials.Uid, tracee.Status, default, 0);
+                return true;
+            }
+        }
+        news = default;
+        return false;
     }
 
     private static bool Look(GuestProcess parent, GuestProcess child, int options, out News news)

@@ -127,7 +127,7 @@ internal static partial class ProcFileSystem
         return (size, data, anonymous, file);
     }
 
-    private static string StateName(GuestProcess process) => process.HasEnded ? "Z (zombie)" : process.IsStopped ? "T (stopped)" : "R (running)";
+    private static string StateName(GuestProcess process) => process.HasEnded ? "Z (zombie)" : process.Threads().Any(thread => thread.Tracee is { Stopped: true }) ? "t (tracing stop)" : process.IsStopped ? "T (stopped)" : "R (running)";
 
     private static string Status(GuestProcess process)
     {
@@ -143,7 +143,7 @@ internal static partial class ProcFileSystem
             Ngid:	0
             Pid:	{process.Pid}
             PPid:	{process.Parent?.Pid ?? 0}
-            TracerPid:	0
+            TracerPid:	{process.Threads().FirstOrDefault(thread => thread.Tracee != null)?.Tracee?.Tracer.Pid ?? 0}
             Uid:	{who.Uid}	{who.EffectiveUid}	{who.SavedUid}	{who.FsUid}
             Gid:	{who.Gid}	{who.EffectiveGid}	{who.SavedGid}	{who.FsGid}
             FDSize:	256
