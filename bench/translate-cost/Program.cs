@@ -6,17 +6,19 @@ using Vivarium.Translation.Cache;
 // What translation costs by itself: translates the blocks that a program had, in their order, again and again, with nothing in between.
 //   viv run --no-cache --dump ir --dump-range 0-7fffffffffff PROGRAM 2>&1 | grep -a ^superblock > heads
 //   translate-cost PROGRAM(static, not relocated) heads [ROUNDS [REPEATS]]
+// With COUNT set: how often each guest instruction is translated, and a hash of the code, by which to see that a change left it as it was.
 // REPEATS > 1 translates each block that many times in a row: what is left is the cost without cache misses and mispredicted branches.
 unsafe
 {
     byte[] elf = File.ReadAllBytes(args[0]);
     ulong[] heads = [.. File.ReadLines(args[1]).Select(l => ulong.Parse(l.Split(' ')[1].AsSpan(2), NumberStyles.HexNumber, CultureInfo.InvariantCulture))];
     int rounds = args.Length > 2 ? int.Parse(args[2], CultureInfo.InvariantCulture) : 5;
+    bool count = Environment.GetEnvironmentVariable("COUNT") != null;
     int repeats = args.Length > 3 ? int.Parse(args[3], CultureInfo.InvariantCulture) : 1;
     using MemoryWindow memory = MemoryWindow.Reserve(1UL << 38);
     ulong end = 0;
-    int headers = BitConverter.ToInt32(elf, 32), count = BitConverter.ToInt16(elf, 56);
-    for (int i = 0; i < count; i++)
+    int headers = BitConverter.ToInt32(elf, 32), segments = BitConverter.ToInt16(elf, 56);
+    for (int i = 0; i < segments; i++)
     {
         ReadOnlySpan<byte> p = elf.AsSpan(headers + i * 56, 56);
         if (BitConverter.ToInt32(p) != 1 || (p[4] & 1) == 0) continue;
@@ -66,12 +68,12 @@ unsafe
                 if (i != 0) translator.Discard();
                 block = translator.Translate(memory, head, table, options, statistics);
             }
-            if (round == 0) Count(block);
+            if (count && round == 0) Count(block);
             translator.Keep(block);
             table.Add(block);
         }
         double ns = (Environment.CpuUsage.TotalTime - cpu).TotalNanoseconds;
         Console.WriteLine($"{statistics.Blocks} blocks, {statistics.GuestInstructions} instructions, {statistics.HostBytes} bytes: {ns / statistics.GuestInstructions:F1} ns of CPU time per guest instruction, {ns / statistics.Blocks:F0} ns per block");
     }
-    Console.WriteLine($"each guest instruction translated {(double)seen.Values.Sum() / seen.Count:F2} times on average; code {hash:x16}");
+    if (count) Console.WriteLine($"each guest instruction translated {(double)seen.Values.Sum() / seen.Count:F2} times on average; code {hash:x16}");
 }

@@ -20,6 +20,7 @@ internal sealed unsafe partial class BlockTranslator(CodeCache cache)
     private ArenaSet? _arenas;
     private CodeArena? _arena;
     private ulong _cursorBefore;
+    private int _count;
 
     public CodeCache Cache => cache;
 
@@ -49,6 +50,8 @@ internal sealed unsafe partial class BlockTranslator(CodeCache cache)
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public BlockHeader* Translate(MemoryWindow memory, ulong pc, IKnownHeads heads, TranslationOptions options, Statistics statistics)
     {
+        bool sampled = (++_count & 63) == 0;
+        ulong clock = sampled ? ThreadTime() : 0;
         long started = Stopwatch.GetTimestamp();
         _builder.Limit = options.BlockLimit;
         _builder.Build(_block, memory, pc, heads);
@@ -69,8 +72,22 @@ internal sealed unsafe partial class BlockTranslator(CodeCache cache)
         statistics.GuestInstructions += _block.GuestCount;
         statistics.HostBytes += (long)(header->CodeEnd - header->Entry);
         statistics.TranslationTicks += Stopwatch.GetTimestamp() - started;
+        if (sampled) Sample(statistics, clock);
         if (options.DumpSink is { } sink && pc >= options.DumpStart && pc < options.DumpEnd) Dump(header, options, sink);
         return header;
+    }
+
+    private const int ThreadCpuTime = 3; // CLOCK_THREAD_CPUTIME_ID
+
+    private static ulong ThreadTime() => HostClock.Nanoseconds(ThreadCpuTime);
+
+    private void Sample(Statistics statistics, ulong started)
+    {
+        ulong now = ThreadTime();
+        // What the clock itself costs, once, is not translation.
+        ulong cost = ThreadTime() - now;
+        statistics.SampledNanoseconds += (long)Math.Max(now - started, cost) - (long)cost;
+        statistics.SampledInstructions += _block.GuestCount;
     }
 
     /// <summary>Sees to room for one block; false when the cache is full.</summary>

@@ -44,6 +44,7 @@ public sealed unsafe partial class CodeGenerator
 
     // Bits per guest register: written somewhere in the block (a loop's exits store only those).
     private uint _written;
+    private uint _displaced; // guests of the static mapping whose host register the block has given to another
     private ushort _live;
     private bool _ownMapping;
     private Label _loopLabel;
@@ -171,6 +172,7 @@ public sealed unsafe partial class CodeGenerator
         Vector128.LoadUnsafe(ref MemoryMarshal.GetArrayDataReference(_staticGuest)).Store(_guestOfHost);
         _live = _allocatable;
         _ownMapping = false;
+        _displaced = 0;
         if (_block.IsLoop) MapOwn(2);
         else if (_block.Count >= 12) MapOwn(4);
     }
@@ -193,6 +195,7 @@ public sealed unsafe partial class CodeGenerator
             // Multiplications and divisions would move the register's guest out of the way in every round: once is enough.
             _asm.Mov(RegisterMap.Home(displaced), Gpr.Rdx);
             _host[displaced] = RegisterMap.InMemory;
+            _displaced |= 1u << displaced;
             _guestOfHost[(int)Gpr.Rdx] = 0;
             _live &= unchecked((ushort)~(1 << (int)Gpr.Rdx));
             _ownMapping = true;
@@ -216,6 +219,7 @@ public sealed unsafe partial class CodeGenerator
             if (worst == 0 || uses[best] < uses[worst] + gain) return;
             candidates &= ~(1u << best);
             sbyte h = _host[worst];
+            _displaced |= 1u << worst;
             _host[worst] = RegisterMap.InMemory;
             _host[best] = h;
             _guestOfHost[h] = (byte)best;
@@ -228,12 +232,9 @@ public sealed unsafe partial class CodeGenerator
     /// <summary>Goes from the loop's mapping back to the static one.</summary>
     private void RestoreMapping()
     {
-        if (!_ownMapping) return;
-        for (int g = 1; g < 32; g++)
+        for (uint displaced = _displaced; displaced != 0; displaced &= displaced - 1)
         {
-            int h = _staticHost[g];
-            if (h < 0 || _guestOfHost[h] == g) continue;
-            int held = _guestOfHost[h];
+            int g = System.Numerics.BitOperations.TrailingZeroCount(displaced), h = _staticHost[g], held = _guestOfHost[h];
             if (held != 0 && (_written >> held & 1) != 0) _asm.Mov(RegisterMap.Home(held), (Gpr)h);
             _asm.Mov((Gpr)h, RegisterMap.Home(g));
         }

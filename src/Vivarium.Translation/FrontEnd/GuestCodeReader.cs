@@ -8,7 +8,7 @@ namespace Vivarium.Translation.FrontEnd;
 /// <summary>Fetches guest instructions through a small window of bytes read at once.</summary>
 internal sealed unsafe class GuestCodeReader
 {
-    private const int WindowSize = 128;
+    private const int WindowSize = BackEdges.Reach + 8; // what is looked at for loops first
 
     private readonly byte[] _bytes = GC.AllocateArray<byte>(WindowSize + 32, pinned: true);
     private readonly byte* _p; // the bytes, pinned
@@ -47,6 +47,14 @@ internal sealed unsafe class GuestCodeReader
         bits = *(uint*)(_p + offset);
         bits &= 0xFFFF | 0 - ((bits & 3) + 1 >> 2); // all of them, or the lower half: no branch, the processor could not predict it
         return true;
+    }
+
+    /// <summary>Whether a branch further down may lead back to <paramref name="pc"/>, as far as code can be read.</summary>
+    public bool MayBeLoop(ulong pc)
+    {
+        if ((pc != _start || _length < WindowSize) && !Fill(pc, out _)) return false;
+        if (_length < WindowSize) new Span<byte>(_p + _length, WindowSize - _length).Clear();
+        return BackEdges.MayLeadTo(_p);
     }
 
     private bool Refill(ulong pc, out uint bits)

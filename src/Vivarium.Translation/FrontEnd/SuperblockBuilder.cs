@@ -52,7 +52,7 @@ internal sealed partial class SuperblockBuilder
         block.Reset(pc);
         ulong runStart = pc;
         int limit = Limit < 32 ? Limit : IrBlock.MaxStraightInstructions;
-        LoopRegion loop = limit < 32 ? default : LoopRegion.Find(_reader, pc, IrBlock.MaxGuestInstructions);
+        LoopRegion loop = limit < 32 || !_reader.MayBeLoop(pc) ? default : LoopRegion.Find(_reader, pc, IrBlock.MaxGuestInstructions);
         if (loop.End != 0) limit = IrBlock.MaxGuestInstructions;
         bool isReachable = true;
 

@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 using Vivarium.Translation.CodeGen;
 using Vivarium.Translation.Ir;
 
@@ -19,9 +20,6 @@ internal static unsafe class Fusion
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Run(IrBlock block, bool indexed)
     {
-        // Most operations have nothing to take over: the registers that do hold such a result are known by a bit each.
-        const ulong Low = 1UL << (int)IrCode.Move | 1UL << (int)IrCode.Add | 1UL << (int)IrCode.Shl | 1UL << (int)IrCode.Shr | 1UL << (int)IrCode.ShlW
-            | 1UL << (int)IrCode.ShrW | 1UL << (int)IrCode.SetLt | 1UL << (int)IrCode.SetLtu | 1UL << (int)IrCode.ShAdd | 1UL << (int)IrCode.ShAddUw;
         SplitPartlyWrittenSlots(block);
         IrOp[] all = block.Ops;
         IrOp* ops = block.P;
@@ -30,17 +28,19 @@ internal static unsafe class Fusion
         short* writers = stackalloc short[64]; // the operation that wrote the register last, on every way to here
         var writer = new Span<short>(writers, 64);
         writer.Fill(None);
-        ulong taken = 0; // bit r: xr was made by an operation that others may take over
+        byte* made = stackalloc byte[64]; // what that operation makes
+        new Span<byte>(made, 64).Clear();
+        ref byte makes = ref MemoryMarshal.GetArrayDataReference(Makes);
+        ref byte takes = ref MemoryMarshal.GetArrayDataReference(Takes);
         int count = block.Count;
         for (int i = 0; i < count; i++)
         {
             IrOp* op = ops + i;
             IrCode code = op->Code;
-            if (((taken >> op->A | taken >> op->B) & 1) != 0)
+            if (((made[op->A] | made[op->B]) & Unsafe.Add(ref takes, (int)code)) != 0)
             {
                 if (code is <= IrCode.ShlUw or IrCode.Store or IrCode.Branch)
                 {
-                    if (code == IrCode.Nop) continue;
                     op->A = Original(all, writer, op->A);
                     op->B = Original(all, writer, op->B);
                 }
@@ -54,19 +54,48 @@ internal static unsafe class Fusion
                 }
                 code = op->Code;
             }
-            if (code == IrCode.Nop) continue;
-            if (code == IrCode.Label)
+            else if (code is IrCode.Nop or IrCode.Label)
             {
+                if (code == IrCode.Nop) continue;
                 writer.Fill(None);
-                taken = 0;
+                new Span<byte>(made, 64).Clear();
                 continue;
             }
-            int dst = op->Dst;
-            writers[dst] = (short)i;
+            writers[op->Dst] = (short)i;
+            made[op->Dst] = Unsafe.Add(ref makes, (int)code);
             writers[0] = None;
-            bool may = code < (IrCode)64 ? (Low >> (int)code & 1) != 0 : code == IrCode.ShlUw;
-            taken = (taken & ~(1UL << dst) | (may ? 1UL : 0) << dst) & ~1UL;
+            made[0] = 0;
         }
+    }
+
+    // Most operations have nothing to take over. What each makes that others may take over, and what each could take over, by code: most questions end here.
+    private const byte Copy = 1, Shifted = 2, Sum = 4, Compared = 8;
+
+    private static readonly byte[] Makes = Build(static code => code switch
+    {
+        IrCode.Move => Copy | Sum,
+        IrCode.Shl or IrCode.Shr or IrCode.ShlW or IrCode.ShrW or IrCode.ShlUw => Shifted,
+        IrCode.Add or IrCode.ShAdd or IrCode.ShAddUw => Sum,
+        IrCode.SetLt or IrCode.SetLtu => Compared,
+        _ => 0,
+    });
+
+    private static readonly byte[] Takes = Build(static code => code switch
+    {
+        IrCode.Nop => 0,
+        IrCode.Shr or IrCode.Sar or IrCode.Add or IrCode.Or or IrCode.Xor => Copy | Shifted,
+        <= IrCode.ShlUw => Copy,
+        IrCode.Load => Sum,
+        IrCode.Store => Copy | Sum,
+        IrCode.Branch => Copy | Compared,
+        _ => 0,
+    });
+
+    private static byte[] Build(Func<IrCode, int> of)
+    {
+        var table = new byte[256];
+        for (int code = 0; code < 256; code++) table[code] = (byte)of((IrCode)code);
+        return table;
     }
 
     /// <summary>Bit r of <paramref name="gone"/>: behind this operation nobody reads xr before it is overwritten, except where the block is left.</summary>

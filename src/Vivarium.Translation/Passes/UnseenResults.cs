@@ -35,7 +35,8 @@ internal static unsafe class UnseenResults
             IrCode code = op->Code;
             int dst = op->Dst, a = op->A, b = op->B;
             ulong bit = 1UL << dst, sources = 1UL << a | 1UL << b;
-            if (code <= IrCode.ShlUw)
+            bool pure = code <= IrCode.ShlUw;
+            if (pure && (((dead | unread) & bit) != 0 || code == IrCode.Nop))
             {
                 if (code == IrCode.Nop) continue;
                 if ((dead & bit) != 0)
@@ -43,26 +44,22 @@ internal static unsafe class UnseenResults
                     op->Code = IrCode.Nop;
                     continue;
                 }
-                dead = (dead | bit) & ~sources;
-                if ((unread & bit) != 0 && (sources & bit) == 0 && (code < (IrCode)64 ? (CanEvaluate >> (int)code & 1) != 0 : code == IrCode.ShlUw)
+                if ((sources & bit) == 0 && (code < (IrCode)64 ? (CanEvaluate >> (int)code & 1) != 0 : code == IrCode.ShlUw)
                     && nextWrite[a] > nextWrite[dst] && nextWrite[b] > nextWrite[dst] && deferred < DeferredResults.Max)
                 {
+                    dead = (dead | bit) & ~sources;
                     op->Flags |= IrFlags.Deferred;
                     deferred++;
                     nextWrite[dst] = (short)i;
                     written |= bit;
                     continue;
                 }
-                if (code is >= IrCode.MulH and <= IrCode.RemUW) needsRdx++;
-                unread = (unread | bit) & ~sources & ~1UL;
             }
-            else
-            {
-                dead = 0;
-                bool known = code is IrCode.Load or IrCode.Store or IrCode.Float
-                    || code == IrCode.Branch && !op->IsInternal && !(block.IsLoop && op->Target == block.Start);
-                unread = known ? (unread | bit) & ~sources & ~1UL : 0;
-            }
+            if (code is >= IrCode.MulH and <= IrCode.RemUW) needsRdx++;
+            dead = (dead | bit) & ~sources & 0 - (pure ? 1UL : 0);
+            unread = (unread | bit) & ~sources & ~1UL;
+            if (code > IrCode.Store && code != IrCode.Float
+                && (code != IrCode.Branch || op->IsInternal || (block.IsLoop && op->Target == block.Start))) unread = 0;
             if (dst != 0) nextWrite[dst] = (short)i;
             written |= bit;
             uses[dst]++;
