@@ -125,4 +125,22 @@ public sealed class DebianTests
             File.Delete(secret);
         }
     }
+
+    /// <summary>Debian's strace in the guest follows a shell and its children to their ends.</summary>
+    [StraceTheory]
+    [InlineData("1")]
+    [InlineData("interp")]
+    public void Strace_follows_all_processes(string tier)
+    {
+        var result = Viv.Run("run", "--tier", tier, "--overlay", "--root", Guests.DebianTree!, "/usr/bin/strace", "-f", "/bin/bash", "-c", "/bin/ls / | /usr/bin/wc -l; kill -USR1 $$; echo not reached");
+        Assert.Equal(128 + 10, result.ExitCode);
+        Assert.Matches("^[0-9]+\n$", result.Output);
+        string[] lines = result.Error.Split('\n');
+        Assert.Contains(lines, line => line.StartsWith("execve(\"/bin/bash\", [\"/bin/bash\", \"-c\"", StringComparison.Ordinal) && line.EndsWith(" = 0", StringComparison.Ordinal));
+        Assert.Contains(lines, line => line.Contains("execve(\"/bin/ls\", [\"/bin/ls\", \"/\"]", StringComparison.Ordinal));
+        Assert.Contains(lines, line => line.Contains("openat(AT_FDCWD, \"/\", O_RDONLY|", StringComparison.Ordinal));
+        Assert.Equal(2, lines.Count(line => line.EndsWith("+++ exited with 0 +++", StringComparison.Ordinal)));
+        Assert.Contains(lines, line => line.Contains("--- SIGUSR1 {si_signo=SIGUSR1, si_code=SI_USER", StringComparison.Ordinal));
+        Assert.Contains("+++ killed by SIGUSR1 +++", lines);
+    }
 }

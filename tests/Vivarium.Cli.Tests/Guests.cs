@@ -49,3 +49,10 @@ public sealed class QemuTheoryAttribute : TheoryAttribute
     public QemuTheoryAttribute() =>
         Skip = Guests.SkipUnless(Guests.Qemu is not null && Guests.DebianTree is not null, "no qemu-riscv64-static (package qemu-user-static) or no Debian riscv64 tree (scripts/debian-tree)");
 }
+
+/// <summary>A test that runs Debian's strace in a guest.</summary>
+public sealed class StraceTheoryAttribute : TheoryAttribute
+{
+    public StraceTheoryAttribute() =>
+        Skip = Guests.SkipUnless(Guests.DebianTree is { } tree && File.Exists(Path.Combine(tree, "usr/bin/strace")), "no Debian riscv64 tree with strace (scripts/debian-tree --packages '... strace')");
+}

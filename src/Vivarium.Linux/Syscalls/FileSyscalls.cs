@@ -66,6 +66,8 @@ public static class FileSyscalls
         long result;
         if (file.Node is { IsDirectory: true }) result = writes ? -Errno.EBADF : -Errno.EISDIR;
         else if ((long)length < 0) result = -Errno.EINVAL;
+        else if (file.Node is Ptrace.ProcessMemoryFile memory)
+            result = memory.Transfer(thread, file, writes, call is HostCall.PRead64 or HostCall.PWrite64 ? (long)offset : null, buffer, Math.Min(length, MaximumTransfer));
         else if (file.Signals != null) result = writes || call == HostCall.PRead64 ? -Errno.EINVAL : file.Signals.Read(thread, buffer, length);
         else
         {

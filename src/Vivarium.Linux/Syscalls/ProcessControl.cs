@@ -24,6 +24,9 @@ internal sealed record ProcessTraits
     /// <summary>PR_MCE_KILL: 0 late, 1 early, 2 default.</summary>
     public int MachineCheck { get; init; } = 2;
 
+    /// <summary>personality's flags.</summary>
+    public uint Personality { get; init; }
+
     /// <summary>PR_SET_IO_FLUSHER.</summary>
     public bool FlushesIo { get; init; }
 }

@@ -17,7 +17,7 @@ public static class ProcessSyscalls
         new(31, "ioprio_get", "int int", (_, in _) => 4 << 13),
         new(90, "capget", "ptr ptr", CapGet),
         new(91, "capset", "ptr ptr", (_, in _) => 0),
-        new(92, "personality", "hex", (_, in args) => args.A0 is 0xffffffff or 0 or 0x0040000 ? 0 : -Errno.EINVAL),
+        new(92, "personality", "hex", Personality),
         new(95, "waitid", "int int ptr hex ptr", Waiting.WaitId),
         new(97, "unshare", "flags:clone", Unshare),
         new(116, "syslog", "int ptr int", (_, in _) => -Errno.EPERM),
@@ -177,6 +177,18 @@ public static class ProcessSyscalls
         }
         if (oldLimit != 0 && (!thread.Window.TryStore64(oldLimit, soft) || !thread.Window.TryStore64(oldLimit + 8, hard))) return -Errno.EFAULT;
         return 0;
+    }
+
+    /// <summary>The value is kept; that addresses are not random is true with ADDR_NO_RANDOMIZE and without. 32-bit and other systems' personalities are not to be had.</summary>
+    private static long Personality(GuestThread thread, in SyscallArgs args)
+    {
+        const uint Query = 0xffffffff, KindMask = 0xff;
+        var process = thread.Process;
+        uint old = process.Traits.Personality;
+        if ((uint)args.A0 == Query) return old;
+        if (((uint)args.A0 & KindMask) != 0) return -Errno.EINVAL;
+        process.Traits = process.Traits with { Personality = (uint)args.A0 };
+        return old;
     }
 
     private static long GetResourceUsage(GuestThread thread, in SyscallArgs args)

@@ -33,6 +33,7 @@ internal static partial class ProcFileSystem
                 "oom_score" => new ContentFile(child, _ => "0\n"),
                 "oom_score_adj" => new ContentFile(child, _ => "0\n", 0x1A4),
                 "personality" => new ContentFile(child, _ => "00000000\n"),
+                "mem" => new Ptrace.ProcessMemoryFile(child, process),
                 "wchan" => new ContentFile(child, _ => "0"),
                 "setgroups" => new ContentFile(child, _ => "allow\n"),
                 "uid_map" or "gid_map" => new ContentFile(child, _ => "         0          0 4294967295\n"),
@@ -50,7 +51,7 @@ internal static partial class ProcFileSystem
 
     private static readonly string[] ProcessNames =
     [
-        "auxv", "cgroup", "cmdline", "comm", "cwd", "environ", "exe", "fd", "fdinfo", "gid_map", "io", "limits", "loginuid", "maps", "mountinfo", "mounts", "net",
+        "auxv", "cgroup", "cmdline", "comm", "cwd", "environ", "exe", "fd", "fdinfo", "gid_map", "io", "limits", "loginuid", "maps", "mem", "mountinfo", "mounts", "net",
         "oom_score", "oom_score_adj", "personality", "root", "sessionid", "setgroups", "stat", "statm", "status", "task", "uid_map", "wchan",
     ];
 
