@@ -9,9 +9,9 @@ namespace Vivarium.Host;
 /// with some 4 KiB free below it.</remarks>
 public static unsafe class FaultHandler
 {
-    /// <summary>The host signal behind <see cref="HostThread.Kick"/>: SIGRTMIN+6 as the kernel counts, well away from the ones that libc (32, 33)
-    /// and the .NET runtime (34, suspension for the GC) take.</summary>
-    public const int KickSignal = 40;
+    /// <summary>The host signal behind <see cref="HostThread.Kick"/>: SIGSTKFLT, which no kernel sends. Not a real-time signal: those queue up, one per kick,
+    /// until the user's RLIMIT_SIGPENDING is used up and a kick is refused; of this one a second while the first is pending is dropped.</summary>
+    public const int KickSignal = 16;
 
     /// <summary>The host signal behind <see cref="HostThread.Sample"/>.</summary>
     public const int SampleSignal = 41;

@@ -5,7 +5,7 @@ namespace Vivarium.Host;
 
 /// <summary>A host thread that can be kicked: out of a blocking host syscall, and out of emitted code.</summary>
 /// <remarks>
-/// Kick = a real-time host signal by tgkill. Its handler is emitted machine code: in front of the <c>syscall</c> instruction of the
+/// Kick = a host signal by tgkill. Its handler is emitted machine code: in front of the <c>syscall</c> instruction of the
 /// interruptible stub it rewinds to the EINTR exit (no lost wake-up); inside a registered code region it redirects to the region's kick
 /// stub (see <see cref="FaultHandler"/>); elsewhere it does nothing, so who kicks sets a flag first.
 /// </remarks>

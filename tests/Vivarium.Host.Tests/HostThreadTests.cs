@@ -56,6 +56,28 @@ public sealed unsafe class HostThreadTests
         Assert.True(thread.Join(Patience));
     }
 
+    /// <summary>Kicks that a busy thread has not taken yet must not pile up in the kernel: it refuses more than RLIMIT_SIGPENDING of a user's.</summary>
+    [Fact]
+    public void KicksDoNotQueueUp()
+    {
+        const int SysRtSigprocmask = 14, Block = 0, Unblock = 1, Rounds = 4000;
+        static long Queued() => long.Parse(File.ReadLines("/proc/self/status").First(line => line.StartsWith("SigQ:", StringComparison.Ordinal))[5..].Split('/')[0]);
+        var host = HostThread.Current;
+        ulong mask = 1UL << (FaultHandler.KickSignal - 1);
+        HostSyscall.Invoke(SysRtSigprocmask, Block, (long)&mask, 0, sizeof(ulong));
+        try
+        {
+            long before = Queued();
+            for (int i = 0; i < Rounds; i++) host.Kick();
+            Assert.InRange(Queued(), 0, before + Rounds / 2);
+        }
+        finally
+        {
+            HostSyscall.Invoke(SysRtSigprocmask, Unblock, (long)&mask, 0, sizeof(ulong));
+            host.ClearKick();
+        }
+    }
+
     [Fact]
     public void Twenty_thousand_kicks_of_a_thread_in_poll_lose_none() =>
         KickUntilDone((_, host) => Assert.Equal(-4, host.BlockingSyscall(SysPoll, 0, 0, -1)), 20_000);

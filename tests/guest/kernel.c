@@ -307,6 +307,17 @@ static void timers(void)
     for (volatile long i = 0; !handled; i++) {}
 }
 
+/* A timer that fires faster than its handler runs leaves the program some time. */
+static void fast_timer(void)
+{
+    signal(SIGALRM, count_up);
+    struct itimerval often = {{0, 1}, {0, 1}}, off = {{0, 0}, {0, 0}};
+    CHECK(setitimer(ITIMER_REAL, &often, NULL) == 0);
+    while (handled < 20) sched_yield();
+    for (volatile int work = 0; work < 200000; work++) {}
+    CHECK(setitimer(ITIMER_REAL, &off, NULL) == 0);
+}
+
 static void sleep_remainder(void)
 {
     signal(SIGALRM, count_up);
@@ -733,7 +744,7 @@ static void auxv(void)
 static const struct { const char *name; void (*run)(void); } tests[] = {
     {"segv_maperr", segv_maperr}, {"segv_accerr", segv_accerr}, {"segv_exec", segv_exec}, {"bus_eof", bus_eof}, {"illegal", illegal},
     {"breakpoint", breakpoint}, {"stack_overflow", stack_overflow}, {"mask_and_queue", mask_and_queue}, {"timed_wait", timed_wait},
-    {"suspend_and_alarm", suspend_and_alarm}, {"restart", restart}, {"reset_hand", reset_hand}, {"timers", timers},
+    {"suspend_and_alarm", suspend_and_alarm}, {"restart", restart}, {"reset_hand", reset_hand}, {"timers", timers}, {"fast_timer", fast_timer},
     {"sleep_remainder", sleep_remainder}, {"thread_signals", thread_signals}, {"robust", robust}, {"mutexes", mutexes},
     {"pi_mutexes", pi_mutexes}, {"many_threads", many_threads}, {"condition_timeout", condition_timeout}, {"fork_memory", fork_memory},
     {"child_signal", child_signal}, {"stop_and_continue", stop_and_continue}, {"groups", groups}, {"spawn", spawn},

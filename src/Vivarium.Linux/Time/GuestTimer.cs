@@ -34,9 +34,12 @@ internal sealed class GuestTimer(GuestProcess process, int clock, Action<GuestTi
         lock (_lock) return _deadline == 0 ? (0, _interval) : (Math.Max(1, _deadline - Now()), _interval);
     }
 
-    private void Schedule()
+    // A timer of a microsecond would otherwise send signals faster than handlers end; what it misses is overrun.
+    private const long ShortestRepetition = 50_000;
+
+    private void Schedule(long shortest = 0)
     {
-        long wait = Math.Max(0, _deadline - Now());
+        long wait = Math.Max(shortest, _deadline - Now());
         if (IsCpuClock) wait = Math.Max(wait / Math.Max(1, process.ThreadCount), 1_000_000);
         else if (clock == Clocks.Realtime) wait = Math.Min(wait, 1_000_000_000); // the clock may be set meanwhile
         long at = GuestThread.MonotonicNow() + wait;
@@ -67,7 +70,7 @@ internal sealed class GuestTimer(GuestProcess process, int clock, Action<GuestTi
                 long missed = (now - _deadline) / _interval;
                 _deadline += (missed + 1) * _interval;
                 Overrun += (int)Math.Min(missed, int.MaxValue / 2);
-                Schedule();
+                Schedule(ShortestRepetition);
             }
         }
         expired(this);
