@@ -11,14 +11,17 @@ public sealed class MachineClock
 
     internal const long NanosecondsPerTick = 100;
 
-    private long _origin = Stopwatch.GetTimestamp(); // CLOCK_MONOTONIC in nanoseconds on Linux
+    private long _origin = Stopwatch.GetTimestamp() / NanosecondsPerTick * NanosecondsPerTick; // CLOCK_MONOTONIC in nanoseconds on Linux: whole ticks
 
     /// <summary><c>mtime</c> now.</summary>
     public ulong Ticks
     {
-        get => (ulong)((Stopwatch.GetTimestamp() - Volatile.Read(ref _origin)) / NanosecondsPerTick);
-        set => Volatile.Write(ref _origin, Stopwatch.GetTimestamp() - (long)value * NanosecondsPerTick);
+        get => (ulong)(Stopwatch.GetTimestamp() / NanosecondsPerTick - Volatile.Read(ref _origin) / NanosecondsPerTick);
+        set => Volatile.Write(ref _origin, (Stopwatch.GetTimestamp() / NanosecondsPerTick - (long)value) * NanosecondsPerTick);
     }
+
+    /// <summary>CLOCK_MONOTONIC in ticks when <see cref="Ticks"/> was 0. Ticks are that clock's less this. May be negative.</summary>
+    public ulong Origin => (ulong)(Volatile.Read(ref _origin) / NanosecondsPerTick);
 
     /// <summary>CLOCK_MONOTONIC at which <see cref="Ticks"/> reaches a value; <see cref="long.MaxValue"/> where that is beyond all time.</summary>
     public long NanosecondsAt(ulong ticks)

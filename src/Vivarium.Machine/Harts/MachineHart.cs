@@ -109,6 +109,8 @@ public sealed partial class MachineHart : IHartEnvironment, IDisposable
 
     ulong IHartEnvironment.Time => Core.Clock.Ticks;
 
+    ulong? IHartEnvironment.TimeOrigin => Core.Clock.Origin;
+
     void IHartEnvironment.SetSupervisorTimer(ulong compare) => _timers.Set(this, MachineTimers.Supervisor, compare);
 
     public void Dispose() => Cpu.Dispose();

@@ -85,8 +85,11 @@ public unsafe struct HartState
     /// <summary>Non-zero where floating point can run without looking at FS: it is Dirty, and x86 has the rounding mode of frm.</summary>
     public int FloatReady;
 
-    /// <summary>Bits by privilege mode: <c>cbo.zero</c> is legal there.</summary>
-    public int ZeroAllowed;
+    /// <summary>Bits by privilege mode: <c>cbo.zero</c> is legal there, and <c>time</c> may be read.</summary>
+    public int ZeroAllowed, TimeAllowed;
+
+    /// <summary>CLOCK_MONOTONIC in tenths of microseconds where <c>time</c> is 0.</summary>
+    public ulong TimeOrigin;
 
     /// <summary>Private to the executor: table bases, helper entry points, spill slots.</summary>
     public fixed ulong Engine[EngineSlots];

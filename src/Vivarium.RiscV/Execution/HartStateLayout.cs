@@ -35,6 +35,8 @@ public static class HartStateLayout
     public static readonly int Mie = OffsetOf(nameof(HartState.Mie));
     public static readonly int FloatReady = OffsetOf(nameof(HartState.FloatReady));
     public static readonly int ZeroAllowed = OffsetOf(nameof(HartState.ZeroAllowed));
+    public static readonly int TimeAllowed = OffsetOf(nameof(HartState.TimeAllowed));
+    public static readonly int TimeOrigin = OffsetOf(nameof(HartState.TimeOrigin));
     public static readonly int Engine = OffsetOf(nameof(HartState.Engine));
 
     private static int OffsetOf(string field) => (int)Marshal.OffsetOf<HartState>(field);

@@ -47,6 +47,9 @@ public sealed unsafe class HartTlb
     /// <summary>The tag of an empty entry: the address of a page that belongs to another slot, so that no address hits.</summary>
     public static ulong NoneOf(int slot) => 0x4000_0000_0000_0000 | (ulong)(slot ^ 1) << PageShift;
 
+    /// <summary>How far an address is shifted before it is mixed with itself; see <see cref="SlotOf"/>.</summary>
+    public const int MixShift = 11;
+
     private const int PageShift = 12;
     private const int Remembered = 256;
 
@@ -77,12 +80,12 @@ public sealed unsafe class HartTlb
 
     /// <summary>The one entry of a chosen table in which an address can be.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public ref TlbEntry At(int table, ulong address) => ref _entries[table * Entries + (int)(address >> PageShift & (Entries - 1))];
+    public ref TlbEntry At(int table, ulong address) => ref _entries[table * Entries + SlotOf(address)];
 
     /// <summary>The entry, to be filled.</summary>
     public ref TlbEntry Fill(int table, ulong address)
     {
-        var slot = (int)(address >> PageShift & (Entries - 1));
+        var slot = SlotOf(address);
         var fills = _fills[table];
         if (fills < Remembered) _filled[table * Remembered + fills] = (ushort)slot;
         Volatile.Write(ref _fills[table], fills + 1); // before the entry: see ProtectStores
@@ -137,7 +140,9 @@ public sealed unsafe class HartTlb
         }
     }
 
-    private static int SlotOf(ulong address) => (int)(address >> PageShift & (Entries - 1));
+    /// <summary>The slot of an address. Upper bits are mixed in: arrays that lie a power of two apart, as they like to, must not meet in one slot.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static int SlotOf(ulong address) => (int)((address ^ address >> MixShift) >> PageShift & (Entries - 1));
 
     private void Clear(int table)
     {

@@ -38,7 +38,7 @@ public sealed partial class PrivilegedUnit
         t.Add(0x100, u => u.ReadMstatus() & Mstatus.SupervisorVisible, (u, v) => u.WriteMstatus(v, Mstatus.SupervisorWritable));
         t.Add(0x104, u => u._mie & u._mideleg, (u, v) => u.WriteMie((u._mie & ~u._mideleg) | ((uint)v & u._mideleg)));
         t.Add(0x105, u => u._stvec, (u, v) => u._stvec = Vector(v, u._stvec));
-        t.Add(0x106, u => u._scounteren, (u, v) => u._scounteren = (uint)v);
+        t.Add(0x106, u => u._scounteren, (u, v) => { u._scounteren = (uint)v; u.EnvironmentChanged(); });
         t.Add(0x10a, u => u._senvcfg, (u, v) => { u._senvcfg = Cbie(v & SenvcfgMask, u._senvcfg); u.EnvironmentChanged(); });
         t.Add(0x140, u => u._sscratch, (u, v) => u._sscratch = v);
         t.Add(0x141, u => u._sepc, (u, v) => u._sepc = v & ~1UL);
@@ -60,7 +60,7 @@ public sealed partial class PrivilegedUnit
         t.Add(0x303, u => u._mideleg, (u, v) => { u._mideleg = (uint)v & Interrupts.Delegable; u.CheckInterrupts(); });
         t.Add(0x304, u => u._mie, (u, v) => u.WriteMie((uint)v));
         t.Add(0x305, u => u._mtvec, (u, v) => u._mtvec = Vector(v, u._mtvec));
-        t.Add(0x306, u => u._mcounteren, (u, v) => u._mcounteren = (uint)v);
+        t.Add(0x306, u => u._mcounteren, (u, v) => { u._mcounteren = (uint)v; u.EnvironmentChanged(); });
         t.Add(0x30a, u => u._menvcfg, (u, v) => u.WriteMenvcfg(v));
         t.Add(0x320, u => u._mcountinhibit, (u, v) => u._mcountinhibit = v & 5);
         t.Add(0x340, u => u._mscratch, (u, v) => u._mscratch = v);

@@ -164,7 +164,7 @@ public sealed partial class PrivilegedUnit
         if (table == HartTlb.Supervisor && (mapping.Flags & G) == 0) NoteLocal(virtualPage, kind);
         ref var entry = ref _tlb.Fill(table, address);
         var ramPage = page - _bus.RamBase;
-        var none = HartTlb.NoneOf((int)(address >> 12 & (HartTlb.Entries - 1)));
+        var none = HartTlb.NoneOf(HartTlb.SlotOf(address));
         if (entry.Page != ramPage || (entry.LoadTag != virtualPage && entry.StoreTag != virtualPage && entry.FetchTag != virtualPage))
         {
             entry.LoadTag = entry.StoreTag = entry.FetchTag = none;

@@ -185,11 +185,14 @@ public sealed partial class PrivilegedUnit
     /// <summary>After a change of FS or frm.</summary>
     public void FloatChanged() => _hart.State.FloatReady = FloatDirty && _hart.State.Frm <= (uint)FloatingPoint.RoundingMode.Up ? 1 : 0;
 
-    /// <summary>After a change of <c>menvcfg</c> or <c>senvcfg</c>.</summary>
+    /// <summary>After a change of <c>menvcfg</c>, <c>senvcfg</c>, <c>mcounteren</c> or <c>scounteren</c>.</summary>
     private void EnvironmentChanged()
     {
         var supervisor = (_menvcfg & Envcfg.Cbze) != 0;
         _hart.State.ZeroAllowed = 1 << (int)PrivilegeMode.Machine | (supervisor ? 1 << (int)PrivilegeMode.Supervisor : 0)
             | (supervisor && (_senvcfg & Envcfg.Cbze) != 0 ? 1 << (int)PrivilegeMode.User : 0);
+        const int time = 2;
+        _hart.State.TimeAllowed = 1 << (int)PrivilegeMode.Machine | ((_mcounteren & time) != 0 ? 1 << (int)PrivilegeMode.Supervisor : 0)
+            | ((_mcounteren & _scounteren & time) != 0 ? 1 << (int)PrivilegeMode.User : 0);
     }
 }

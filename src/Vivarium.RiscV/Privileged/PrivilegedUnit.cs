@@ -48,6 +48,9 @@ public sealed partial class PrivilegedUnit
 
     public HartFeatures Features { get; }
 
+    /// <summary>See <see cref="IHartEnvironment.TimeOrigin"/>.</summary>
+    public ulong? TimeOrigin => _environment.TimeOrigin;
+
     /// <summary>The current privilege mode.</summary>
     public PrivilegeMode Mode { get; private set; }
 

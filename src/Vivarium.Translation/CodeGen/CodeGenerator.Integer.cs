@@ -83,6 +83,11 @@ public sealed unsafe partial class CodeGenerator
             case IrCode.EndReservation: EndReservation(); break;
             case IrCode.Float or IrCode.FloatCsr: LowerFloat(ref op); break;
             case IrCode.ReadClock: ReadClock(op); break;
+            case IrCode.ReadTime: ReadTime(op); break;
+            case IrCode.CsrRead or IrCode.CsrSwap: AccessCsr(op); break;
+            case IrCode.StatusRead: ReadStatus(op.Dst); break;
+            case IrCode.StatusSet: SetStatus(op); break;
+            case IrCode.ZeroBlock: ZeroBlock(op); break;
             default: throw new InvalidOperationException("no lowering for this IR operation");
         }
     }

@@ -10,7 +10,7 @@ namespace Vivarium.Translation.CodeGen;
 // again; where it cannot (a trap, a device, an access across pages, a store to translated code), the interpreter executes the instruction.
 public sealed unsafe partial class CodeGenerator
 {
-    private const int PageSize = 4096;
+    private const int PageSize = 4096, BlockSize = 64;
 
     private static readonly int DataTlb = HartStateLayout.DataTlb - RegisterMap.ContextBias;
 
@@ -59,8 +59,11 @@ public sealed unsafe partial class CodeGenerator
             _asm.Mov(Rax, RegisterMap.Home(op.A));
             if (offset != 0) _asm.Add(Rax, (int)offset);
         }
-        // 32 bytes an entry: (address >> 12) * 32 under the table's mask.
-        _asm.Mov32(Rcx, Rax);
+        if (size == BlockSize) _asm.And(Rax, -BlockSize);
+        // HartTlb.SlotOf; 32 bytes an entry.
+        _asm.Mov(Rcx, Rax);
+        _asm.Shr(Rcx, HartTlb.MixShift);
+        _asm.Xor32(Rcx, Rax);
         _asm.Shr32(Rcx, 12 - 5);
         _asm.And32(Rcx, (HartTlb.Entries - 1) << 5);
         _asm.Add(Rcx, Mem.At(RegisterMap.Context, DataTlb));

@@ -173,6 +173,7 @@ internal sealed partial class SuperblockBuilder
             case Opcode.AmocasD: return Atomic(IrCode.AmoCas, i, 8);
 
             default:
+                if (Machine is { } machine && TryPrivileged(machine, i)) return Flow.Next;
                 if (CodeGenerator.SupportsFloat(i)) return Float(i);
                 if (ReadsClock(i, out int clock, out int divisor))
                 {

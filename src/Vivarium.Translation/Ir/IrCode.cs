@@ -87,6 +87,26 @@ public enum IrCode : byte
 
     /// <summary>dst = the host's clock imm in nanoseconds, divided by Target.</summary>
     ReadClock,
+
+    // Machines, in code for supervisor mode where nothing else is said.
+
+    /// <summary>dst = time, where the mode may read it (Rm is the mode).</summary>
+    ReadTime,
+
+    /// <summary>dst = the CSR that lies at offset imm in the hart's state.</summary>
+    CsrRead,
+
+    /// <summary>dst = that CSR; the CSR = a &amp; Target.</summary>
+    CsrSwap,
+
+    /// <summary>dst = sstatus.</summary>
+    StatusRead,
+
+    /// <summary>dst = sstatus, whose bits imm are then set, or (c is 1) cleared. An interrupt that this lets in is the interpreter's.</summary>
+    StatusSet,
+
+    /// <summary>The 64 bytes around a become zero, where the mode may do so (Rm is the mode).</summary>
+    ZeroBlock,
 }
 
 /// <summary>Conditions of <see cref="IrCode.Branch"/>; the low bit negates.</summary>

@@ -44,6 +44,8 @@ public static class IrDumper
             IrCode.JumpIndirect => $"goto [{address}] link {Register(op.Dst)} = 0x{op.Target:x}",
             IrCode.ShAdd or IrCode.ShAddUw => $"{Register(op.Dst)} = {op.Code} {Register(op.A)} << {op.C}, {Register(op.B)}",
             IrCode.Float or IrCode.FloatCsr => $"{Register(op.Dst)} = {op.Aux} {Register(op.A)}, {Register(op.B)}, {Register(op.C)} rm {op.Rm} imm {op.Imm}",
+            IrCode.StatusSet => $"{Register(op.Dst)} = sstatus, {(op.C != 0 ? "clear" : "set")} 0x{op.Imm:x}",
+            IrCode.CsrRead or IrCode.CsrSwap => $"{Register(op.Dst)} = {op.Code} state[{op.Imm}], {Register(op.A)}",
             IrCode.ReadClock => $"{Register(op.Dst)} = clock {op.Imm} / {op.Target}",
             _ => $"{Register(op.Dst)} = {op.Code} {Register(op.A)}, {b}",
         };

@@ -36,7 +36,7 @@ internal sealed class HartCode : IDisposable
     {
         int index = Index();
         Table().Set(pc, entry);
-        _published[index].Add(pc);
+        if (_published[index].Count <= Many) _published[index].Add(pc); // more are not told apart
     }
 
     /// <summary>Translations changed: of a page, or all; of some address spaces (see <see cref="PrivilegedUnit.TranslationsFlushed"/>).</summary>

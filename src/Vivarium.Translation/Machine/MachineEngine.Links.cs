@@ -85,6 +85,11 @@ public sealed unsafe partial class MachineEngine
             state->KickHostPc = stubs.MissAbort;
             return;
         }
+        if (pc >= stubs.ClockTested && pc < stubs.ClockEnd)
+        {
+            state->KickHostPc = stubs.ClockAbort;
+            return;
+        }
         BlockHeader* block = engine._cache.Find(pc);
         if (block == null) return; // on its way to the dispatcher, or to the test of the request
         lock (engine._lock)

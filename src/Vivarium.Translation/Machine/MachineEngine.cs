@@ -34,6 +34,7 @@ public sealed unsafe partial class MachineEngine : Executor
     private readonly Lock _lock = new();
     private HartCode[] _harts = [];
     private long _generation;
+    private bool _readsTime;
     private int _kicked; // threads that were kicked in emitted code and have not come back to the dispatcher
 
     [ThreadStatic] private static MachineEngine? t_running;
@@ -67,6 +68,7 @@ public sealed unsafe partial class MachineEngine : Executor
         state.Engine[EngineSlots.MissHelper] = (ulong)(delegate* unmanaged<HartState*, ulong, ulong, int>)&OnMiss;
         t_running = this;
         code.Unit.FloatChanged(); // frm is anybody's while the hart does not run
+        if (code.Unit.TimeOrigin is { } origin) state.TimeOrigin = origin;
         FloatSlots.Enter(ref state);
         ExecutionExit exit = Dispatch(hart, code, ref state);
         FloatSlots.Leave(ref state);
@@ -189,6 +191,7 @@ public sealed unsafe partial class MachineEngine : Executor
             if (code == null)
             {
                 PrivilegedUnit unit = hart.Privileged ?? throw new ArgumentException("not a machine's hart", nameof(hart));
+                _readsTime = unit.TimeOrigin != null && Host.HostClock.EntryPoint != 0;
                 code = new HartCode(hart, unit, _cache.Stubs.DummyEntry);
                 unit.MayStoreDirectly = page => Volatile.Read(ref _isCode[page >> 12]) == 0;
                 unit.RamStored = (physical, size) => InvalidateCode(physical, size);
@@ -227,7 +230,7 @@ public sealed unsafe partial class MachineEngine : Executor
         {
             long generation = Volatile.Read(ref _generation);
             Protect(page);
-            translator.Machine = new MachineCode((page << 12) - (pc & ~4095UL), code.Unit.Features.Extensions, mode);
+            translator.Machine = new MachineCode((page << 12) - (pc & ~4095UL), code.Unit.Features.Extensions, mode, _readsTime);
             BlockHeader* block = translator.Translate(_bus.Ram, pc, new Heads(this, physical & ~4095UL, mode), _options, Statistics);
             if (block == null) return null;
             lock (_lock)
