@@ -282,7 +282,8 @@ public sealed class UserNetworkTests : IDisposable
         var data = Noise(400_000);
         var sender = Background(() => { host.Send(data); host.Shutdown(SocketShutdown.Send); });
         guest.Run(() => connection.HasEnded, "the data does not arrive", 60_000);
-        Assert.True(data.AsSpan().SequenceEqual(connection.Data.ToArray()));
+        Assert.Equal(data.Length, connection.Data.Count);
+        Assert.Equal(data.Length, data.AsSpan().CommonPrefixLength(connection.Data.ToArray()));
         sender.Join();
     }
 
