@@ -310,7 +310,7 @@ internal sealed class TcpFlow : ISocketOwner
             if (waiting <= 0)
             {
                 if (!_hostEnded || _finSent) break;
-                if (!Send(Fin | Ack, 0, 0)) return;
+                if (!Send(Fin | Ack, flying, 0)) return; // behind what is on its way and may be lost
                 _finSent = true;
                 Sent(1);
                 break;

@@ -42,6 +42,9 @@ internal sealed class FakeGuest : IGuestPort, IDisposable
     /// <summary>Every n-th data frame to the guest is lost; 0 for none.</summary>
     public int LoseEvery { get; set; }
 
+    /// <summary>Frames lost so far.</summary>
+    public int Lost { get; private set; }
+
     private int _count;
 
     public bool Turn(Action turn)
@@ -63,7 +66,11 @@ internal sealed class FakeGuest : IGuestPort, IDisposable
     public bool TrySend(ReadOnlySpan<byte> frame, in FrameOffload offload)
     {
         if (_received.Count >= Room) return false;
-        if (LoseEvery > 0 && frame.Length > 200 && ++_count % LoseEvery == 0) return true;
+        if (LoseEvery > 0 && frame.Length > 200 && ++_count % LoseEvery == 0)
+        {
+            Lost++;
+            return true;
+        }
         _received.Add((frame.ToArray(), offload));
         return true;
     }

@@ -282,9 +282,25 @@ public sealed class UserNetworkTests : IDisposable
         var data = Noise(400_000);
         var sender = Background(() => { host.Send(data); host.Shutdown(SocketShutdown.Send); });
         guest.Run(() => connection.HasEnded, "the data does not arrive", 60_000);
-        Assert.Equal(data.Length, connection.Data.Count);
+        Assert.Equal(data.Length, (int)connection.Data.Length);
         Assert.Equal(data.Length, data.AsSpan().CommonPrefixLength(connection.Data.ToArray()));
         sender.Join();
+    }
+
+    /// <summary>The end of the stream comes while the last data are lost: it is no end before they came again.</summary>
+    [Fact]
+    public void LostDataAreNotTheEnd()
+    {
+        var guest = NewGuest(offloads: false);
+        var (connection, host) = Connected(guest);
+        guest.LoseEvery = 1;
+        var data = Noise(1000);
+        host.Send(data);
+        host.Shutdown(SocketShutdown.Send);
+        guest.Run(() => guest.Lost > 0, "the data are not lost");
+        guest.LoseEvery = 0;
+        guest.Run(() => connection.HasEnded, "the stream does not end", 60_000);
+        Assert.Equal(data, connection.Data.ToArray());
     }
 
     [Fact]
