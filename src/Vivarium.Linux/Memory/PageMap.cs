@@ -67,7 +67,8 @@ internal sealed class PageMap : IDisposable
     }
 
     /// <summary>Bytes of a range that are in memory, without a file and with one; nothing where the host has no PAGEMAP_SCAN.</summary>
-    public (ulong Anonymous, ulong File) Resident(ulong hostAddress, ulong length)
+    /// <remarks>Where it need not be <paramref name="divided"/> all of it counts as anonymous, which takes fewer regions.</remarks>
+    public (ulong Anonymous, ulong File) Resident(ulong hostAddress, ulong length, bool divided = true)
     {
         const int ArgumentBytes = 96, RegionBytes = 24;
         ulong anonymous = 0, file = 0, end = hostAddress + length;
@@ -75,7 +76,7 @@ internal sealed class PageMap : IDisposable
         for (ulong at = hostAddress; at < end && _descriptor >= 0;)
         {
             _buffer.At<ScanArguments>(0) = new ScanArguments(ArgumentBytes, 0, at, end, 0, (ulong)_buffer.Address + ArgumentBytes, (ulong)capacity, 0,
-                IsZero, IsPresent | IsZero, 0, IsFile);
+                IsZero, IsPresent | IsZero, 0, divided ? IsFile : IsPresent);
             long found = HostSyscall.Invoke(16 /* ioctl */, _descriptor, PagemapScan, _buffer.Address);
             if (found < 0) break;
             foreach (var region in MemoryMarshal.Cast<byte, Region>(_buffer.Bytes.Slice(ArgumentBytes, (int)found * RegionBytes)))

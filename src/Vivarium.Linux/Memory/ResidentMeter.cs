@@ -13,6 +13,12 @@ internal sealed class ResidentMeter : IDisposable
         lock (_lock) return (_pages ??= new PageMap()).Resident(hostAddress, length);
     }
 
+    /// <summary>Bytes in memory of a host range, in one look.</summary>
+    public ulong Total(ulong hostAddress, ulong length)
+    {
+        lock (_lock) return (_pages ??= new PageMap()).Resident(hostAddress, length, divided: false).Anonymous;
+    }
+
     public void Dispose() => _pages?.Dispose();
 }
 
@@ -49,12 +55,12 @@ public sealed partial class AddressSpace
     /// <summary>The most bytes in memory that were seen: whenever somebody asked, before large parts were given back, and now.</summary>
     internal ulong MeasurePeak()
     {
-        Resident();
+        if (Meter != null) _peak = Math.Max(_peak, Meter.Total(Window.HostBase, Window.Size));
         return _peak;
     }
 
     private void BeforeRelease(ulong length)
     {
-        if (length >= WorthMeasuring) Resident();
+        if (length >= WorthMeasuring) MeasurePeak();
     }
 }

@@ -54,4 +54,13 @@ public class RealmLimits
             Directory.Delete(root, recursive: true);
         }
     }
+
+    [Theory]
+    [InlineData(ExecutorKind.Interpreter)]
+    [InlineData(ExecutorKind.Translator)]
+    public void AnAddressSpaceMayHaveSixteenTebibytes(ExecutorKind executor)
+    {
+        var (status, errors) = Run("limit_of_address_space", new RunOptions { Program = "", Arguments = [], Executor = executor, AddressSpace = 16UL << 40 });
+        Assert.True(status == 0, errors);
+    }
 }

@@ -193,3 +193,37 @@ CASE(limit_of_network)
     FAILS(socket(AF_INET6, SOCK_DGRAM, 0), EAFNOSUPPORT);
     CHECK(socket(AF_UNIX, SOCK_STREAM, 0) >= 0);
 }
+
+// With viv run --address-space 16T: sparse maps as sanitizers make them, through a fork and with code far up.
+CASE(limit_of_address_space, "internal")
+{
+    size_t size = 6ul << 40;
+    char *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    CHECK(p != MAP_FAILED);
+    for (size_t at = 0; at < size; at += size / 64) p[at + 12345] = (char)(at >> 40);
+    char *fixed = mmap((void *)0x30000000000, 1ul << 40, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+    EQUAL(fixed, 0x30000000000);
+    fixed[1000] = 3;
+    pid_t child = fork();
+    if (!child)
+    {
+        for (size_t at = 0; at < size; at += size / 64) if (p[at + 12345] != (char)(at >> 40)) _exit(1);
+        p[12345] = 99;
+        _exit(fixed[1000] == 3 ? 0 : 2);
+    }
+    int status;
+    EQUAL(waitpid(child, &status, 0), child);
+    EQUAL(status, 0);
+    EQUAL(p[12345], 0);
+#ifdef __riscv
+    uint32_t *code = mmap((void *)0x40000000000, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    CHECK(code != MAP_FAILED);
+    rv_return(code, 4711);
+    fence_i();
+    EQUAL(((int_function)(void *)code)(), 4711);
+#endif
+    if (CATCH()) EQUAL(fault_seen.signal, SIGSEGV);
+    else { *(volatile char *)0xf00000000000 = 1; fail(__FILE__, __LINE__, "outside the window is a fault", 0, 0); }
+    ignore_faults();
+    ZERO(munmap(p, size));
+}
