@@ -11,6 +11,8 @@ namespace Vivarium.Host;
 /// </remarks>
 public sealed unsafe class HostThread
 {
+    private const long Again = 11; // EAGAIN
+
     [ThreadStatic] private static HostThread? t_current;
     private static readonly long ProcessId = HostSyscall.InvokeFast(SysGetpid);
 
@@ -56,8 +58,9 @@ public sealed unsafe class HostThread
     public void Kick()
     {
         Interlocked.Exchange(ref *_kicked, 1);
-        // The id of an ended thread is gone (ESRCH) or another thread's of this process, which then sees a spurious kick: allowed.
-        HostSyscall.InvokeFast(SysTgkill, ProcessId, Id, FaultHandler.KickSignal);
+        // The id of an ended thread is gone (ESRCH) or another thread's of this process, which then sees a spurious kick: allowed. A real-time signal is
+        // refused (EAGAIN) while the user has as many of them waiting as RLIMIT_SIGPENDING allows: a lost kick would leave the thread in its loop for ever.
+        while (HostSyscall.InvokeFast(SysTgkill, ProcessId, Id, FaultHandler.KickSignal) == -Again) Thread.Sleep(1);
         GC.KeepAlive(this);
     }
 

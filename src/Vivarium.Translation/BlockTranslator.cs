@@ -21,6 +21,8 @@ internal sealed unsafe partial class BlockTranslator(CodeCache cache)
     private CodeArena? _arena;
     private ulong _cursorBefore;
     private int _count;
+    private Statistics? _countersOf;
+    private TranslationCounters _counters = null!;
 
     public CodeCache Cache => cache;
 
@@ -68,11 +70,12 @@ internal sealed unsafe partial class BlockTranslator(CodeCache cache)
             throw new InvalidOperationException("a block's code does not fit an arena");
 
         BlockHeader* header = Describe();
-        statistics.Blocks++;
-        statistics.GuestInstructions += _block.GuestCount;
-        statistics.HostBytes += (long)(header->CodeEnd - header->Entry);
-        statistics.TranslationTicks += Stopwatch.GetTimestamp() - started;
-        if (sampled) Sample(statistics, clock);
+        if (_countersOf != statistics) (_countersOf, _counters) = (statistics, statistics.NewTranslator());
+        _counters.Blocks++;
+        _counters.GuestInstructions += _block.GuestCount;
+        _counters.HostBytes += (long)(header->CodeEnd - header->Entry);
+        _counters.Ticks += Stopwatch.GetTimestamp() - started;
+        if (sampled) Sample(clock);
         if (options.DumpSink is { } sink && pc >= options.DumpStart && pc < options.DumpEnd) Dump(header, options, sink);
         return header;
     }
@@ -81,13 +84,13 @@ internal sealed unsafe partial class BlockTranslator(CodeCache cache)
 
     private static ulong ThreadTime() => HostClock.Nanoseconds(ThreadCpuTime);
 
-    private void Sample(Statistics statistics, ulong started)
+    private void Sample(ulong started)
     {
         ulong now = ThreadTime();
         // What the clock itself costs, once, is not translation.
         ulong cost = ThreadTime() - now;
-        statistics.SampledNanoseconds += (long)Math.Max(now - started, cost) - (long)cost;
-        statistics.SampledInstructions += _block.GuestCount;
+        _counters.SampledNanoseconds += (long)Math.Max(now - started, cost) - (long)cost;
+        _counters.SampledInstructions += _block.GuestCount;
     }
 
     /// <summary>Sees to room for one block; false when the cache is full.</summary>

@@ -3,7 +3,25 @@ namespace Vivarium.Translation;
 /// <summary>What a translator did so far. Counters are kept without locks: momentarily inexact with several threads.</summary>
 public sealed class Statistics
 {
-    public long Blocks, GuestInstructions, HostBytes, TranslationTicks;
+    private readonly List<TranslationCounters> _translators = [];
+
+    public long Blocks => Sum(static c => c.Blocks);
+    public long GuestInstructions => Sum(static c => c.GuestInstructions);
+    public long HostBytes => Sum(static c => c.HostBytes);
+    public long TranslationTicks => Sum(static c => c.Ticks);
+
+    /// <summary>Counters for one translator: threads that translate share no cache line for them.</summary>
+    internal TranslationCounters NewTranslator()
+    {
+        var counters = new TranslationCounters();
+        lock (_translators) _translators.Add(counters);
+        return counters;
+    }
+
+    private long Sum(Func<TranslationCounters, long> of)
+    {
+        lock (_translators) return _translators.Sum(of);
+    }
 
     /// <summary>Exits chained directly, and unchained again by kicks and invalidations.</summary>
     public long Links, Unlinks;
@@ -15,14 +33,11 @@ public sealed class Statistics
     /// <summary>Blocks taken from the persistent cache, blocks or files of it that were damaged or did not fit, blocks written to it.</summary>
     public long PersistentLoaded, PersistentRefused, PersistentStored;
 
-    /// <summary>Processor time of every 64th block that a translator made, and those blocks' guest instructions: the clock costs as much as a small block.</summary>
-    internal long SampledNanoseconds, SampledInstructions;
-
     /// <summary>Wall time from the first look at a block's guest code to the finished host code, over all threads: also while a thread waits for a processor.</summary>
     public TimeSpan TranslationTime => System.Diagnostics.Stopwatch.GetElapsedTime(0, TranslationTicks);
 
     /// <summary>Processor time of the same, page faults included, in nanoseconds per guest instruction, by sampling; 0 where there were too few blocks to know.</summary>
-    public long NanosecondsPerInstruction => SampledInstructions == 0 ? 0 : SampledNanoseconds / SampledInstructions;
+    public long NanosecondsPerInstruction => Sum(static c => c.SampledNanoseconds) / Math.Max(1, Sum(static c => c.SampledInstructions));
 
     /// <summary>Name and value of every counter, for reports.</summary>
     public IEnumerable<(string Name, long Value)> Rows()
@@ -48,4 +63,17 @@ public sealed class Statistics
         yield return ("persistent: refused", PersistentRefused);
         yield return ("persistent: stored", PersistentStored);
     }
+}
+
+/// <summary>What one translator did so far. Only its thread writes.</summary>
+internal sealed class TranslationCounters
+{
+#pragma warning disable CS0169, IDE0051, IDE0044 // room between the counters of different threads
+    private long _a0, _a1, _a2, _a3, _a4, _a5, _a6, _a7;
+    public long Blocks, GuestInstructions, HostBytes, Ticks;
+
+    /// <summary>Processor time of every 64th block that the translator made, and those blocks' guest instructions: the clock costs as much as a small block.</summary>
+    public long SampledNanoseconds, SampledInstructions;
+    private long _b0, _b1, _b2, _b3, _b4, _b5, _b6, _b7;
+#pragma warning restore CS0169, IDE0051, IDE0044
 }

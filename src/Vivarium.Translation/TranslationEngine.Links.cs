@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using Vivarium.RiscV.Execution;
 using Vivarium.Translation.Cache;
+using Vivarium.Translation.CodeGen;
 using Vivarium.Translation.Dispatch;
 using Vivarium.Translation.Ir;
 
@@ -93,6 +94,7 @@ public sealed unsafe partial class TranslationEngine
         }
         BlockHeader* block = engine._cache.Find(pc);
         if (block == null) return; // on its way to the dispatcher, or to the test of the request
+        state->KickHostPc = TableJump.Restart(block, pc);
         lock (engine._lock)
         {
             for (int i = 0; i < block->ExitCount; i++) engine.Unlink(block->Exits + i);
@@ -130,21 +132,23 @@ public sealed unsafe partial class TranslationEngine
         if (length == 0) return;
         ulong end = start + length < start ? ulong.MaxValue : start + length;
         ulong firstPage = start >> 12, lastPage = (end - 1) >> 12;
+        ulong[]? pages = null;
         lock (_lock)
         {
             _generation++;
-            if (lastPage - firstPage < (ulong)_pages.Count)
-            {
-                for (ulong page = firstPage; page <= lastPage; page++) DropInPage(page, start, end, drop);
-                DropRegions(start, end, drop);
-                return;
-            }
+            if (lastPage - firstPage >= (ulong)_pages.Count) pages = [.. _pages.Keys];
             DropRegions(start, end, drop);
-            ulong[] pages = [.. _pages.Keys];
-            foreach (ulong page in pages)
-            {
-                if (page >= firstPage && page <= lastPage) DropInPage(page, start, end, drop);
-            }
+        }
+        // Page by page: other threads publish and chain between. What they began before is not published, what they begin now is made from the
+        // code as it is now.
+        if (pages == null)
+        {
+            for (ulong page = firstPage; page <= lastPage; page++) lock (_lock) DropInPage(page, start, end, drop);
+            return;
+        }
+        foreach (ulong page in pages)
+        {
+            if (page >= firstPage && page <= lastPage) lock (_lock) DropInPage(page, start, end, drop);
         }
     }
 

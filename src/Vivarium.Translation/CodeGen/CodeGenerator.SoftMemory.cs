@@ -117,16 +117,5 @@ public sealed unsafe partial class CodeGenerator
     }
 
     /// <summary>Goes to the block of the guest address in rax by the jump table.</summary>
-    private void EmitTableJump()
-    {
-        // Bit 0 of the target is ignored by the table index, and an odd target then misses: the dispatcher clears it.
-        _asm.Lea32(Rcx, Mem.At(Rax, Rax, 0));
-        _asm.And32(Rcx, JumpTable.OffsetMask);
-        _asm.Add(Rcx, EngineSlots.At(EngineSlots.JumpTable));
-        _asm.Mov32(Rcx, Mem.At(Rcx));
-        _asm.Add(Rcx, EngineSlots.At(EngineSlots.CodeBase));
-        _asm.Cmp(Mem.At(Rcx, -8), Rax);
-        _asm.JccTo(Cond.Ne, (long)(_stubs.Exit(BlockExit.Indirect) - (ulong)_asm.Start));
-        _asm.Jmp(Rcx);
-    }
+    private void EmitTableJump() => TableJump.Emit(_asm, _stubs);
 }

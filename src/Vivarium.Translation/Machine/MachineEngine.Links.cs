@@ -2,6 +2,7 @@ using System.Runtime.InteropServices;
 using Vivarium.RiscV.Execution;
 using Vivarium.RiscV.Privileged;
 using Vivarium.Translation.Cache;
+using Vivarium.Translation.CodeGen;
 using Vivarium.Translation.Dispatch;
 
 namespace Vivarium.Translation.Machine;
@@ -92,6 +93,7 @@ public sealed unsafe partial class MachineEngine
         }
         BlockHeader* block = engine._cache.Find(pc);
         if (block == null) return; // on its way to the dispatcher, or to the test of the request
+        state->KickHostPc = TableJump.Restart(block, pc);
         lock (engine._lock)
         {
             for (int i = 0; i < block->ExitCount; i++) engine.Unlink(block->Exits + i);

@@ -83,7 +83,7 @@ internal static unsafe class RegionEntry
             if (exits[i].IsIndirect)
             {
                 asm.Mov(Gpr.Rax, EngineSlots.At(EngineSlots.Spill0));
-                JumpIndirect(asm, stubs);
+                TableJump.Emit(asm, stubs);
                 asm.Bind(ref stubLabels[i]);
                 asm.Mov(Gpr.Rax, EngineSlots.At(EngineSlots.Spill0));
                 asm.JmpTo((long)(stubs.Exit(BlockExit.Indirect) - (ulong)start));
@@ -128,19 +128,6 @@ internal static unsafe class RegionEntry
             System.Buffers.Binary.BinaryPrimitives.WriteInt32LittleEndian(entry, label.Offset - origin);
             asm.Raw(entry);
         }
-    }
-
-    /// <summary>As <see cref="CodeGenerator"/> does it: the target is in rax.</summary>
-    private static void JumpIndirect(Assembler asm, StubTable stubs)
-    {
-        asm.Lea32(Gpr.Rcx, Mem.At(Gpr.Rax, Gpr.Rax, 0));
-        asm.And32(Gpr.Rcx, JumpTable.OffsetMask);
-        asm.Add(Gpr.Rcx, EngineSlots.At(EngineSlots.JumpTable));
-        asm.Mov32(Gpr.Rcx, Mem.At(Gpr.Rcx));
-        asm.Add(Gpr.Rcx, EngineSlots.At(EngineSlots.CodeBase));
-        asm.Cmp(Mem.At(Gpr.Rcx, -8), Gpr.Rax);
-        asm.JccTo(Cond.Ne, (long)(stubs.Exit(BlockExit.Indirect) - (ulong)asm.Start));
-        asm.Jmp(Gpr.Rcx);
     }
 
     private static void MoveIntegers(Assembler asm, uint guests, bool load)

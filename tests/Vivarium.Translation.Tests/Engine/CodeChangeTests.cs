@@ -74,7 +74,7 @@ public class CodeChangeTests
         guest.Write(Code + 4 + 0x100, I(Opcode.Addi, 10, 0, 1), R(Opcode.Sw, 0, 5, 10) & ~0xF80u | 8 << 7, Jal(0, -(0x100 + 4 + 8)));
         using Hart hart = guest.NewHart(Code);
         hart[5] = Data;
-        var thread = new Thread(() => guest.RunToEcall(hart));
+        var thread = new Thread(() => guest.RunToEcall(hart)) { IsBackground = true };
         thread.Start();
         for (int n = 2; n < 300; n++)
         {

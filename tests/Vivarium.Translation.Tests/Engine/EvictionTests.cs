@@ -40,7 +40,7 @@ public class EvictionTests
         window.Write(Code + 0x100, System.Runtime.InteropServices.MemoryMarshal.AsBytes<uint>([I(Opcode.Addi, 10, 10, 1), I(Opcode.Lw, 11, 5, 0), Branch(Opcode.Beq, 11, 0, -8), Ecall]));
         using var spinning = new Hart(window) { Pc = Code + 0x100 };
         spinning[5] = Data;
-        var spinner = new Thread(() => engine.Run(spinning));
+        var spinner = new Thread(() => engine.Run(spinning)) { IsBackground = true }; // a test that fails before it stops the guest must end all the same
         spinner.Start();
 
         var failures = new List<string>();
@@ -61,7 +61,7 @@ public class EvictionTests
                     lock (failures) failures.Add($"{exit} 0x{hart.Pc:x} {hart[10]} instead of {expected}");
                 }
             }
-        })).ToList();
+        }) { IsBackground = true }).ToList();
         foreach (Thread worker in workers) worker.Start();
         foreach (Thread worker in workers) Assert.True(worker.Join(120_000), "a thread hangs");
         Assert.True(window.TryStore32(Data, 1));

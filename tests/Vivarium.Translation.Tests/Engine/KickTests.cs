@@ -57,7 +57,7 @@ public class KickTests
                 failure = e;
                 stopped.Release();
             }
-        });
+        }) { IsBackground = true };
         thread.Start();
         Assert.True(started.Wait(30_000));
         for (int i = 0; i < Rounds; i++)
@@ -70,6 +70,6 @@ public class KickTests
             Assert.Null(failure);
             goOn.Release();
         }
-        thread.Join();
+        Assert.True(thread.Join(30_000), "the thread did not end after its last round");
     }
 }

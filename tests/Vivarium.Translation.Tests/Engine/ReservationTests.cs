@@ -135,7 +135,7 @@ public class ReservationTests
                 hart[11] = Rounds;
                 guest.RunToEcall(hart);
                 if (hart[31] != 0) Interlocked.Increment(ref wrong);
-            });
+            }) { IsBackground = true };
             threads[t].Start();
         }
         foreach (Thread thread in threads) Assert.True(thread.Join(120_000), "a thread hangs");

@@ -24,7 +24,7 @@ public class ThreadTests
                 {
                     failure = e;
                 }
-            });
+            }) { IsBackground = true };
             threads[i].Start();
         }
         foreach (Thread thread in threads) Assert.True(thread.Join(120_000), "a thread hangs");
