@@ -21,39 +21,11 @@ public sealed unsafe partial class TranslationEngine
             if (Volatile.Read(ref _kicked) != 0) return;
             if (exit->Kind == RegionRefusal) target = exit->Owner->Fallback;
             if (exit->Kind == 1 && exit->Owner != target) return; // a loop's back edge, with the loop's own register mapping
-            AddIncoming(target, exit);
-            Patch(exit, exit->Kind == 1 && exit->Owner == target ? target->LoopEntry : target->Entry);
-            Statistics.Links++;
+            BlockLinks.Link(exit, target, Statistics);
         }
     }
 
-    private static void AddIncoming(BlockHeader* target, ExitRecord* exit)
-    {
-        exit->LinkedTo = target;
-        exit->PreviousIncoming = null;
-        exit->NextIncoming = target->Incoming;
-        if (target->Incoming != null) target->Incoming->PreviousIncoming = exit;
-        target->Incoming = exit;
-    }
-
-    private void Unlink(ExitRecord* exit)
-    {
-        BlockHeader* target = exit->LinkedTo;
-        if (target == null) return;
-        Patch(exit, exit->Stub);
-        if (exit->PreviousIncoming != null) exit->PreviousIncoming->NextIncoming = exit->NextIncoming;
-        else target->Incoming = exit->NextIncoming;
-        if (exit->NextIncoming != null) exit->NextIncoming->PreviousIncoming = exit->PreviousIncoming;
-        exit->LinkedTo = null;
-        Statistics.Unlinks++;
-    }
-
-    private static void Patch(ExitRecord* exit, ulong destination)
-    {
-        // SAFETY: the field is the aligned displacement of a jump in committed code memory; other threads that execute the jump
-        // meanwhile see the old or the new displacement whole.
-        Volatile.Write(ref *(int*)exit->Field, (int)(destination - (exit->Field + 4)));
-    }
+    private void Unlink(ExitRecord* exit) => BlockLinks.Unlink(exit, Statistics);
 
     /// <summary>Makes the block findable by emitted indirect jumps.</summary>
     private void Publish(BlockHeader* block)
@@ -97,7 +69,7 @@ public sealed unsafe partial class TranslationEngine
         state->KickHostPc = TableJump.Restart(block, pc);
         lock (engine._lock)
         {
-            for (int i = 0; i < block->ExitCount; i++) engine.Unlink(block->Exits + i);
+            BlockLinks.UnlinkExits(block, engine.Statistics);
         }
     }
 
@@ -192,8 +164,7 @@ public sealed unsafe partial class TranslationEngine
         if (block->Overlay != null && block->Overlay->Dead == 0) Kill(block->Overlay);
         _blocks.Remove(block);
         _jumpTable.Remove(block->GuestPc, block->Entry);
-        while (block->Incoming != null) Unlink(block->Incoming);
-        for (int i = 0; i < block->ExitCount; i++) Unlink(block->Exits + i);
+        BlockLinks.Isolate(block, Statistics);
         if (block->Fallback != null) RegionGone(block);
     }
 

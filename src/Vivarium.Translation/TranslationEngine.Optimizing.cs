@@ -112,8 +112,8 @@ public sealed unsafe partial class TranslationEngine
                 _jumpTable.Remove(old->GuestPc, old->Entry);
                 _blocks.Remove(old);
                 _blocks.Add(entry);
-                AddIncoming(old, entry->Exits);
-                Patch(entry->Exits, old->Entry);
+                BlockLinks.AddIncoming(old, entry->Exits);
+                BlockLinks.Patch(entry->Exits, old->Entry);
                 _jumpTable.Set(entry->GuestPc, entry->Entry);
                 _regions.Add((nint)entry);
                 // Blocks that run through the head would never come to the region: made anew, they stop there.

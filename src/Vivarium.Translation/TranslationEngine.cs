@@ -268,7 +268,7 @@ public sealed unsafe partial class TranslationEngine : Executor
                     {
                         ExitRecord* exit = block->Exits + i;
                         if (exit->Kind != 1) continue;
-                        AddIncoming(block, exit); // emitted linked
+                        BlockLinks.AddIncoming(block, exit); // emitted linked
                         if (_farm is { IsSynchronous: true }) Unlink(exit); // shows its first round to the optimising tier
                     }
                     _blocks.Add(block);

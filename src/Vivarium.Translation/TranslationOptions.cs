@@ -12,6 +12,9 @@ public sealed record TranslationOptions
     /// traps unless the host happens to have memory there.</summary>
     public bool StrictMemory { get; init; }
 
+    /// <summary>Most bytes of code that a machine keeps; what is oldest goes where it is full. Processes get their cache from their realm.</summary>
+    public ulong MachineCacheSize { get; init; } = 512UL << 20;
+
     /// <summary>Check the IR after every pass (tests do).</summary>
     public bool Validate { get; init; }
 

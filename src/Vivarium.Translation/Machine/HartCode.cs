@@ -1,3 +1,4 @@
+using Vivarium.Host;
 using Vivarium.RiscV.Execution;
 using Vivarium.RiscV.Privileged;
 using Vivarium.Translation.Cache;
@@ -24,6 +25,12 @@ internal sealed class HartCode : IDisposable
     public Hart Hart { get; }
 
     public PrivilegedUnit Unit { get; }
+
+    /// <summary>The thread that runs the hart.</summary>
+    public HostThread? Host { get; set; }
+
+    /// <summary>The engine's epoch when the hart last held no address of translated code; 0 while it is not in the engine.</summary>
+    public long Epoch;
 
     /// <summary>The table of what the hart executes in now.</summary>
     public JumpTable Table()

@@ -18,38 +18,8 @@ public sealed unsafe partial class MachineEngine
             if (exit->LinkedTo != null || exit->Owner->Dead != 0 || target->Dead != 0) return;
             // A kicked thread has not come out yet: linking now might send it round its loop for ever.
             if (Volatile.Read(ref _kicked) != 0) return;
-            AddIncoming(target, exit);
-            Patch(exit, exit->Kind == 1 && exit->Owner == target ? target->LoopEntry : target->Entry);
-            Statistics.Links++;
+            BlockLinks.Link(exit, target, Statistics);
         }
-    }
-
-    private static void AddIncoming(BlockHeader* target, ExitRecord* exit)
-    {
-        exit->LinkedTo = target;
-        exit->PreviousIncoming = null;
-        exit->NextIncoming = target->Incoming;
-        if (target->Incoming != null) target->Incoming->PreviousIncoming = exit;
-        target->Incoming = exit;
-    }
-
-    private void Unlink(ExitRecord* exit)
-    {
-        BlockHeader* target = exit->LinkedTo;
-        if (target == null) return;
-        Patch(exit, exit->Stub);
-        if (exit->PreviousIncoming != null) exit->PreviousIncoming->NextIncoming = exit->NextIncoming;
-        else target->Incoming = exit->NextIncoming;
-        if (exit->NextIncoming != null) exit->NextIncoming->PreviousIncoming = exit->PreviousIncoming;
-        exit->LinkedTo = null;
-        Statistics.Unlinks++;
-    }
-
-    private static void Patch(ExitRecord* exit, ulong destination)
-    {
-        // SAFETY: the field is the aligned displacement of a jump in committed code memory; other threads that execute the jump
-        // meanwhile see the old or the new displacement whole.
-        Volatile.Write(ref *(int*)exit->Field, (int)(destination - (exit->Field + 4)));
     }
 
     /// <summary>Makes the block findable by the hart's emitted indirect jumps.</summary>
@@ -96,7 +66,7 @@ public sealed unsafe partial class MachineEngine
         state->KickHostPc = TableJump.Restart(block, pc);
         lock (engine._lock)
         {
-            for (int i = 0; i < block->ExitCount; i++) engine.Unlink(block->Exits + i);
+            BlockLinks.UnlinkExits(block, engine.Statistics);
         }
     }
 
@@ -140,7 +110,6 @@ public sealed unsafe partial class MachineEngine
             before->NextInBucket = block->NextInBucket;
         }
         foreach (HartCode hart in _harts) hart.Remove(block->GuestPc, block->Entry);
-        while (block->Incoming != null) Unlink(block->Incoming);
-        for (int i = 0; i < block->ExitCount; i++) Unlink(block->Exits + i);
+        BlockLinks.Isolate(block, Statistics);
     }
 }

@@ -48,7 +48,7 @@ public sealed unsafe partial class MachineEngine : Executor
     {
         _bus = bus;
         _options = options ?? new TranslationOptions();
-        _cache = new CodeCache(1UL << 30);
+        _cache = new CodeCache(_options.MachineCacheSize);
         _arenas = new ArenaSet(_cache);
         _isCode = new byte[(bus.RamSize + 4095) >> 12];
     }
@@ -70,7 +70,10 @@ public sealed unsafe partial class MachineEngine : Executor
         code.Unit.FloatChanged(); // frm is anybody's while the hart does not run
         if (code.Unit.TimeOrigin is { } origin) state.TimeOrigin = origin;
         FloatSlots.Enter(ref state);
+        // Whoever evicts makes all threads of the process pass a barrier: it sees this hart, or this hart sees what was taken out of service.
+        Volatile.Write(ref code.Epoch, Volatile.Read(ref _epoch));
         ExecutionExit exit = Dispatch(hart, code, ref state);
+        Volatile.Write(ref code.Epoch, 0);
         FloatSlots.Leave(ref state);
         return exit;
     }
@@ -87,6 +90,13 @@ public sealed unsafe partial class MachineEngine : Executor
         JumpTable table = code.Table();
         while (true)
         {
+            long epoch = Volatile.Read(ref _epoch);
+            if (code.Epoch != epoch)
+            {
+                // Code has been evicted: forget the exit that we came from, which may be part of it.
+                from = null;
+                Volatile.Write(ref code.Epoch, epoch);
+            }
             if (Volatile.Read(ref state.ExitRequest) != 0) return new ExecutionExit(ExitKind.Interrupted);
             ulong pc = state.Pc;
             ulong entry = from == null ? table.Find(pc) : 0;
@@ -96,7 +106,11 @@ public sealed unsafe partial class MachineEngine : Executor
                 if (unit.TryFetch(pc, out ulong physical))
                 {
                     block = Find(physical, pc, mode);
-                    if (block == null) block = Translate(code, pc, physical, mode);
+                    if (block == null)
+                    {
+                        block = Translate(code, pc, physical, mode);
+                        if (code.Epoch != epoch) from = null;
+                    }
                 }
                 if (block == null)
                 {
@@ -199,6 +213,7 @@ public sealed unsafe partial class MachineEngine : Executor
                 Volatile.Write(ref _harts, [.. _harts, code]);
                 unit.FlushTranslations(); // entries that were filled before stores to code were watched
             }
+            code.Host = Host.HostThread.Current;
             return t_hart = code;
         }
     }
@@ -232,7 +247,11 @@ public sealed unsafe partial class MachineEngine : Executor
             Protect(page);
             translator.Machine = new MachineCode((page << 12) - (pc & ~4095UL), code.Unit.Features.Extensions, mode, _readsTime);
             BlockHeader* block = translator.Translate(_bus.Ram, pc, new Heads(this, physical & ~4095UL, mode), _options, Statistics);
-            if (block == null) return null;
+            if (block == null)
+            {
+                if (Evict(code)) continue;
+                return null;
+            }
             lock (_lock)
             {
                 BlockHeader* other = Find(physical, pc, mode);
@@ -247,7 +266,7 @@ public sealed unsafe partial class MachineEngine : Executor
                     for (int i = 0; i < block->ExitCount; i++)
                     {
                         ExitRecord* exit = block->Exits + i;
-                        if (exit->Kind == 1) AddIncoming(block, exit); // emitted linked
+                        if (exit->Kind == 1) BlockLinks.AddIncoming(block, exit); // emitted linked
                     }
                     ref nint bucket = ref _buckets[Bucket(physical, pc)];
                     block->NextInBucket = (BlockHeader*)bucket;

@@ -32,11 +32,11 @@ public sealed class TranslatedMachineTests
         public readonly PrivilegedUnit Unit;
         public readonly Executor Executor;
 
-        public Machine(bool translated)
+        public Machine(bool translated, ulong cacheSize = 64 << 20)
         {
             Hart = new Hart(Memory.Ram) { Reservations = new() };
             Unit = new PrivilegedUnit(Hart, 0, HartFeatures.Full, Memory, new Clock());
-            Executor = translated ? new MachineEngine(Memory, new TranslationOptions { Validate = true }) : new ReferenceInterpreter();
+            Executor = translated ? new MachineEngine(Memory, new TranslationOptions { Validate = true, MachineCacheSize = cacheSize }) : new ReferenceInterpreter();
             Memory.RamWritten = Executor.InvalidateCode;
         }
 
@@ -119,6 +119,16 @@ public sealed class TranslatedMachineTests
         using var expected = new Machine(false);
         using var actual = new Machine(true);
         for (var seed = firstSeed; seed < firstSeed + Programs; seed++) Run(seed, mode, expected, actual);
+    }
+
+    /// <summary>A code cache that is full all the time: what is oldest goes, and the programs do not notice.</summary>
+    [Fact]
+    public void FullCachesEvict()
+    {
+        using var expected = new Machine(false);
+        using var actual = new Machine(true, 1 << 20);
+        for (var seed = 200_000; seed < 200_000 + Programs / 3; seed++) Run(seed, PrivilegeMode.User, expected, actual);
+        Assert.InRange(((MachineEngine)actual.Executor).Statistics.Evictions, 1, long.MaxValue);
     }
 
     private static unsafe void Run(int seed, PrivilegeMode mode, Machine expected, Machine actual)
