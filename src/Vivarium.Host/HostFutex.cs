@@ -32,17 +32,36 @@ public static unsafe class HostFutex
     {
         if (!window.TryGetHostAddress(offset, sizeof(uint), out var address)) return -EFault;
         var operation = WaitBitset | (isPrivate ? PrivateFlag : 0) | (realtime ? ClockRealtime : 0);
-        if (deadlineNanoseconds < 0) return (int)thread.BlockingSyscall(SysFutex, address, operation, expected, 0, 0, bitset);
-        var (seconds, nanoseconds) = Math.DivRem(deadlineNanoseconds, 1_000_000_000);
         var timespec = stackalloc long[2];
-        (timespec[0], timespec[1]) = (seconds, nanoseconds);
-        return (int)thread.BlockingSyscall(SysFutex, address, operation, expected, (long)timespec, 0, bitset);
+        if (deadlineNanoseconds >= 0) (timespec[0], timespec[1]) = Math.DivRem(deadlineNanoseconds, 1_000_000_000);
+        // A full fence: who wakes sees this sleeper, or the kernel's comparison sees what was stored before the wake.
+        if (isPrivate) Interlocked.Increment(ref *Sleepers(address));
+        var result = (int)thread.BlockingSyscall(SysFutex, address, operation, expected, deadlineNanoseconds < 0 ? 0 : (long)timespec, 0, bitset);
+        if (isPrivate) Interlocked.Decrement(ref *Sleepers(address));
+        return result;
+    }
+
+    // SAFETY: native memory for the process's life; the index is within it. Each bucket counts the private sleepers at the addresses that share it, so that
+    // wakes of nobody, which are many, need no syscall. Private ones never meet shared ones: the kernel keys them apart.
+    private static readonly int* s_sleepers = (int*)System.Runtime.InteropServices.NativeMemory.AllocZeroed(Buckets * BucketSize * sizeof(int));
+    private const int Buckets = 2048, BucketSize = 4;
+
+    // Some moved here from another word (requeue), which nobody counts: the bucket is never empty again.
+    private const int Moved = 1 << 30;
+
+    private static int* Sleepers(long address) => s_sleepers + (int)((ulong)(address >> 2) * 0x9E3779B97F4A7C15 >> 53) * BucketSize;
+
+    private static bool MaySleep(long address)
+    {
+        Interlocked.MemoryBarrier();
+        return Volatile.Read(ref *Sleepers(address)) != 0;
     }
 
     /// <summary>Wakes at most <paramref name="count"/> sleepers whose bitset meets <paramref name="bitset"/>; returns how many.</summary>
     public static int Wake(MemoryWindow window, ulong offset, int count, uint bitset = AnyBit, bool isPrivate = true)
     {
         if (!window.TryGetHostAddress(offset, sizeof(uint), out var address)) return -EFault;
+        if (isPrivate && !MaySleep(address)) return 0;
         return bitset == AnyBit
             ? (int)HostSyscall.Invoke(SysFutex, address, WakeOperation | (isPrivate ? PrivateFlag : 0), count)
             : (int)HostSyscall.Invoke(SysFutex, address, WakeBitset | (isPrivate ? PrivateFlag : 0), count, 0, 0, bitset);
@@ -54,6 +73,7 @@ public static unsafe class HostFutex
     {
         if (!window.TryGetHostAddress(offset, sizeof(uint), out var address)) return -EFault;
         if (!window.TryGetHostAddress(toOffset, sizeof(uint), out var to)) return -EFault;
+        if (isPrivate && move > 0) Interlocked.Or(ref *Sleepers(to), Moved);
         var operation = (expected is null ? RequeueOperation : CompareRequeueOperation) | (isPrivate ? PrivateFlag : 0);
         return (int)HostSyscall.Invoke(SysFutex, address, operation, wake, move, to, expected.GetValueOrDefault());
     }
