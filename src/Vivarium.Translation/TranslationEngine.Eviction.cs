@@ -144,10 +144,12 @@ public sealed unsafe partial class TranslationEngine
         long newest = _draining[^1].Epoch;
         Interlocked.MemoryBarrierProcessWide(); // stands for the fence that threads do without: see EnterSlot
         long deadline = Stopwatch.GetTimestamp() + Stopwatch.Frequency * DrainMilliseconds / 1000;
-        bool kicked = false;
+        long kickAgain = 0;
         while (true)
         {
-            bool quiet = true;
+            // Again from time to time: one that came while the thread was in the dispatcher, about to enter what it had just found, had no effect.
+            long now = Stopwatch.GetTimestamp();
+            bool kick = now >= kickAgain, quiet = true;
             lock (_slots)
             {
                 foreach (RunSlot slot in _slots)
@@ -156,12 +158,12 @@ public sealed unsafe partial class TranslationEngine
                     if (epoch == 0 || epoch >= newest) continue;
                     quiet = false;
                     slot.Leave();
-                    if (!kicked) slot.Host.Kick();
+                    if (kick) slot.Host.Kick();
                 }
             }
             if (quiet) break;
-            kicked = true;
-            if (Stopwatch.GetTimestamp() > deadline) return false;
+            if (kick) kickAgain = now + Stopwatch.Frequency / 50;
+            if (now > deadline) return false;
             Thread.Yield();
         }
         foreach ((CodeArena arena, _) in _draining)

@@ -17,7 +17,7 @@ internal static unsafe class Fusion
 
     /// <param name="block">The block.</param>
     /// <param name="indexed">Make loads of scaled indices.</param>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization), SkipLocalsInit]
     public static void Run(IrBlock block, bool indexed)
     {
         SplitPartlyWrittenSlots(block);

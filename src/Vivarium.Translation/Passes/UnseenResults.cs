@@ -17,7 +17,7 @@ internal static unsafe class UnseenResults
         | 1UL << (int)IrCode.ShrW | 1UL << (int)IrCode.SarW | 1UL << (int)IrCode.SextW | 1UL << (int)IrCode.SextB | 1UL << (int)IrCode.SextH
         | 1UL << (int)IrCode.ZextB | 1UL << (int)IrCode.ZextH | 1UL << (int)IrCode.ZextW | 1UL << (int)IrCode.ShAdd | 1UL << (int)IrCode.ShAddUw;
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization), SkipLocalsInit]
     public static void Run(IrBlock block)
     {
         short* nextWrite = stackalloc short[64];

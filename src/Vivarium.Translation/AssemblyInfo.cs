@@ -1,2 +1,0 @@
-// Stack buffers of passes are written before they are read.
-[module: System.Runtime.CompilerServices.SkipLocalsInit]
