@@ -2,8 +2,17 @@
 . tests/acceptance/lib.sh
 root=$SCRATCH/root
 fresh_tree "$root" "gcc make perl diffutils gawk m4 tar gzip xz-utils file binutils libc6-dev bc locales-all gettext procps"
+jobs=${VIV_JOBS:-4}
+# The names of the tests that a suite says have failed: automake's, and m4's own.
+failed_tests() { { grep -aE '^(FAIL|ERROR):? ' "$1" | sed -E 's/^[A-Z]+:? +//'; sed -n '/^Failed checks were:/,/^make/p' "$1" | grep -ao '[0-9]*\.[a-z0-9]*:[a-z]*'; } | sort -u; }
+# Some have failed, and each is in packages.known: it fails natively too.
+all_known() {
+    local failure
+    [ -s "$2" ] || return 1
+    while read -r failure; do awk -v p="$1" -v f="$failure" '$1 == p && $2 == f { known = 1 } END { exit !known }' tests/acceptance/packages.known || return 1; done <"$2"
+}
 # Names on the command line of the script's environment choose: VIV_PACKAGES="grep m4".
-for name in ${VIV_PACKAGES:-m4 diffutils grep gawk findutils ninja-build}; do
+for name in ${VIV_PACKAGES:-m4 diffutils grep gawk findutils lmdb}; do
     if ! scripts/debian-source "$name" "$root/tmp/$name" >"$SCRATCH/$name.log" 2>&1; then
         echo "skip $name: $(tail -n 1 "$SCRATCH/$name.log")"
         continue
@@ -12,15 +21,19 @@ for name in ${VIV_PACKAGES:-m4 diffutils grep gawk findutils ninja-build}; do
     find "$root/tmp/$name" -name '*.m4' -o -name configure.ac -o -name Makefile.am | xargs touch -d 2020-01-01
     tools='ACLOCAL=: AUTOCONF=: AUTOMAKE=: AUTOHEADER=: MAKEINFO=: HELP2MAN=:'
     case $name in
-        gawk) build="./configure --disable-nls -q && make -j4 $tools" test="make check" ;;
-        *) build="FORCE_UNSAFE_CONFIGURE=1 ./configure --disable-nls --disable-dependency-tracking -q && make -j4 $tools" test="make -j4 $tools check" ;;
+        lmdb) build="cd libraries/liblmdb && make -j$jobs" test="cd libraries/liblmdb && make test" ;;
+        gawk) build="./configure --disable-nls -q && make -j$jobs $tools" test="make check" ;;
+        *) build="FORCE_UNSAFE_CONFIGURE=1 ./configure --disable-nls --disable-dependency-tracking -q && make -j$jobs $tools" test="make -j$jobs $tools check" ;;
     esac
     start=$SECONDS
-    check "$name: configure and make -j4" guest 2400 "$root" /bin/sh -c "cd $name && $build"
+    check "$name: configure and make -j$jobs" guest 2400 "$root" /bin/sh -c "cd $name && $build"
     guest 2400 "$root" /bin/sh -c "cd $name && $test" >"$SCRATCH/$name.check" 2>&1
     status=$?
     # Automake's totals where there are some.
     totals=$(grep -aE '^# (TOTAL|PASS|SKIP|XFAIL|FAIL|XPASS|ERROR):' "$SCRATCH/$name.check" | awk '{t[$2]+=$3} END {for (k in t) printf "%s%s ", tolower(k), t[k]}')
+    failed_tests "$SCRATCH/$name.check" >"$SCRATCH/$name.failed"
     if [ $status = 0 ]; then echo "ok $name: its own tests: ${totals:-all passed} ($((SECONDS - start)) s with the build)"
+    elif all_known "$name" "$SCRATCH/$name.failed"; then
+        echo "ok $name: its own tests: ${totals}$(wc -l <"$SCRATCH/$name.failed") failed as they do natively ($((SECONDS - start)) s with the build)"
     else echo "FAIL $name: its own tests: ${totals:-status $status}"; grep -aE '^(FAIL|ERROR)' "$SCRATCH/$name.check" | sort -u | head -20 >&2; fi
 done
