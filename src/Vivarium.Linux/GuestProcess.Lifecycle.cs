@@ -184,6 +184,7 @@ public sealed partial class GuestProcess
             }
             if (signal == Signal.SIGCONT)
             {
+                _stopTaken = false;
                 DiscardEverywhere(Signal.StopSignals);
                 Continue();
             }
@@ -238,6 +239,12 @@ public sealed partial class GuestProcess
         lock (Sync) DiscardEverywhere(set);
     }
 
+    // A thread has taken a stop signal and is about to stop the process; a SIGCONT before it does so cancels that.
+    private bool _stopTaken;
+
+    /// <summary>Called with <see cref="Sync"/> held.</summary>
+    internal void StopIsTaken() => _stopTaken = true;
+
     /// <summary>Default action of the stop signals. The realm's first process stops the host process, as its shell expects.</summary>
     internal void Stop(int signal)
     {
@@ -248,7 +255,8 @@ public sealed partial class GuestProcess
         }
         lock (Sync)
         {
-            if (_exiting) return;
+            if (_exiting || !_stopTaken) return;
+            _stopTaken = false;
             StopSignal = signal;
             _stopped = true;
             foreach (var thread in _threads) thread.Nudge();

@@ -74,7 +74,8 @@ public sealed partial class Realm
         lock (Tree)
         {
             parent = child.Parent;
-            child.StateNews = code == SigInfo.CLD_STOPPED ? status << 8 | 0x7f : 0xffff;
+            // Two changes close together may come here in the other order: news are of the state that lasted.
+            if (child.IsStopped == (code == SigInfo.CLD_STOPPED)) child.StateNews = code == SigInfo.CLD_STOPPED ? status << 8 | 0x7f : 0xffff;
         }
         if (parent == null) return;
         bool wanted;

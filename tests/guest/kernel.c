@@ -493,6 +493,21 @@ static void stop_and_continue(void)
     CHECK(waitpid(child, &status, 0) == child && WTERMSIG(status) == SIGKILL);
 }
 
+/* SIGCONT undoes a stop even where the process is just about to stop. */
+static void stop_storm(void)
+{
+    for (int round = 0; round < 150; round++) {
+        pid_t child = fork();
+        if (child == 0) for (;;) pause();
+        int status;
+        for (int i = 0; i < round % 8; i++) sched_yield();
+        CHECK(kill(child, SIGSTOP) == 0);
+        for (int i = 0; i < round % 5; i++) sched_yield();
+        CHECK(kill(child, SIGCONT) == 0 && kill(child, SIGTERM) == 0);
+        CHECK(waitpid(child, &status, 0) == child && WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+    }
+}
+
 static void groups(void)
 {
     pid_t child = fork();
@@ -747,7 +762,7 @@ static const struct { const char *name; void (*run)(void); } tests[] = {
     {"suspend_and_alarm", suspend_and_alarm}, {"restart", restart}, {"reset_hand", reset_hand}, {"timers", timers}, {"fast_timer", fast_timer},
     {"sleep_remainder", sleep_remainder}, {"thread_signals", thread_signals}, {"robust", robust}, {"mutexes", mutexes},
     {"pi_mutexes", pi_mutexes}, {"many_threads", many_threads}, {"condition_timeout", condition_timeout}, {"fork_memory", fork_memory},
-    {"child_signal", child_signal}, {"stop_and_continue", stop_and_continue}, {"groups", groups}, {"spawn", spawn},
+    {"child_signal", child_signal}, {"stop_and_continue", stop_and_continue}, {"stop_storm", stop_storm}, {"groups", groups}, {"spawn", spawn},
     {"exec_threads", exec_threads}, {"orphans", orphans}, {"zombie_files", zombie_files}, {"unshared_table", unshared_table}, {"fork_storm", fork_storm}, {"broken_pipe", broken_pipe},
     {"pidfds", pidfds}, {"priorities", priorities}, {"sessions", sessions}, {"remap", remap},
     {"holes", holes}, {"bad_pointers", bad_pointers}, {"auxv", auxv},

@@ -149,6 +149,8 @@ public sealed partial class GuestThread
             lock (Process.Sync)
             {
                 if (!Pending.Take(~_mask, out info) && !Process.Pending.Take(~_mask, out info)) break;
+                // Before anybody can send the SIGCONT that undoes it. A tracer may make a stop signal of any other.
+                if ((Signal.Bit(info.Signal) & Signal.StopSignals) != 0 || Tracee != null) Process.StopIsTaken();
             }
             if (Tracee is { } watched && info.Signal != Signal.SIGKILL && !PassTracer(watched, ref info)) continue;
             lock (Process.Sync)

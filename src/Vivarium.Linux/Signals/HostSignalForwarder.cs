@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Vivarium.Host;
 
 namespace Vivarium.Linux.Signals;
 
@@ -17,6 +18,7 @@ internal sealed class HostSignalForwarder : IDisposable
     {
         foreach (int signal in s_forwarded)
         {
+            InheritIgnored(process, signal);
             // Positive numbers are the host's own signal numbers.
             _registrations.Add(PosixSignalRegistration.Create((PosixSignal)signal, context =>
             {
@@ -24,6 +26,19 @@ internal sealed class HostSignalForwarder : IDisposable
                 Forward(process, signal);
             }));
         }
+    }
+
+    // What viv was started to ignore (nohup, jobs in the background of a script) its guest is, until it asks for the signal. The runtime would leave it
+    // ignored on the host, and a guest with a handler would never hear of it.
+    private static void InheritIgnored(GuestProcess process, int signal)
+    {
+        const long RtSigaction = 13, SignalSetSize = 8;
+        var action = HostBuffer.Current;
+        action.Bytes[..32].Clear();
+        if (HostSyscall.Invoke(RtSigaction, signal, 0, action.Address, SignalSetSize) != 0 || action.At<ulong>(0) != SignalAction.Ignore) return;
+        lock (process.Sync) process.Actions[signal] = new SignalAction(SignalAction.Ignore, 0, 0);
+        action.Bytes[..32].Clear();
+        HostSyscall.Invoke(RtSigaction, signal, action.Address, 0, SignalSetSize);
     }
 
     private static void Forward(GuestProcess first, int signal)

@@ -7,7 +7,7 @@ public class KernelPromises
     [
         "segv_maperr", "segv_accerr", "segv_exec", "bus_eof", "illegal", "breakpoint", "stack_overflow", "mask_and_queue", "timed_wait",
         "suspend_and_alarm", "restart", "reset_hand", "timers", "fast_timer", "sleep_remainder", "thread_signals", "robust", "mutexes", "pi_mutexes",
-        "many_threads", "condition_timeout", "fork_memory", "child_signal", "stop_and_continue", "groups", "spawn", "exec_threads", "orphans",
+        "many_threads", "condition_timeout", "fork_memory", "child_signal", "stop_and_continue", "stop_storm", "groups", "spawn", "exec_threads", "orphans",
         "zombie_files", "unshared_table",
         "fork_storm", "broken_pipe", "pidfds", "priorities", "sessions", "remap", "holes", "bad_pointers", "auxv",
     ];
