@@ -81,9 +81,28 @@ version
 poweroff' --memory 256M --firmware "$opensbi" --kernel "$uboot"; }
 run_reboot() { rung reboot 0 'reboot: Restarting system' 'reboot -f' "${linux[@]}" --memory 512M --no-reboot; }
 
+# A signal from outside ends the machine at once, whatever its harts do, with the status that shells expect.
+run_signals() {
+    local signal want got start=$SECONDS bad=
+    for signal in TERM SEGV ABRT; do # bash itself gives up where a child dies of INT
+        want=$((128 + $(kill -l "$signal")))
+        "$viv" boot "${linux[@]}" --memory 256M --cpus 2 </dev/null >"$work/signals.log" 2>&1 &
+        local pid=$!
+        for _ in $(seq 100); do grep -aq 'viv# ' "$work/signals.log" && break; sleep 0.2; done
+        kill -"$signal" "$pid"
+        for _ in $(seq 50); do kill -0 "$pid" 2>/dev/null || break; sleep 0.2; done
+        if kill -0 "$pid" 2>/dev/null; then bad="$bad $signal:still-there"; kill -KILL "$pid"; fi
+        wait "$pid" 2>/dev/null
+        got=$?
+        [ "$got" = "$want" ] || bad="$bad $signal:$got"
+    done
+    if [ -z "$bad" ]; then printf 'boot.sh: %-12s ok    %4d s\n' signals $((SECONDS - start))
+    else printf 'boot.sh: %-12s FAIL  %4d s,%s\n' signals $((SECONDS - start)) "$bad"; failures=$((failures + 1)); fi
+}
+
 for file in "$opensbi" "$uboot"; do
     [ -e "$file" ] || { echo "boot.sh: $file is missing: apt-get install opensbi u-boot-qemu"; exit 125; }
 done
-[ $# -gt 0 ] || set -- shell minimal smp devices pci reboot uboot opensbi
+[ $# -gt 0 ] || set -- shell minimal smp devices pci reboot signals uboot opensbi
 for name in "$@"; do "run_$name"; done
 exit "$failures"
