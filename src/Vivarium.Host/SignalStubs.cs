@@ -28,10 +28,25 @@ internal readonly unsafe struct SignalStubs
         code.Align(16);
         FaultHandler = code.Here;
         int fixupLoop = code.NewLabel(), fixupHit = code.NewLabel(), scan = code.NewLabel(), chain = code.NewLabel(),
-            inRegion = code.NewLabel(), setDefault = code.NewLabel();
+            inRegion = code.NewLabel(), setDefault = code.NewLabel(), own = code.NewLabel();
         code.Bytes(0x48, 0x8B, 0x82, 0xA8, 0, 0, 0); // mov rax, [rdx+168]        rip
         code.Bytes(0x83, 0x7E, 0x08, 0x00);         // cmp dword [rsi+8], 0       si_code: a kill() is no fault of ours
-        code.Jump(0x7E, chain);                     // jle chain
+        code.Jump(0x7F, own);                       // jg own
+        // Sent by somebody who wants this process to end by it. The runtime would only put the default action back and wait for the fault to come again.
+        code.Bytes(0xB8, 0x0D, 0, 0, 0);            // mov eax, SYS_rt_sigaction
+        code.MoveImmediate(0x48, 0xBE, (ulong)(&tables->DefaultAction)); // mov rsi, defaultAction
+        code.Bytes(0x31, 0xD2);                     // xor edx, edx
+        code.Bytes(0x41, 0xBA, 0x08, 0, 0, 0);      // mov r10d, 8
+        code.Bytes(0x0F, 0x05);                     // syscall
+        code.Bytes(0x41, 0x89, 0xF8);               // mov r8d, edi
+        code.Bytes(0xB8, 0x27, 0, 0, 0);            // mov eax, SYS_getpid
+        code.Bytes(0x0F, 0x05);                     // syscall
+        code.Bytes(0x89, 0xC7);                     // mov edi, eax
+        code.Bytes(0x44, 0x89, 0xC6);               // mov esi, r8d
+        code.Bytes(0xB8, 0x3E, 0, 0, 0);            // mov eax, SYS_kill
+        code.Bytes(0x0F, 0x05);                     // syscall
+        code.Bytes(0xC3);                           // ret
+        code.Bind(own);
         code.MoveImmediate(0x48, 0xB9, (ulong)tables->Fixups); // mov rcx, fixups
         code.Bind(fixupLoop);
         code.Bytes(0x4C, 0x8B, 0x01);               // mov r8, [rcx]
