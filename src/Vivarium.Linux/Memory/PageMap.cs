@@ -66,7 +66,33 @@ internal sealed class PageMap : IDisposable
         if (runStart != ulong.MaxValue) runs.Add((runStart, length - runStart));
     }
 
-    /// <summary>Bytes of a range that are in memory, without a file and with one; nothing where the host has no PAGEMAP_SCAN.</summary>
+    /// <summary>The host has no PAGEMAP_SCAN: large ranges take long.</summary>
+    public static bool HasNoScan => Volatile.Read(ref s_hasNoScan);
+
+    /// <summary>As <see cref="Resident"/>, entry by entry.</summary>
+    internal (ulong Anonymous, ulong File) ResidentByEntries(ulong hostAddress, ulong length)
+    {
+        ulong anonymous = 0, file = 0;
+        for (ulong at = 0; at < length && _descriptor >= 0;)
+        {
+            ulong count = Math.Min((length - at) / AddressSpace.PageSize, (ulong)_buffer.Bytes.Length / 8);
+            long read = HostSyscall.Invoke(17 /* pread64 */, _descriptor, _buffer.Address, (long)(count * 8), (long)((hostAddress + at) / AddressSpace.PageSize * 8));
+            if (read <= 0) break;
+            foreach (ulong entry in MemoryMarshal.Cast<byte, ulong>(_buffer.Bytes[..(int)read]))
+            {
+                if ((entry & Present) == 0) continue;
+                if ((entry & OfFile) != 0) file += AddressSpace.PageSize;
+                else anonymous += AddressSpace.PageSize;
+            }
+            at += (ulong)read / 8 * AddressSpace.PageSize;
+        }
+        return (anonymous, file);
+    }
+
+    // A range that a host without PAGEMAP_SCAN is still asked about.
+    private const ulong LargestByEntries = 4UL << 30;
+
+    /// <summary>Bytes of a range that are in memory, without a file and with one.</summary>
     /// <remarks>Where it need not be <paramref name="divided"/> all of it counts as anonymous, which takes fewer regions.</remarks>
     public (ulong Anonymous, ulong File) Resident(ulong hostAddress, ulong length, bool divided = true)
     {
@@ -78,7 +104,11 @@ internal sealed class PageMap : IDisposable
             _buffer.At<ScanArguments>(0) = new ScanArguments(ArgumentBytes, 0, at, end, 0, (ulong)_buffer.Address + ArgumentBytes, (ulong)capacity, 0,
                 IsZero, IsPresent | IsZero, 0, divided ? IsFile : IsPresent);
             long found = HostSyscall.Invoke(16 /* ioctl */, _descriptor, PagemapScan, _buffer.Address);
-            if (found < 0) break;
+            if (found < 0)
+            {
+                Volatile.Write(ref s_hasNoScan, true);
+                return length <= LargestByEntries ? ResidentByEntries(hostAddress, length) : default;
+            }
             foreach (var region in MemoryMarshal.Cast<byte, Region>(_buffer.Bytes.Slice(ArgumentBytes, (int)found * RegionBytes)))
             {
                 if ((region.Categories & IsFile) != 0) file += region.End - region.Start;

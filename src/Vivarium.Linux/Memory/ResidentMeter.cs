@@ -55,7 +55,9 @@ public sealed partial class AddressSpace
     /// <summary>The most bytes in memory that were seen: whenever somebody asked, before large parts were given back, and now.</summary>
     internal ulong MeasurePeak()
     {
-        if (Meter != null) _peak = Math.Max(_peak, Meter.Total(Window.HostBase, Window.Size));
+        if (Meter == null) return 0;
+        if (!PageMap.HasNoScan) _peak = Math.Max(_peak, Meter.Total(Window.HostBase, Window.Size));
+        if (PageMap.HasNoScan) Resident();
         return _peak;
     }
 
