@@ -149,8 +149,13 @@ public sealed class RegionTests : IDisposable
                     while (Volatile.Read(ref interrupts) == before && !Volatile.Read(ref done)) Thread.Yield();
                     Thread.SpinWait(random.Next(2000));
                 }
-            });
-            if (disturbed) kicker.Start();
+            }) { IsBackground = true };
+            if (disturbed)
+            {
+                kicker.Start();
+                // On a busy machine the guest could be done before the other thread runs at all.
+                Assert.True(SpinWait.SpinUntil(() => Volatile.Read(ref hart.State.ExitRequest) != 0, Patience), "no kick came");
+            }
             while (true)
             {
                 ExecutionExit exit = guest.Engine.Run(hart);
