@@ -1,5 +1,6 @@
 using Vivarium.Images;
 using Vivarium.Linux;
+using Vivarium.Translation.Optimizing;
 
 namespace Vivarium.Cli;
 
@@ -16,13 +17,14 @@ internal static class RunCommand
 
         RunnableImage? image = null;
         TextWriter? strace = null;
+        int status;
         try
         {
             if (request.Image is not null)
                 image = ImageStore.Open(request.Store).Prepare(request.Image);
             if (request.Strace)
                 strace = OpenStrace(request.StraceFile);
-            return RunIn(request, image, strace);
+            status = RunIn(request, image, strace);
         }
         catch (ImageException e)
         {
@@ -42,6 +44,8 @@ internal static class RunCommand
                 strace?.Dispose();
             image?.Dispose();
         }
+        CompileFarm.EndProcessIfCompiling(status);
+        return status;
     }
 
     private static int RunIn(RunRequest request, RunnableImage? image, TextWriter? strace)

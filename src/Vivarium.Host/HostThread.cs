@@ -50,8 +50,26 @@ public sealed unsafe class HostThread
         }
     }
 
-    /// <summary>Sets the calling thread's nice value (0..19); a host that refuses changes nothing.</summary>
-    public static void SetNice(int nice) => HostSyscall.InvokeFast(SysSetpriority, 0, 0, nice);
+    /// <summary>Processor time that the thread has used, ns; 0 when it has ended.</summary>
+    public long ProcessorTime
+    {
+        get
+        {
+            long* time = stackalloc long[2];
+            // The kernel's clock id of a thread's CPUCLOCK_SCHED.
+            return HostSyscall.InvokeFast(SysClockGettime, ~(long)Id << 3 | 6, (long)time) == 0 ? time[0] * 1_000_000_000 + time[1] : 0;
+        }
+    }
+
+    /// <summary>Ends the process now; nothing that runs at its end does.</summary>
+    public static void EndProcess(int status) => HostSyscall.InvokeFast(SysExitGroup, status);
+
+    /// <summary>Raises the calling thread's nice value; a host that refuses changes nothing.</summary>
+    public static void AddNice(int more)
+    {
+        long priority = HostSyscall.InvokeFast(SysGetpriority, 0, 0); // 20 - nice
+        if (priority > 0) HostSyscall.InvokeFast(SysSetpriority, 0, 0, Math.Min(19, 20 - priority + more));
+    }
 
     /// <summary>Interrupts this thread. Sticky for <see cref="BlockingSyscall"/>: a kick that comes between blocking calls makes the next
     /// one return -EINTR at once, until <see cref="ClearKick"/>. Harmless when the thread has ended.</summary>

@@ -28,7 +28,11 @@ public sealed unsafe partial class TranslationEngine
         public ulong LeaveCell => _cells;
 
         /// <summary>Regions may be entered.</summary>
-        public void Stay() => Volatile.Write(ref SlotCells.Leave(_cells), 0);
+        public void Stay()
+        {
+            // A request to leave sets the hart's word first and then this one: whoever clears this one sees the other.
+            if (Volatile.Read(ref SlotCells.Leave(_cells)) != 0) Interlocked.Exchange(ref SlotCells.Leave(_cells), 0);
+        }
 
         /// <summary>Whatever region the thread is in, it comes to the dispatcher soon.</summary>
         public void Leave() => Volatile.Write(ref SlotCells.Leave(_cells), 1);

@@ -2,6 +2,7 @@ using Vivarium.Host;
 using Vivarium.RiscV.Execution;
 using Vivarium.Translation.Cache;
 using Vivarium.Translation.Optimizing;
+using Vivarium.Translation.Optimizing.Farm;
 using Vivarium.Translation.Optimizing.Lowering;
 using Vivarium.Translation.Optimizing.Regions;
 
@@ -16,6 +17,8 @@ public sealed unsafe partial class TranslationEngine
 
     private readonly CompileFarm? _farm;
     private readonly List<nint> _regions = [];
+    private readonly List<InstalledRegion> _installed = []; // the same, for the sampler; under _lock
+    private readonly HashSet<(ulong Head, int Instructions)> _demoted = [];
     private readonly Lock _optimizeLock = new(); // held while a region is put in place; taken before _lock
     private CodeArena? _regionArena;
     private bool _optimizingStopped, _observesFlags;
@@ -64,40 +67,47 @@ public sealed unsafe partial class TranslationEngine
 
     /// <summary>Puts a compiled region in the place of the block at its head. False where that is gone or the guest's bytes are not what
     /// <paramref name="guestHash"/> says.</summary>
-    internal bool Install(GuestRegion region, RegionLowering lowering, ReadOnlySpan<byte> function, ulong guestHash)
+    internal InstalledRegion? Install(GuestRegion region, RegionLowering lowering, ReadOnlySpan<byte> function, ulong guestHash)
     {
         for (int attempt = 0; attempt < 4; attempt++)
         {
-            if (TryInstall(region, lowering, function, guestHash, out bool changing)) return true;
-            if (!changing) return false;
+            if (TryInstall(region, lowering, function, guestHash, out bool changing) is { } installed) return installed;
+            if (!changing) return null;
         }
-        return false;
+        return null;
     }
 
-    private bool TryInstall(GuestRegion region, RegionLowering lowering, ReadOnlySpan<byte> function, ulong guestHash, out bool changing)
+    /// <summary>Whether the same region is in service, or was found slower than tier 1.</summary>
+    internal bool Knows(GuestRegion region)
+    {
+        lock (_lock) return _demoted.Contains((region.Head, region.Instructions)) || _installed.Exists(r => r.Head == region.Head && r.Instructions == region.Instructions);
+    }
+
+    private InstalledRegion? TryInstall(GuestRegion region, RegionLowering lowering, ReadOnlySpan<byte> function, ulong guestHash, out bool changing)
     {
         changing = false;
         lock (_optimizeLock)
         {
-            if (_optimizingStopped) return false;
+            if (_optimizingStopped) return null;
             int room = RegionEntry.Room(lowering.Exits.Count);
             if (_regionArena == null || _regionArena.Remaining < room)
             {
                 if (_regionArena != null) _regionArena.IsFilling = false;
                 _regionArena = _arenas.Take(room);
-                if (_regionArena == null || _regionArena.Remaining < room) return false;
+                if (_regionArena == null || _regionArena.Remaining < room) return null;
             }
             BlockHeader* entry = RegionEntry.Emit(_regionArena, _cache.Stubs, region, lowering, function);
             entry->GuestHash = guestHash;
             long generation = Volatile.Read(ref _generation);
-            if (HashOf(region) != guestHash || (MayExecute is { } mayExecute && !region.Runs.All(r => mayExecute(r.Start)))) return false;
+            if (HashOf(region) != guestHash || (MayExecute is { } mayExecute && !region.Runs.All(r => mayExecute(r.Start)))) return null;
             // The head may so far have been part of other blocks only.
-            if (_blocks.Find(region.Head) == null && (_memory == null || Translate(_memory, region.Head, mayEvict: false) == null)) return false;
+            if (_blocks.Find(region.Head) == null && (_memory == null || Translate(_memory, region.Head, mayEvict: false) == null)) return null;
+            InstalledRegion installed;
             lock (_lock)
             {
                 BlockHeader* old = _blocks.Find(region.Head);
                 changing = generation != _generation; // some mapping has changed since: look at the bytes again
-                if (changing || old == null || (lowering.HasFloat && _observesFlags)) return false;
+                if (changing || old == null || (lowering.HasFloat && _observesFlags)) return null;
                 if (old->Fallback != null)
                 {
                     BlockHeader* block = old->Fallback;
@@ -116,33 +126,101 @@ public sealed unsafe partial class TranslationEngine
                 BlockLinks.Patch(entry->Exits, old->Entry);
                 _jumpTable.Set(entry->GuestPc, entry->Entry);
                 _regions.Add((nint)entry);
+                bool tierOneLoops = false;
+                for (int i = 0; i < old->ExitCount; i++) tierOneLoops |= old->Exits[i].Kind == 1;
+                _installed.Add(installed = new InstalledRegion(entry, Address(function), function.Length,
+                    [.. region.Blocks.SelectMany(b => b.Instructions.Select(i => i.Pc))], region.Instructions, lowering.CountsRounds != tierOneLoops));
                 // Blocks that run through the head would never come to the region: made anew, they stop there.
                 ulong head = region.Head;
                 DropInPage(head >> 12, head, head + 1, (_, block) => ((BlockHeader*)block)->GuestPc != head);
                 _perfMap?.Add(entry->Entry, entry->CodeEnd, $"region_{region.Head:x}");
                 _perfMap?.Add(Address(function), Address(function) + (ulong)function.Length, $"region_{region.Head:x}_code");
             }
-            return true;
+            return installed;
         }
     }
 
     internal static ulong Address(ReadOnlySpan<byte> code) =>
         (ulong)System.Runtime.CompilerServices.Unsafe.AsPointer(ref System.Runtime.InteropServices.MemoryMarshal.GetReference(code)); // SAFETY: it lies in native memory
 
-    /// <summary>What a sample of a running thread hit: the guest address of the block, 0 for none.</summary>
-    internal ulong HotBlock(ulong hostPc)
+    /// <summary>Where the samples of a tick hit guest code: guest addresses of tier 1's blocks go to <paramref name="queue"/>, and trials of regions go
+    /// on.</summary>
+    internal void Count(List<ulong> hostPcs, List<RegionTrial> trials, Action<TranslationEngine, ulong> queue, FarmStatistics statistics)
     {
         // Eviction frees headers; not while this lock is held.
-        if (!_evictLock.TryEnter()) return 0;
+        if (!_evictLock.TryEnter()) return;
         try
         {
-            if (Volatile.Read(ref _optimizingStopped)) return 0;
-            BlockHeader* block = _cache.Find(hostPc);
-            return block == null || block->Dead != 0 || block->Fallback != null ? 0 : block->GuestPc;
+            if (Volatile.Read(ref _optimizingStopped)) return;
+            foreach (ulong hostPc in hostPcs)
+            {
+                InstalledRegion? region;
+                lock (_lock) region = _installed.Find(r => r.Covers(hostPc));
+                ulong pc = 0;
+                if (region == null && _cache.Find(hostPc) is var block && block != null && block->Dead == 0 && block->Fallback == null) pc = block->GuestPc;
+                if (region != null) statistics.RegionSamples++;
+                else if (pc != 0) statistics.BlockSamples++;
+                bool inTrial = false;
+                foreach (RegionTrial trial in trials)
+                {
+                    bool hit = trial.Region == region || (pc != 0 && trial.Region.Addresses.Contains(pc));
+                    trial.Sample(hit);
+                    inTrial |= hit;
+                }
+                if (pc != 0 && !inTrial) queue(this, pc);
+            }
+            if (trials.Count > 0) Judge(trials, statistics);
         }
         finally
         {
             _evictLock.Exit();
+        }
+    }
+
+    private void Judge(List<RegionTrial> trials, FarmStatistics statistics)
+    {
+        long time = 0;
+        lock (_slots)
+        {
+            foreach (RunSlot slot in _slots) time += slot.Host.ProcessorTime;
+        }
+        for (int i = trials.Count - 1; i >= 0; i--)
+        {
+            RegionTrial trial = trials[i];
+            bool leave = false;
+            lock (_lock)
+            {
+                if (!_installed.Contains(trial.Region))
+                {
+                    trials.RemoveAt(i);
+                    continue;
+                }
+                bool? stays = trial.Step(time, out bool switched);
+                BlockHeader* header = trial.Region.Header;
+                if (stays is { } keep)
+                {
+                    trials.RemoveAt(i);
+                    Volatile.Write(ref header->Aside, 0);
+                    statistics.Compared++;
+                    statistics.Say?.Invoke($"region 0x{trial.Region.Head:x}: {trial.Ratio:F2} of tier 1's time: {(keep ? "stays" : "goes")}");
+                    if (!keep)
+                    {
+                        _demoted.Add((trial.Region.Head, trial.Region.Instructions));
+                        statistics.Demoted++;
+                        Kill(header);
+                    }
+                }
+                else if (switched)
+                {
+                    Volatile.Write(ref header->Aside, trial.IsAside ? 1 : 0);
+                    leave = trial.IsAside;
+                }
+            }
+            if (!leave) continue;
+            lock (_slots)
+            {
+                foreach (RunSlot slot in _slots) slot.Leave();
+            }
         }
     }
 
@@ -163,12 +241,44 @@ public sealed unsafe partial class TranslationEngine
     private void RegionGone(BlockHeader* region)
     {
         _regions.Remove((nint)region);
+        _installed.RemoveAll(r => r.Header == region);
         BlockHeader* block = region->Fallback;
         block->Overlay = null;
         if (block->Dead == 0) _blocks.Add(block);
         lock (_slots)
         {
             foreach (RunSlot slot in _slots) slot.Leave();
+        }
+    }
+
+    /// <summary>Sends whoever comes to a region to tier 1's code, or into it again; for tests.</summary>
+    internal void SetAside(bool aside)
+    {
+        lock (_lock)
+        {
+            foreach (nint region in _regions) Volatile.Write(ref ((BlockHeader*)region)->Aside, aside ? 1 : 0);
+        }
+        lock (_slots)
+        {
+            foreach (RunSlot slot in _slots) slot.Leave();
+        }
+    }
+
+    /// <summary>How often the regions now in service were entered, came to their heads inside, and were passed by.</summary>
+    internal (long Entries, long Rounds, long Probes) RegionCounts
+    {
+        get
+        {
+            lock (_lock)
+            {
+                (long, long, long) sum = default;
+                foreach (nint r in _regions)
+                {
+                    var header = (BlockHeader*)r;
+                    sum = (sum.Item1 + header->Entries, sum.Item2 + header->Rounds, sum.Item3 + header->Probes);
+                }
+                return sum;
+            }
         }
     }
 

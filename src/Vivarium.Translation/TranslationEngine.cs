@@ -80,6 +80,7 @@ public sealed unsafe partial class TranslationEngine : Executor
         _memory = hart.Memory;
         RunSlot slot = EnterSlot();
         state.Engine[EngineSlots.LeaveCell] = slot.LeaveCell;
+        if (hart.LeaveWord != slot.LeaveCell) hart.LeaveWord = slot.LeaveCell;
         ExecutionExit exit = Dispatch(hart, ref state, slot);
         slot.LeaveEngine();
         FloatSlots.Leave(ref state);

@@ -10,6 +10,7 @@ namespace Vivarium.RiscV.Execution;
 public sealed unsafe class Hart : IDisposable
 {
     private HartState* _state;
+    private ulong _leaveWord;
     private Reservations _reservations = Reservations.Shared;
 
     public Hart(MemoryWindow memory)
@@ -70,7 +71,21 @@ public sealed unsafe class Hart : IDisposable
 
     /// <summary>Asks the executor to return soon; safe from any thread while the hart lives. Does not wake a blocked host
     /// syscall: see <see cref="HostThread.Kick"/>.</summary>
-    public void RequestExit() => Volatile.Write(ref _state->ExitRequest, 1);
+    public void RequestExit()
+    {
+        Interlocked.Exchange(ref _state->ExitRequest, 1);
+        ulong word = Volatile.Read(ref _leaveWord);
+        // SAFETY: an executor's word for as long as the process lives.
+        if (word != 0) Volatile.Write(ref *(int*)word, 1);
+    }
+
+    /// <summary>Host address of a 4-byte word that <see cref="RequestExit"/> sets too, for emitted code that polls one word for all reasons; 0 for none.
+    /// It must never be freed. Set by the executor that is about to run the hart, and seen by requests that it does not see itself.</summary>
+    public ulong LeaveWord
+    {
+        get => _leaveWord;
+        set => Interlocked.Exchange(ref _leaveWord, value);
+    }
 
     public void Dispose()
     {

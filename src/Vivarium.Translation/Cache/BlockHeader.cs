@@ -45,8 +45,12 @@ internal unsafe struct BlockHeader
     /// <summary>Of a region's entry: the block whose place it has taken. Of such a block: the region's entry.</summary>
     public BlockHeader* Fallback, Overlay;
 
-    /// <summary>How often a region was entered.</summary>
-    public long Entries;
+    /// <summary>Of a region: how often it was entered, how often its head was reached inside, and how often its entry was reached while it was
+    /// <see cref="Aside"/>. The four stand together: emitted code has one address for them.</summary>
+    public long Entries, Rounds, Probes;
+
+    /// <summary>Non-zero sends those who come to the region's entry to the fallback.</summary>
+    public long Aside;
 
     /// <summary>Which guest register each host register holds inside the block; 0 for none.</summary>
     public fixed byte GuestOfHost[16];

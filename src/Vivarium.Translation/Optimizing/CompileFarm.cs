@@ -23,6 +23,9 @@ public sealed class CompileFarm : IDisposable
     private readonly List<Thread> _threads = [];
     private readonly ThreadLocal<(LlvmCompiler Compiler, RegionBuilder Builder)> _tools;
     private readonly ManualResetEventSlim _stop = new();
+    private readonly Dictionary<TranslationEngine, List<RegionTrial>> _trials = []; // the sampler's alone
+    private readonly List<(TranslationEngine Engine, InstalledRegion Region)> _newTrials = [];
+    private double _weight = 1; // of a sample in this tick
     private bool _started;
 
     private CompileFarm(OptimizerOptions options, LlvmLibrary llvm)
@@ -30,6 +33,7 @@ public sealed class CompileFarm : IDisposable
         _options = options;
         _llvm = llvm;
         _queue = new HotQueue(options.Policy, Statistics);
+        Statistics.Say = options.DumpRegion ? options.DumpSink : null;
         _tools = new(() => (new LlvmCompiler(_llvm), new RegionBuilder()), trackAllValues: true);
     }
 
@@ -67,7 +71,7 @@ public sealed class CompileFarm : IDisposable
     {
         var thread = new Thread(() =>
         {
-            if (nice != 0) HostThread.SetNice(nice);
+            if (nice != 0) HostThread.AddNice(nice);
             try
             {
                 body();
@@ -86,32 +90,49 @@ public sealed class CompileFarm : IDisposable
     {
         var found = new List<ulong>();
         var engines = new List<TranslationEngine>();
+        HostThread self = HostThread.Current;
+        Action<TranslationEngine, ulong> queue = (engine, pc) => _queue.Heat(engine, pc, _weight, _options.Threshold);
+        long last = Stopwatch.GetTimestamp();
         while (!_stop.Wait(_options.SampleMilliseconds))
         {
+            // On a busy machine ticks come late, and a sample stands for more.
+            long now = Stopwatch.GetTimestamp();
+            _weight = Math.Clamp(Stopwatch.GetElapsedTime(last, now).TotalMilliseconds / _options.SampleMilliseconds, 1, 8);
+            last = now;
             engines.Clear();
             lock (_engines) engines.AddRange(_engines);
+            Statistics.SamplerTime = self.ProcessorTime;
+            foreach (TranslationEngine gone in _trials.Keys.Except(engines).ToList()) _trials.Remove(gone);
             foreach (TranslationEngine engine in engines)
             {
                 if (!engine.CanOptimize) continue;
                 found.Clear();
                 engine.Sample(found);
-                foreach (ulong hostPc in found)
+                Statistics.Samples += found.Count;
+                if (!_trials.TryGetValue(engine, out List<RegionTrial>? trials)) _trials.Add(engine, trials = []);
+                lock (_newTrials)
                 {
-                    Statistics.Samples++;
-                    ulong pc = engine.HotBlock(hostPc);
-                    if (pc != 0) _queue.Heat(engine, pc, _options.Threshold);
+                    foreach ((TranslationEngine owner, InstalledRegion region) in _newTrials)
+                    {
+                        if (owner == engine) trials.Add(new RegionTrial(region));
+                    }
+                    _newTrials.RemoveAll(t => t.Engine == engine);
                 }
+                engine.Count(found, trials, queue, Statistics);
             }
         }
     }
 
     private void Work()
     {
+        HostThread self = HostThread.Current;
         while (_queue.Take(_stop) is { } candidate)
         {
+            long before = self.ProcessorTime;
             (LlvmCompiler compiler, RegionBuilder builder) = _tools.Value;
             bool installed = Compile(compiler, builder, candidate.Engine, candidate.Pc, candidate.Level, false);
             _queue.Done(candidate, installed);
+            Interlocked.Add(ref Statistics.CompilerTime, self.ProcessorTime - before);
         }
     }
 
@@ -125,10 +146,11 @@ public sealed class CompileFarm : IDisposable
     private bool Compile(LlvmCompiler compiler, RegionBuilder builder, TranslationEngine engine, ulong pc, int level, bool everything)
     {
         long started = Stopwatch.GetTimestamp();
+        if (!LlvmLibrary.Enter()) return false;
         try
         {
             GuestRegion? region = engine.CanOptimize ? engine.Grow(builder, pc, level, everything) : null;
-            if (region == null || engine.HashOf(region) is not { } hash)
+            if (region == null || (!everything && engine.Knows(region)) || engine.HashOf(region) is not { } hash)
             {
                 Statistics.Refused++;
                 return false;
@@ -139,10 +161,14 @@ public sealed class CompileFarm : IDisposable
             if (dump && _options.DumpLlvm) _options.DumpSink!(text);
             ElfObject code = compiler.Compile(text, _options.Pipeline, dump && _options.DumpLlvm ? _options.DumpSink : null);
             (ulong function, int length) = engine.Regions.Load(code, "region");
-            if (function == 0 || !engine.Install(region, lowering, CodeAt(function, length), hash))
+            if (function == 0 || engine.Install(region, lowering, CodeAt(function, length), hash) is not { } installed)
             {
                 Statistics.Lost++;
                 return false;
+            }
+            if (!IsSynchronous && _options.Trials && installed.IsComparable)
+            {
+                lock (_newTrials) _newTrials.Add((engine, installed));
             }
             if (dump && _options.Disassemble is { } disassemble) _options.DumpSink!(disassemble(CodeAt(function, length), function));
             Statistics.Regions++;
@@ -158,12 +184,22 @@ public sealed class CompileFarm : IDisposable
         }
         finally
         {
+            LlvmLibrary.Leave();
             Interlocked.Add(ref Statistics.CompileTicks, Stopwatch.GetTimestamp() - started);
         }
     }
 
     // SAFETY: loaded code of that length, which stays where it is.
     private static unsafe ReadOnlySpan<byte> CodeAt(ulong address, int length) => new((void*)address, length);
+
+    /// <summary>Ends the process at once if LLVM is compiling: its threads must not see the library's destructors. Else returns.</summary>
+    public static void EndProcessIfCompiling(int status)
+    {
+        if (!LlvmLibrary.IsBusyAtEnd()) return;
+        Console.Out.Flush();
+        Console.Error.Flush();
+        HostThread.EndProcess(status);
+    }
 
     /// <summary>Stops the threads; waits for a compilation in progress.</summary>
     public void Dispose()

@@ -7,6 +7,17 @@ public sealed class FarmStatistics
 {
     /// <summary>Regions in service, refused (no loop that is worth it), and too late (the code had gone).</summary>
     public long Regions, Refused, Lost;
+
+    /// <summary>Regions taken out of service because tier 1 is faster.</summary>
+    public long Compared, Demoted;
+
+    internal Action<string>? Say;
+
+    /// <summary>Samples that hit regions, and tier 1's blocks.</summary>
+    public long RegionSamples, BlockSamples;
+
+    /// <summary>Processor time of the compiling threads and of the sampler, ns.</summary>
+    public long CompilerTime, SamplerTime;
     public long Instructions, CodeBytes, CompileTicks;
 
     /// <summary>Samples of running threads, and the queue: requests, the longest it was, requests dropped as cold, requests that others overtook.</summary>
@@ -20,10 +31,16 @@ public sealed class FarmStatistics
         yield return ("regions compiled", Regions);
         yield return ("regions refused", Refused);
         yield return ("regions too late", Lost);
+        yield return ("regions compared with tier 1", Compared);
+        yield return ("regions demoted", Demoted);
         yield return ("region instructions", Instructions);
         yield return ("region code bytes", CodeBytes);
         yield return ("region compile microseconds", Micros(CompileTicks));
         yield return ("samples", Samples);
+        yield return ("samples in regions", RegionSamples);
+        yield return ("samples in tier 1", BlockSamples);
+        yield return ("processor microseconds: optimizer", CompilerTime / 1000);
+        yield return ("processor microseconds: sampler", SamplerTime / 1000);
         yield return ("jit queue: requests", Requests);
         yield return ("jit queue: longest", LongestQueue);
         yield return ("jit queue: dropped as cold", Dropped);

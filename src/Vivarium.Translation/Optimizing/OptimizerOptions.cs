@@ -27,6 +27,9 @@ public sealed record OptimizerOptions
     /// <summary>Time between samples.</summary>
     public int SampleMilliseconds { get; init; } = 1;
 
+    /// <summary>Compare new regions with tier 1, and keep what is faster.</summary>
+    public bool Trials { get; init; } = true;
+
     /// <summary>LLVM's passes.</summary>
     public string Pipeline { get; init; } = "default<O2>";
 

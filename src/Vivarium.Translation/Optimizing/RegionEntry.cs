@@ -42,13 +42,16 @@ internal static unsafe class RegionEntry
 
         var jumps = new Label[count];
         var stubLabels = new Label[count];
+        Label aside = default;
+        asm.MovImmediate(Gpr.Rax, (long)&header->Entries);
+        asm.Cmp32(Mem.At(Gpr.Rax, (int)((byte*)&header->Aside - (byte*)&header->Entries)), 0);
+        asm.Jcc(Cond.Ne, ref aside);
         if (lowering.HasFloat)
         {
             // Compiled for round to nearest.
             asm.Cmp32(Mem.At(RegisterMap.Context, HartStateLayout.Frm - RegisterMap.ContextBias), 0);
             asm.Jcc(Cond.Ne, ref jumps[0]);
         }
-        asm.MovImmediate(Gpr.Rax, (long)&header->Entries);
         asm.Add(Mem.At(Gpr.Rax), 1);
         MoveIntegers(asm, lowering.UsedIntegers, load: false);
         MoveFloats(asm, lowering.UsedFloats, highVectors, load: false);
@@ -57,20 +60,29 @@ internal static unsafe class RegionEntry
         asm.Mov(Gpr.Rdx, EngineSlots.At(EngineSlots.LeaveCell));
         asm.MovImmediate(Gpr.Rax, (long)TranslationEngine.Address(function));
         asm.Call(Gpr.Rax);
+        if (lowering.CountsRounds)
+        {
+            asm.MovImmediate(Gpr.Rcx, (long)&header->Rounds);
+            asm.Mov(Gpr.Rdx, EngineSlots.At(EngineSlots.RegionRounds));
+            asm.Add(Mem.At(Gpr.Rcx), Gpr.Rdx);
+        }
         MoveIntegers(asm, lowering.WrittenIntegers, load: true);
         MoveFloats(asm, lowering.WrittenFloats, highVectors, load: true);
 
         // A kick that came while the region ran was not noticed by the handler: whoever asks for an exit has set one of these before.
         Label asked = default, table = default, askedTable = default;
         asm.Mov(Gpr.Rcx, EngineSlots.At(EngineSlots.LeaveCell));
-        asm.Mov32(Gpr.Rcx, Mem.At(Gpr.Rcx));
-        asm.Alu(AluOp.Or, Size.S32, Gpr.Rcx, Mem.At(RegisterMap.Context, HartStateLayout.ExitRequest - RegisterMap.ContextBias));
+        asm.Cmp32(Mem.At(Gpr.Rcx), 0);
         asm.Jcc(Cond.Ne, ref asked);
         asm.LeaRip(Gpr.Rcx, ref table);
         Dispatch(asm);
         asm.Bind(ref asked);
         asm.LeaRip(Gpr.Rcx, ref askedTable);
         Dispatch(asm);
+
+        asm.Bind(ref aside);
+        asm.Add(Mem.At(Gpr.Rax, (int)((byte*)&header->Probes - (byte*)&header->Entries)), 1);
+        asm.Jmp(ref jumps[0]);
 
         for (int i = 0; i < count; i++)
         {

@@ -226,6 +226,63 @@ public sealed class RegionTests : IDisposable
         Assert.Equal(new ExecutionExit(ExitKind.Trap, TrapCause.EnvironmentCall), exit);
     }
 
+    [Fact]
+    public void RoundsAreCountedByRegionsAndByThoseSetAside()
+    {
+        if (_guest is not { } guest) return;
+        // A loop of 1000 rounds with a loop of 50 in it: the outer one's head is reached as often whoever runs it.
+        guest.Write(EngineGuest.Code,
+            Addi(5, 0, 50), Addi(6, 6, 3), Addi(5, 5, -1), EngineGuest.Branch(Opcode.Bne, 5, 0, -8), Addi(7, 7, -1), EngineGuest.Branch(Opcode.Bne, 7, 0, -20), EngineGuest.Ecall);
+        using Hart hart = guest.NewHart(EngineGuest.Code);
+        Run();
+        Run();
+        (long entries, long rounds, long probes) = guest.Engine.RegionCounts;
+        Assert.True(entries > 0 && rounds is > 900 and < 2000 && probes == 0, $"{entries} entries, {rounds} rounds, {probes} probes");
+        guest.Engine.SetAside(true);
+        Run();
+        (long entriesAside, long roundsAside, probes) = guest.Engine.RegionCounts;
+        Assert.Equal((entries, rounds), (entriesAside, roundsAside));
+        Assert.InRange(probes, 999, 1001);
+        guest.Engine.SetAside(false);
+        Run();
+        Assert.True(guest.Engine.RegionCounts.Rounds > rounds + 900);
+
+        void Run()
+        {
+            hart.Pc = EngineGuest.Code;
+            hart[6] = 0;
+            hart[7] = 1000;
+            guest.RunToEcall(hart);
+            Assert.Equal(150_000UL, hart[6]);
+        }
+    }
+
+    [Fact]
+    public void DoublewordsOfStoredWordsAreWhole()
+    {
+        if (_guest is not { } guest) return;
+        // Words are stored and loaded again as doublewords, with an overlapping store between in every second round.
+        guest.Write(EngineGuest.Code,
+            EngineGuest.Store(Opcode.Sw, 10, 5), EngineGuest.I(Opcode.Ld, 6, 10, 0), EngineGuest.R(Opcode.Add, 7, 7, 6),
+            EngineGuest.Store(Opcode.Sw, 11, 6), EngineGuest.I(Opcode.Ld, 8, 11, -4), EngineGuest.I(Opcode.Ld, 6, 10, 0), EngineGuest.R(Opcode.Xor, 7, 7, 8), EngineGuest.R(Opcode.Sub, 7, 7, 6),
+            Addi(5, 5, -7), EngineGuest.Branch(Opcode.Bge, 5, 0, -36), EngineGuest.Ecall);
+        guest.Window.Write(EngineGuest.Data, [1, 2, 3, 4, 5, 6, 7, 0x88, 9, 10, 11, 12]);
+        using Hart hart = guest.NewHart(EngineGuest.Code);
+        (hart[5], hart[7], hart[10], hart[11]) = (70_000, 0, EngineGuest.Data, EngineGuest.Data + 4);
+        guest.RunToEcall(hart);
+        ulong memory = 0x8807060504030201, expected = 0;
+        for (long x = 70_000; x >= 0; x -= 7)
+        {
+            memory = memory & ~0xFFFFFFFFUL | (uint)x;
+            ulong first = memory;
+            expected += first;
+            memory = memory & 0xFFFFFFFF | first << 32;
+            expected = (expected ^ memory) - memory;
+        }
+        Assert.True(guest.Engine.RegionEntries > 0);
+        Assert.Equal(expected, hart[7]);
+    }
+
     [Theory]
     [InlineData(false)]
     [InlineData(true)]

@@ -38,14 +38,14 @@ internal sealed class HotQueue(JitPolicy policy, FarmStatistics statistics)
     private long _number;
     private bool _closed;
 
-    /// <summary>One more sample of a block; queues it when it has become hot.</summary>
-    public void Heat(TranslationEngine engine, ulong pc, int threshold)
+    /// <summary>One more sample of a block, which counts for <paramref name="weight"/>; queues it when it has become hot.</summary>
+    public void Heat(TranslationEngine engine, ulong pc, double weight, int threshold)
     {
         lock (_lock)
         {
             if (!_known.TryGetValue((engine, pc), out Candidate? c)) _known.Add((engine, pc), c = new Candidate(engine, pc));
             long now = Stopwatch.GetTimestamp();
-            c.Heat = Now(c, now) + 1;
+            c.Heat = Now(c, now) + weight;
             c.LastSample = now;
             // A request that came to nothing is made again when the block is much hotter: more of the loop may have run by then.
             if (c.IsQueued || c.IsCompiling || c.Refusals > MaxRefusals || c.Heat < threshold * (1 << c.Refusals) * 0.9) return;

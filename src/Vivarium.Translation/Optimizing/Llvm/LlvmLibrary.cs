@@ -14,6 +14,25 @@ internal sealed unsafe class LlvmLibrary
     private static readonly Lazy<(LlvmLibrary? Library, string Problem)> Loaded = new(Load);
 
     private readonly nint _handle;
+    private static int s_compiling, s_ending;
+
+    /// <summary>Call before using LLVM; false when the process ends.</summary>
+    public static bool Enter()
+    {
+        Interlocked.Increment(ref s_compiling);
+        if (Volatile.Read(ref s_ending) == 0) return true;
+        Leave();
+        return false;
+    }
+
+    public static void Leave() => Interlocked.Decrement(ref s_compiling);
+
+    /// <summary>From now on nobody begins to use LLVM. Whether somebody still does: then the process must not run the library's destructors.</summary>
+    public static bool IsBusyAtEnd()
+    {
+        Interlocked.Exchange(ref s_ending, 1);
+        return Volatile.Read(ref s_compiling) != 0;
+    }
 
     public readonly delegate* unmanaged<nint> ContextCreate;
     public readonly delegate* unmanaged<nint, void> ContextDispose;

@@ -331,6 +331,7 @@ internal sealed partial class RegionLowering
             case Opcode.Fsw or Opcode.Fsd:
                 string stored = ReadBits(i.Rs2, readsSingle, unboxed: readsSingle);
                 Line($"store {(readsSingle ? "i32" : "i64")} {stored}, ptr {Address(i.Rs1, i.Imm)}, align 1");
+                Remember(Read(i.Rs1), i.Imm, readsSingle ? 4 : 8, readsSingle ? stored : null);
                 break;
             case (>= Opcode.FaddS and <= Opcode.FdivS) or (>= Opcode.FaddD and <= Opcode.FdivD):
                 string operation = (o - (single ? Opcode.FaddS : Opcode.FaddD)) switch { 0 => "fadd", 1 => "fsub", 2 => "fmul", _ => "fdiv" };

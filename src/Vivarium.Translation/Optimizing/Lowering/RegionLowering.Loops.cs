@@ -1,14 +1,13 @@
 using System.Globalization;
 using System.Text;
-using Vivarium.RiscV.Execution;
 using Vivarium.RiscV.Isa;
 using Vivarium.Translation.Optimizing.Regions;
 
 namespace Vivarium.Translation.Optimizing.Lowering;
 
-// Loops and how requests to leave reach them. A poll in a loop would keep LLVM from vectorising it, so an innermost loop runs in chunks
-// of at most ChunkLimit rounds, with the poll between the chunks. Where the loop counts (its last branch compares a register that grows by a
-// constant with one that stays), the chunk's length also covers the branch: within a chunk it is known to be taken, and the only
+// Loops and how requests to leave reach them. Loops poll at their back edges: one comparison with a word in memory. A poll would keep LLVM from
+// vectorising a loop, so an innermost loop that counts (its last branch compares a register that grows by a constant with one that stays) runs in
+// chunks of at most ChunkLimit rounds, with the poll between the chunks: within a chunk the branch is known to be taken, and the only
 // exit of the chunk's loop is the chunk's own counter, which LLVM can always count.
 internal sealed partial class RegionLowering
 {
@@ -20,15 +19,14 @@ internal sealed partial class RegionLowering
     private void LoopFrame(RegionBlock head)
     {
         int h = head.Index;
-        _text.Append(CultureInfo.InvariantCulture, $"pre{h}:\n store i64 0, ptr %n{h}\n");
-        string limit = CountedLimit(head) ?? Constant((long)ChunkLimit);
-        Line($"store i64 {limit}, ptr %limit{h}");
-        _text.Append(CultureInfo.InvariantCulture, $" br label %b{h}\n");
-        if (!_countedLatch.ContainsValue(head))
+        _text.Append(CultureInfo.InvariantCulture, $"pre{h}:\n");
+        if (CountedLimit(head) is { } limit)
         {
-            _text.Append(CultureInfo.InvariantCulture, $"latch{h}:\n");
-            Count(h, "b" + h.ToString(CultureInfo.InvariantCulture), "poll" + h.ToString(CultureInfo.InvariantCulture));
+            Line($"store i64 0, ptr %n{h}");
+            Line($"store i64 {limit}, ptr %limit{h}");
+            _text.Append(CultureInfo.InvariantCulture, $" br label %b{h}\n");
         }
+        else _text.Append(CultureInfo.InvariantCulture, $" br label %b{h}\nlatch{h}:\n br label %poll{h}\n");
         _text.Append(CultureInfo.InvariantCulture, $"poll{h}:\n");
         Poll(head);
     }
@@ -39,7 +37,7 @@ internal sealed partial class RegionLowering
         string n = Op($"load i64, ptr %n{h}"), next = Op($"add nuw nsw i64 {n}, 1");
         Line($"store i64 {next}, ptr %n{h}");
         string limit = Op($"load i64, ptr %limit{h}"), more = Op($"icmp ult i64 {next}, {limit}");
-        Line($"br i1 {more}, label %{again}, label %{over}");
+        Line($"br i1 {more}, label %{again}, label %{over}, !prof !1");
     }
 
     /// <summary>A poll on a back edge of a loop that contains others.</summary>
@@ -47,6 +45,7 @@ internal sealed partial class RegionLowering
     {
         string label = Label("poll");
         StringBuilder text = Behind(label);
+        if (head == _region.Blocks[0]) Line($"store i64 {Op($"add i64 {Op("load i64, ptr %rounds")}, 1")}, ptr %rounds");
         Poll(head);
         _text = text;
         return label;
@@ -57,8 +56,7 @@ internal sealed partial class RegionLowering
     private void Poll(RegionBlock head)
     {
         Line("fence syncscope(\"singlethread\") seq_cst");
-        string request = Op($"load volatile i32, ptr {Op($"getelementptr i8, ptr %s, i64 {HartStateLayout.ExitRequest}")}");
-        string asked = Op($"icmp ne i32 {Op($"or i32 {request}, {Op("load volatile i32, ptr %leave")}")}, 0");
+        string asked = Op($"icmp ne i32 {Op("load volatile i32, ptr %leave")}, 0");
         string label = Label("leave");
         Line($"br i1 {asked}, label %{label}, label %{EntryLabel(head)}, !prof !0");
         _text.Append(CultureInfo.InvariantCulture, $"{label}:\n");
@@ -76,7 +74,7 @@ internal sealed partial class RegionLowering
         _text.Append(CultureInfo.InvariantCulture, $"{tail}:\n");
         Instruction i = latch.Instructions[^1].Instruction;
         string condition = Condition(i.Opcode, Reload(i.Rs1), Reload(i.Rs2));
-        _text.Append(CultureInfo.InvariantCulture, $" br i1 {condition}, label %{TailEdge(latch.Taken)}, label %{TailEdge(latch.Next)}\n");
+        _text.Append(CultureInfo.InvariantCulture, $" br i1 {condition}, label %{TailEdge(latch.Taken)}, label %{TailEdge(latch.Next)}, !prof !{(latch.Taken.Block == head ? 2 : 3)}\n");
         return true;
 
         string Reload(int r) => r == 0 ? "0" : Op($"load i64, ptr %x{r}");

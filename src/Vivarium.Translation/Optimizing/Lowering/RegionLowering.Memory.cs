@@ -27,7 +27,7 @@ internal sealed partial class RegionLowering
         if (o is >= Opcode.Lb and <= Opcode.Lwu)
         {
             var (type, _, extends, unsigned) = AccessOf(o);
-            string value = Op($"load {type}, ptr {Address(i.Rs1, i.Imm)}, align 1");
+            string value = (o == Opcode.Ld ? Forwarded(i) : null) ?? Op($"load {type}, ptr {Address(i.Rs1, i.Imm)}, align 1");
             Write(i.Rd, extends ? Op($"{(unsigned ? "zext" : "sext")} {type} {value} to i64") : value);
         }
         else if (o is >= Opcode.Sb and <= Opcode.Sd)
@@ -36,11 +36,43 @@ internal sealed partial class RegionLowering
             string value = Read(i.Rs2);
             if (extends && value != "0") value = Op($"trunc i64 {value} to {type}");
             Line($"store {type} {value}, ptr {Address(i.Rs1, i.Imm)}, align 1");
+            Remember(Read(i.Rs1), i.Imm, AccessOf(o).Bytes, type == "i32" ? value : null);
         }
-        else if (o == Opcode.Fence) Line((i.AqRl & 0x50) != 0 && (i.AqRl & 0x0A) != 0 ? "fence seq_cst" : "fence acq_rel");
-        else if (o is Opcode.FenceTso) Line("fence acq_rel");
+        else if (o == Opcode.Fence) Fence((i.AqRl & 0x50) != 0 && (i.AqRl & 0x0A) != 0 ? "fence seq_cst" : "fence acq_rel");
+        else if (o is Opcode.FenceTso) Fence("fence acq_rel");
         else if (o is Opcode.Pause) return;
         else Atomic(i);
+    }
+
+    // Words stored in this block, by the name of the base and the displacement: a doubleword that is loaded from there would have to wait until they are
+    // in the cache, as x86 forwards a store only to a load of no more than it. Compilers spill like that.
+    private readonly Dictionary<(string Base, long Displacement), string> _stored = [];
+
+    private void Fence(string fence)
+    {
+        Line(fence);
+        _stored.Clear();
+    }
+
+    private void Remember(string @base, long displacement, int size, string? word)
+    {
+        foreach ((string Base, long Displacement) key in _stored.Keys.ToArray())
+        {
+            bool apart = key.Base == @base && (key.Displacement + 4 <= displacement || displacement + size <= key.Displacement);
+            if (!apart) _stored.Remove(key);
+        }
+        if (word != null) _stored[(@base, displacement)] = word;
+    }
+
+    /// <summary>A doubleword of which one or both halves were stored as words in this block; null for others.</summary>
+    private string? Forwarded(in Instruction i)
+    {
+        string @base = Read(i.Rs1);
+        bool low = _stored.TryGetValue((@base, i.Imm), out string? lowWord), high = _stored.TryGetValue((@base, i.Imm + 4), out string? highWord);
+        if (!low && !high) return null;
+        if (!low) lowWord = Op($"load i32, ptr {Address(i.Rs1, i.Imm)}, align 1");
+        if (!high) highWord = Op($"load i32, ptr {Address(i.Rs1, i.Imm + 4)}, align 1");
+        return Op($"or i64 {Op($"shl i64 {Op($"zext i32 {highWord} to i64")}, 32")}, {Op($"zext i32 {lowWord} to i64")}");
     }
 
     private void Atomic(in Instruction i)
@@ -60,6 +92,7 @@ internal sealed partial class RegionLowering
         string leave = ExitBlock(new RegionExit(_pc, false)), go = Label("a");
         Line($"br i1 {aligned}, label %{go}, label %{leave}");
         _text.Append(CultureInfo.InvariantCulture, $"{go}:\n");
+        _stored.Clear();
         string operand = isWord ? Low(i.Rs2) : Read(i.Rs2);
         string old = Op($"atomicrmw {operation} ptr {Address(i.Rs1, 0)}, {type} {operand} seq_cst, align {(isWord ? 4 : 8)}");
         if (isWord) WriteW(i.Rd, old);

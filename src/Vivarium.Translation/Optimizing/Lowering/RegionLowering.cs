@@ -44,6 +44,9 @@ internal sealed partial class RegionLowering
     public uint WrittenFloats { get; private set; }
     public bool HasFloat => UsedFloats != 0;
 
+    /// <summary>The function counts how often it comes to its head again (<see cref="EngineSlots.RegionRounds"/>).</summary>
+    public bool CountsRounds => _region.Blocks[0] is { IsLoopHead: true, InnermostLoop: null };
+
     /// <summary>Instructions that a region can hold; all others lead out of it.</summary>
     public static bool Supports(in Instruction i, bool allowFloat) =>
         IntegerOps.ContainsKey(i.Opcode) || IsTransfer(i.Opcode) || SupportsMemory(i.Opcode) || (allowFloat && SupportsFloat(i));
@@ -91,14 +94,14 @@ internal sealed partial class RegionLowering
         Epilogue();
         _text.Append("}\n");
         foreach (string declaration in _intrinsics) _text.Append("declare ").Append(declaration).Append('\n');
-        _text.Append("!0 = !{!\"branch_weights\", i32 1, i32 4000}\nattributes #0 = { nounwind \"frame-pointer\"=\"all\" \"no-builtins\" \"prefer-vector-width\"=\"256\" \"target-features\"=\"")
+        _text.Append("!0 = !{!\"branch_weights\", i32 1, i32 1000000}\n!1 = !{!\"branch_weights\", i32 31, i32 1}\n!2 = !{!\"branch_weights\", i32 1, i32 16}\n!3 = !{!\"branch_weights\", i32 16, i32 1}\n!4 = !{!\"branch_weights\", i32 1, i32 200}\n!5 = !{!\"branch_weights\", i32 200, i32 1}\nattributes #0 = { nounwind \"frame-pointer\"=\"all\" \"no-builtins\" \"prefer-vector-width\"=\"256\" \"target-features\"=\"")
             .Append(LlvmCompiler.Features).Append("\" }\n");
         return _text.ToString();
     }
 
     private void Prologue()
     {
-        _text.Append("entry:\n %exit = alloca i64\n %indirect = alloca i64\n store i64 0, ptr %indirect\n");
+        _text.Append("entry:\n %exit = alloca i64\n %indirect = alloca i64\n store i64 0, ptr %indirect\n %rounds = alloca i64\n store i64 0, ptr %rounds\n");
         for (int r = 1; r < 32; r++)
         {
             if ((_used >> r & 1) == 0) continue;
@@ -120,6 +123,8 @@ internal sealed partial class RegionLowering
             if ((_set >> r & 1) != 0) _text.Append(CultureInfo.InvariantCulture, $" %o{r} = load i64, ptr %x{r}\n store i64 %o{r}, ptr %p{r}\n");
         }
         FloatEpilogue();
+        if (CountsRounds)
+            _text.Append(CultureInfo.InvariantCulture, $" %count = load i64, ptr %rounds\n %pcount = getelementptr i8, ptr %s, i64 {HartStateLayout.Engine + EngineSlots.RegionRounds * 8}\n store i64 %count, ptr %pcount\n");
         int slot = HartStateLayout.Engine + EngineSlots.Spill0 * 8;
         _text.Append(CultureInfo.InvariantCulture, $" %target = load i64, ptr %indirect\n %ptarget = getelementptr i8, ptr %s, i64 {slot}\n store i64 %target, ptr %ptarget\n");
         _text.Append(" %index = load i64, ptr %exit\n ret i64 %index\n");
@@ -131,6 +136,7 @@ internal sealed partial class RegionLowering
         _text.Append(CultureInfo.InvariantCulture, $"b{block.Index}:\n");
         Array.Clear(_x);
         _xWritten = 0;
+        _stored.Clear();
         BeginFloats(block);
         for (int n = 0; n < block.Instructions.Count; n++)
         {
@@ -163,7 +169,9 @@ internal sealed partial class RegionLowering
             string condition = Condition(i.Opcode, Read(i.Rs1), Read(i.Rs2));
             Flush();
             if (CountedLatch(block)) return;
-            _text.Append(CultureInfo.InvariantCulture, $" br i1 {condition}, label %{Edge(block, block.Taken)}, label %{Edge(block, block.Next)}\n");
+            // What leads out of the region is rare.
+            string weights = (block.Taken.Block == null, block.Next.Block == null) switch { (true, false) => ", !prof !4", (false, true) => ", !prof !5", _ => "" };
+            _text.Append(CultureInfo.InvariantCulture, $" br i1 {condition}, label %{Edge(block, block.Taken)}, label %{Edge(block, block.Next)}{weights}\n");
             return;
         }
         string target = Name();
@@ -179,7 +187,7 @@ internal sealed partial class RegionLowering
         }
         string same = Name();
         Line($"{same} = icmp eq i64 {target}, {Constant(block.Next.Pc)}");
-        Line($"br i1 {same}, label %{Edge(block, block.Next)}, label %{leave}");
+        Line($"br i1 {same}, label %{Edge(block, block.Next)}, label %{leave}, !prof !5");
     }
 
     // Registers.

@@ -1,0 +1,27 @@
+using Vivarium.Translation.Cache;
+
+namespace Vivarium.Translation.Optimizing.Farm;
+
+/// <summary>A region in service: what the sampler has to know of it.</summary>
+/// <remarks>The header may be read only while the region is in its engine's list, under the engine's eviction lock.</remarks>
+internal sealed unsafe class InstalledRegion(BlockHeader* header, ulong code, int length, HashSet<ulong> addresses, int instructions, bool isComparable)
+{
+    public BlockHeader* Header => header;
+    public ulong Head { get; } = header->GuestPc;
+
+    /// <summary>Where its function lies.</summary>
+    public ulong Code => code;
+    public int Length => length;
+
+    /// <summary>The guest addresses of its instructions.</summary>
+    public HashSet<ulong> Addresses => addresses;
+    public int Instructions => instructions;
+
+    /// <summary>The region and tier 1 count the same: so work done by both can be compared.</summary>
+    public bool IsComparable => isComparable;
+
+    /// <summary>How often control has come to the head, by whatever way is counted.</summary>
+    public long Progress => header->Entries + header->Rounds + header->Probes;
+
+    public bool Covers(ulong hostPc) => hostPc - code < (ulong)length || hostPc - header->Entry < header->CodeEnd - header->Entry;
+}

@@ -1,0 +1,60 @@
+using Vivarium.Translation.Cache;
+
+namespace Vivarium.Translation.Optimizing.Farm;
+
+/// <summary>
+/// Finds out whether a new region is faster than tier 1: for a while the two take turns, and the processor time that the samples find in the
+/// region's guest code, by whomever it is executed, is held against how often control came to the region's head.
+/// </summary>
+/// <remarks>Only the sampler's thread uses it.</remarks>
+internal sealed class RegionTrial(InstalledRegion region)
+{
+    private const int Turns = 6, MinSamples = 6, MaxSamples = 80, MinProgress = 12;
+    private const long MinTime = 12_000_000; // ns of the guest's processor time in a turn
+
+    private readonly double[] _time = new double[2];
+    private readonly long[] _progress = new long[2];
+    private int _turn, _hits, _samples;
+    private long _turnTime = -1, _turnProgress;
+
+    public InstalledRegion Region => region;
+
+    /// <summary>Whether tier 1 runs the region's code now.</summary>
+    public bool IsAside => (_turn & 1) != 0;
+
+    /// <summary>Processor time per arrival at the head as a region over that in tier 1, once the trial has ended.</summary>
+    public double Ratio => _time[0] / _progress[0] / (_time[1] / _progress[1]);
+
+    /// <summary>A sample of a thread: in the region's guest code or elsewhere.</summary>
+    public void Sample(bool hit)
+    {
+        _samples++;
+        if (hit) _hits++;
+    }
+
+    /// <summary>After the samples of a tick.</summary>
+    /// <param name="time">Processor time of the guest's threads so far, ns.</param>
+    /// <param name="switched">It is the other side's turn.</param>
+    /// <returns>null while it goes on; whether the region shall stay.</returns>
+    public bool? Step(long time, out bool switched)
+    {
+        switched = false;
+        if (_turnTime < 0)
+        {
+            (_turnTime, _turnProgress) = (time, region.Progress);
+            (_hits, _samples) = (0, 0);
+            return null;
+        }
+        long progress = region.Progress - _turnProgress, spent = time - _turnTime;
+        if (_samples < MinSamples || spent < MinTime) return null;
+        if (progress < MinProgress && _samples < MaxSamples) return null;
+        // Too rarely entered, or no longer hot: then it does no harm either.
+        if (progress < MinProgress || _hits * 20 < _samples) return true;
+        _time[_turn & 1] += spent * (double)_hits / _samples;
+        _progress[_turn & 1] += progress;
+        switched = true;
+        _turnTime = -1; // the first tick of a turn belongs to nobody: threads change sides
+        if (++_turn < Turns) return null;
+        return Ratio < 0.98;
+    }
+}
