@@ -8,6 +8,7 @@ TimedProcess.Measure = options.Measure;
 var scratch = Directory.CreateTempSubdirectory("viv-bench").FullName;
 try
 {
+    if (options.Suites.Contains("policies")) return Policies.Compare(options, scratch);
     var runners = Peers.Find(options.Viv, options.VivOptions, options.Variants, options.Qemu, scratch);
     var rows = new List<Row>();
     if (options.Suites.Contains("kernels")) rows.AddRange(Suite.Kernels(options.Bin));
@@ -104,6 +105,9 @@ internal sealed record Options
     public string? NativeTree { get; init; }
     public string Out { get; init; } = "bench/out";
     public int Runs { get; init; } = 5;
+
+    /// <summary>Compiling threads in the comparison of policies.</summary>
+    public int JitThreads { get; init; } = 1;
     public string? Filter { get; init; }
     public HashSet<string> Suites { get; } = [];
 
@@ -126,6 +130,7 @@ internal sealed record Options
                 case "--native-tree": o = o with { NativeTree = Value() }; break;
                 case "--out": o = o with { Out = Value() }; break;
                 case "--runs": o = o with { Runs = int.Parse(Value(), CultureInfo.InvariantCulture) }; break;
+                case "--jit-threads": o = o with { JitThreads = int.Parse(Value(), CultureInfo.InvariantCulture) }; break;
                 case "--filter": o = o with { Filter = Value() }; break;
                 case "--suite": o.Suites.Add(Value()); break;
                 default: throw new ArgumentException($"unknown option {args[i]}");
