@@ -41,6 +41,23 @@ public sealed unsafe class RegionTrialTests
     [Fact]
     public void WhatIsHardlyEverEnteredStays() => Assert.True(Decide(1, 1e9, 1e8, out _));
 
+    [Theory]
+    [InlineData(10, false)]
+    [InlineData(3000, true)]
+    public void ASmallShareStaysUnlessItComesAndGoesAllTheTime(double perEntry, bool stays)
+    {
+        BlockHeader header = default;
+        var trial = new RegionTrial(new InstalledRegion(&header, 0x1000, 16, [4096], 1, true));
+        bool? decision = null;
+        for (int tick = 1; tick < 5000 && decision == null; tick++)
+        {
+            trial.Sample(tick % 50 == 0); // 2 %
+            header.Entries = (long)(tick * 20_000 / perEntry);
+            decision = trial.Step(tick * 1_000_000L, out _);
+        }
+        Assert.Equal(stays, decision);
+    }
+
     [Fact]
     public void WhatHasGoneColdStays() => Assert.True(Decide(0.001, 2000, 1000, out _));
 }

@@ -7,15 +7,16 @@ namespace Vivarium.Translation.Optimizing.Farm;
 /// region's guest code, by whomever it is executed, is held against how often control came to the region's head.
 /// </summary>
 /// <remarks>Only the sampler's thread uses it.</remarks>
-internal sealed class RegionTrial(InstalledRegion region)
+internal sealed unsafe class RegionTrial(InstalledRegion region)
 {
     private const int Turns = 6, MinSamples = 6, MaxSamples = 80, MinProgress = 12;
     private const long MinTime = 12_000_000; // ns of the guest's processor time in a turn
+    private const int MinEntries = 1000, MinTimePerEntry = 60; // ns
 
     private readonly double[] _time = new double[2];
     private readonly long[] _progress = new long[2];
     private int _turn, _hits, _samples;
-    private long _turnTime = -1, _turnProgress;
+    private long _turnTime = -1, _turnProgress, _turnEntries;
 
     public InstalledRegion Region => region;
 
@@ -41,15 +42,20 @@ internal sealed class RegionTrial(InstalledRegion region)
         switched = false;
         if (_turnTime < 0)
         {
-            (_turnTime, _turnProgress) = (time, region.Progress);
+            (_turnTime, _turnProgress, _turnEntries) = (time, region.Progress, region.Header->Entries);
             (_hits, _samples) = (0, 0);
             return null;
         }
         long progress = region.Progress - _turnProgress, spent = time - _turnTime;
         if (_samples < MinSamples || spent < MinTime) return null;
         if (progress < MinProgress && _samples < MaxSamples) return null;
-        // Too rarely entered, or no longer hot: then it does no harm either.
-        if (progress < MinProgress || _hits * 20 < _samples) return true;
+        if (progress < MinProgress) return true; // too rarely entered to lose by it
+        if (_hits * 20 < _samples)
+        {
+            // A small share, which samples cannot compare. It loses for certain where coming and going is most of what it does.
+            long entries = region.Header->Entries - _turnEntries;
+            return IsAside || entries < MinEntries || spent * Math.Max(_hits, 0.5) / _samples / entries > MinTimePerEntry;
+        }
         _time[_turn & 1] += spent * (double)_hits / _samples;
         _progress[_turn & 1] += progress;
         switched = true;
