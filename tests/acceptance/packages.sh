@@ -18,7 +18,7 @@ for name in ${VIV_PACKAGES:-m4 diffutils grep gawk findutils lmdb}; do
         continue
     fi
     # What the archive ships is newer than what it was made from, so that nobody wants autoconf or makeinfo.
-    find "$root/tmp/$name" -name '*.m4' -o -name configure.ac -o -name Makefile.am | xargs touch -d 2020-01-01
+    find "$root/tmp/$name" -name '*.m4' -o -name configure.ac -o -name Makefile.am | xargs -r touch -d 2020-01-01
     tools='ACLOCAL=: AUTOCONF=: AUTOMAKE=: AUTOHEADER=: MAKEINFO=: HELP2MAN=:'
     case $name in
         lmdb) build="cd libraries/liblmdb && make -j$jobs" test="cd libraries/liblmdb && make test" ;;

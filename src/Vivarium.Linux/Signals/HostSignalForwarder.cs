@@ -28,8 +28,8 @@ internal sealed class HostSignalForwarder : IDisposable
         }
     }
 
-    // What viv was started to ignore (nohup, jobs in the background of a script) its guest is, until it asks for the signal. The runtime would leave it
-    // ignored on the host, and a guest with a handler would never hear of it.
+    // What viv was started to ignore (nohup, jobs in the background of a script) its guest starts with ignored. The runtime leaves such a signal ignored on
+    // the host, so a guest that asks for it later does not get those from outside.
     private static void InheritIgnored(GuestProcess process, int signal)
     {
         const long RtSigaction = 13, SignalSetSize = 8;
@@ -37,8 +37,6 @@ internal sealed class HostSignalForwarder : IDisposable
         action.Bytes[..32].Clear();
         if (HostSyscall.Invoke(RtSigaction, signal, 0, action.Address, SignalSetSize) != 0 || action.At<ulong>(0) != SignalAction.Ignore) return;
         lock (process.Sync) process.Actions[signal] = new SignalAction(SignalAction.Ignore, 0, 0);
-        action.Bytes[..32].Clear();
-        HostSyscall.Invoke(RtSigaction, signal, action.Address, 0, SignalSetSize);
     }
 
     private static void Forward(GuestProcess first, int signal)
