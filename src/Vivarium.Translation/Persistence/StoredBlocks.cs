@@ -38,15 +38,17 @@ internal sealed class StoredBlocks(TranslationStore store, TranslationKey key)
     /// <summary>Keeps a block of this run.</summary>
     public void Add(ReadOnlySpan<byte> record)
     {
+        bool isWorthSaving;
         lock (_lock)
         {
             if (_newLength + record.Length > TranslationFile.MaxPayload) return;
-            if (_newLength + record.Length > _new.Length) Array.Resize(ref _new, Math.Max(256 << 10, _new.Length * 2));
+            if (_newLength + record.Length > _new.Length) Array.Resize(ref _new, Math.Max(32 << 10, _new.Length * 2));
             record.CopyTo(_new.AsSpan(_newLength));
             _newRecords[MemoryMarshal.Read<StoredHead>(record).FileOffset] = _newLength;
             _newLength += record.Length;
+            isWorthSaving = IsWorthSavingLocked();
         }
-        store.HasNewBlocks();
+        if (isWorthSaving) store.HasNewBlocks();
     }
 
     /// <summary>A record makes no sense although its checksum is right: the file goes.</summary>
@@ -77,6 +79,14 @@ internal sealed class StoredBlocks(TranslationStore store, TranslationKey key)
         get { lock (_lock) return _newRecords.Count - _saved; }
     }
 
+    /// <summary>Whether enough is new: a handful of blocks is not worth writing a big file again.</summary>
+    public bool IsWorthSaving
+    {
+        get { lock (_lock) return IsWorthSavingLocked(); }
+    }
+
+    private bool IsWorthSavingLocked() => _newRecords.Count - _saved is > 0 and var unsaved && (_file == null || unsaved * 64 >= _file.Count);
+
     /// <summary>Blocks that are new in this run or in the file that it began with.</summary>
     public int Known
     {
@@ -93,8 +103,7 @@ internal sealed class StoredBlocks(TranslationStore store, TranslationKey key)
         lock (_lock)
         {
             known = _newRecords.Count;
-            // A handful of new blocks is not worth writing a big file again.
-            if (known == _saved || _file != null && (known - _saved) * 64 < _file.Count) return 0;
+            if (!IsWorthSavingLocked()) return 0;
             // In the order of translation: what runs together stands together.
             foreach ((uint fileOffset, int at) in _newRecords)
             {

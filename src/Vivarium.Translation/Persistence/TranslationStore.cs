@@ -24,7 +24,7 @@ public sealed unsafe class TranslationStore
     private static int s_serial;
 
     private readonly Lock _saving = new(); // before the lock of _known and those of its blocks
-    private readonly Timer _timer;
+    private Timer? _timer; // made when there is something to save: it brings a thread
     private int _isScheduled;
 
     /// <param name="directory">Made, with mode 0700, where it does not exist.</param>
@@ -35,7 +35,6 @@ public sealed unsafe class TranslationStore
     {
         _directory = Path.GetFullPath(directory);
         _limit = limit;
-        _timer = new Timer(static store => ((TranslationStore)store!).SaveInBackground(), this, Timeout.Infinite, Timeout.Infinite);
         try
         {
             if (Path.GetDirectoryName(_directory) is { } parent) Directory.CreateDirectory(parent);
@@ -88,7 +87,7 @@ public sealed unsafe class TranslationStore
             {
                 StoredBlocks[] all;
                 lock (_known) all = [.. _known.Values];
-                if (!Array.Exists(all, blocks => blocks.Unsaved > 0)) return;
+                if (!Array.Exists(all, static blocks => blocks.IsWorthSaving)) return;
                 using FileStream? locked = LockDirectory();
                 if (locked == null) return;
                 int stored = 0;
@@ -111,6 +110,8 @@ public sealed unsafe class TranslationStore
     internal void HasNewBlocks()
     {
         if (Volatile.Read(ref _isScheduled) != 0 || Interlocked.Exchange(ref _isScheduled, 1) != 0) return;
+        // Whoever comes here has set the flag, and nobody else does before the timer has run.
+        _timer ??= new Timer(static store => ((TranslationStore)store!).SaveInBackground(), this, Timeout.Infinite, Timeout.Infinite);
         _timer.Change(SaveInterval, Timeout.InfiniteTimeSpan);
     }
 
