@@ -17,4 +17,7 @@ internal static class ExitCodes
 
     /// <summary>There is no such program.</summary>
     public const int NotFound = 127;
+
+    /// <summary>Nobody reads the output any more: what shells report of a program that SIGPIPE ended.</summary>
+    public const int OutputClosed = 141;
 }

@@ -103,6 +103,38 @@ public sealed class BootCommandTests : IDisposable
         Assert.Equal((status, "A", ""), (result.ExitCode, result.Output, result.Error));
     }
 
+    /// <summary>Writes this many 'A' to the serial port before it switches off; 0 is without end.</summary>
+    private string TalkativeKernel(uint bytes) => Kernel(
+        0x100002b7, // lui t0, 0x10000
+        0x04100313, // li t1, 'A'
+        (bytes + 0x800 & 0xfffff000) | 0x000003b7, // lui t2, %hi(bytes)
+        (bytes & 0xfff) << 20 | 0x0003839b, // addiw t2, t2, %lo(bytes)
+        0x00628023, // 1: sb t1, 0(t0)
+        0xfff38393, // addi t2, t2, -1
+        0xfe039ce3, // bnez t2, 1b
+        0x001002b7, // lui t0, 0x100
+        0x00005337, // lui t1, 5
+        0x5553031b, // addiw t1, t1, 0x555
+        0x0062a023, // sw t1, 0(t0)
+        0x0000006f); // j .
+
+    [Fact]
+    public void AReaderOfAPipeThatIsSlowGetsEverything()
+    {
+        const int bytes = 300_000; // more than the pipe and viv hold
+        string boot = $"'{Viv.Binary}' boot --memory 64M --kernel '{TalkativeKernel(bytes)}' </dev/null";
+        var result = Viv.RunProgram("/bin/bash", ["-c", $"set -o pipefail; {boot} | (sleep 1; wc -c)"]);
+        Assert.Equal((0, $"{bytes}\n", ""), (result.ExitCode, result.Output, result.Error));
+    }
+
+    [Fact]
+    public void AnOutputThatIsClosedEndsTheMachine()
+    {
+        string boot = $"'{Viv.Binary}' boot --memory 64M --kernel '{TalkativeKernel(0)}' </dev/null";
+        var result = Viv.RunProgram("/bin/bash", ["-c", $"set -o pipefail; {boot} | head -c 3"]);
+        Assert.Equal((141, "AAA", ""), (result.ExitCode, result.Output, result.Error));
+    }
+
     [Fact]
     public void ARebootEndsTheRunWhereItIsAskedTo()
     {

@@ -9,9 +9,6 @@ namespace Vivarium.Cli.Boot;
 /// <summary><c>viv boot</c>: a whole machine on the terminal.</summary>
 internal static class BootCommand
 {
-    /// <summary>What the shell reports of a program that Ctrl-C ended.</summary>
-    private const int Interrupted = 130;
-
     public static Command Build()
     {
         var file = new Argument<string?>("MACHINE") { Description = "Machine file (TOML); options come on top of it", Arity = ArgumentArity.ZeroOrOne };
@@ -77,24 +74,25 @@ internal static class BootCommand
     private static int Run(MachineConfiguration configuration, bool reboot, bool stats)
     {
         VirtualMachine? machine = null;
-        int? signalled = null;
+        SerialConsole? console = null;
+        int status = 0; // where the session is ended from outside
         bool quit = false;
-        void Quit()
+        void Quit(int because)
         {
+            Volatile.Write(ref status, because);
             Volatile.Write(ref quit, true);
+            Volatile.Read(ref console)?.Hurry();
             Volatile.Read(ref machine)?.End(new Shutdown(ShutdownKind.Quit));
         }
 
         // The first machine is made before the terminal changes: what is wrong with it is said on a terminal that works.
-        SerialConsole? console = null;
         using var serial = new SerialPort(() => console);
         machine = new VirtualMachine(configuration, serial);
         using var terminal = HostTerminal.Open(signal =>
         {
-            signalled = 128 + signal switch { PosixSignal.SIGHUP => 1, PosixSignal.SIGINT => 2, PosixSignal.SIGQUIT => 3, _ => 15 };
-            Quit();
+            Quit(128 + signal switch { PosixSignal.SIGHUP => 1, PosixSignal.SIGINT => 2, PosixSignal.SIGQUIT => 3, _ => 15 });
         });
-        console = new SerialConsole(escapes: terminal is not null, Quit);
+        Volatile.Write(ref console, new SerialConsole(escapes: terminal is not null, Quit));
         try
         {
             while (true)
@@ -103,6 +101,7 @@ internal static class BootCommand
                 if (Volatile.Read(ref quit))
                     machine.End(new Shutdown(ShutdownKind.Quit));
                 var shutdown = machine.Run();
+                console.Drain();
                 if (stats)
                     BootStatistics.Print(machine);
                 if (shutdown.Kind == ShutdownKind.Reboot && reboot)
@@ -115,7 +114,7 @@ internal static class BootCommand
                 return shutdown.Kind switch
                 {
                     ShutdownKind.Failure => shutdown.Code is > 0 and < 256 ? shutdown.Code : 1,
-                    ShutdownKind.Quit => signalled ?? (terminal is null ? Interrupted : 0),
+                    ShutdownKind.Quit => Volatile.Read(ref status),
                     _ => 0,
                 };
             }

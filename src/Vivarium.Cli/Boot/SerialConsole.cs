@@ -12,21 +12,22 @@ internal sealed class SerialConsole : ISerialBackEnd, IDisposable
     private const int OutputLimit = 1 << 16;
 
     private readonly FileStream _input = new(new SafeFileHandle(0, ownsHandle: false), FileAccess.Read, bufferSize: 0);
-    private readonly Stream _output = new DescriptorStream(1);
+    private readonly DescriptorStream _output = new(1);
     private readonly object _outputLock = new(); // a monitor, for its Wait and Pulse
     private readonly object _inputLock = new();
     private readonly Thread _writer;
-    private readonly Action _quit;
+    private readonly Action<int> _quit;
     private readonly bool _escapes;
     private byte[] _pending = new byte[4096];
     private int _pendingCount;
     private bool _writing;
     private bool _closed;
+    private bool _hurry;
     private Uart16550? _uart;
 
     /// <param name="escapes">Whether the input is typed by somebody, so that Ctrl-A is the escape key.</param>
-    /// <param name="quit">Called when the user, or a closed output, ends the session.</param>
-    public SerialConsole(bool escapes, Action quit)
+    /// <param name="quit">Called with the exit status when the user, or a closed output, ends the session.</param>
+    public SerialConsole(bool escapes, Action<int> quit)
     {
         (_escapes, _quit) = (escapes, quit);
         _writer = new Thread(WriteOutput) { IsBackground = true, Name = "console output" };
@@ -53,9 +54,9 @@ internal sealed class SerialConsole : ISerialBackEnd, IDisposable
     {
         lock (_outputLock)
         {
-            while (_pendingCount >= OutputLimit && !_closed)
+            while (_pendingCount >= OutputLimit && !_closed && !_hurry)
                 Monitor.Wait(_outputLock);
-            if (_closed)
+            if (_closed || _pendingCount >= OutputLimit)
                 return;
             if (_pendingCount == _pending.Length)
                 Array.Resize(ref _pending, _pending.Length * 2);
@@ -65,16 +66,36 @@ internal sealed class SerialConsole : ISerialBackEnd, IDisposable
         }
     }
 
-    /// <summary>Writes what is left, and stops.</summary>
+    /// <summary>The session ends from outside: from now on nothing waits for a slow reader, and what does not fit is lost.</summary>
+    public void Hurry()
+    {
+        lock (_outputLock)
+        {
+            _hurry = true;
+            Monitor.PulseAll(_outputLock);
+        }
+    }
+
+    /// <summary>Waits until everything has been written, however slow the reader is; after <see cref="Hurry"/> at most a second.</summary>
+    public void Drain()
+    {
+        const int step = 100, patience = 1000;
+        lock (_outputLock)
+        {
+            for (int late = 0; (_pendingCount > 0 || _writing) && !_closed && late < patience; late += _hurry ? step : 0)
+                Monitor.Wait(_outputLock, step);
+        }
+    }
+
+    /// <summary>Takes no more output.</summary>
     public void Dispose()
     {
         lock (_outputLock)
         {
             _closed = true;
+            _pendingCount = 0;
             Monitor.PulseAll(_outputLock);
         }
-
-        _writer.Join(TimeSpan.FromSeconds(5)); // a terminal that is stopped must not keep us
     }
 
     private void WriteOutput()
@@ -86,9 +107,10 @@ internal sealed class SerialConsole : ISerialBackEnd, IDisposable
             lock (_outputLock)
             {
                 _writing = false;
+                Monitor.PulseAll(_outputLock);
                 while (_pendingCount == 0 && !_closed)
                     Monitor.Wait(_outputLock);
-                if (_pendingCount == 0)
+                if (_closed)
                     return;
                 (taken, _pending) = (_pending, taken);
                 (count, _pendingCount) = (_pendingCount, 0);
@@ -96,22 +118,11 @@ internal sealed class SerialConsole : ISerialBackEnd, IDisposable
                 Monitor.PulseAll(_outputLock);
             }
 
-            try
-            {
-                _output.Write(taken.AsSpan(0, count));
-            }
-            catch (IOException)
-            {
-                lock (_outputLock)
-                {
-                    _closed = true;
-                    _pendingCount = 0;
-                    Monitor.PulseAll(_outputLock);
-                }
-
-                _quit();
-                return;
-            }
+            if (_output.TryWrite(taken.AsSpan(0, count)))
+                continue;
+            Dispose();
+            _quit(ExitCodes.OutputClosed);
+            return;
         }
     }
 
@@ -142,7 +153,7 @@ internal sealed class SerialConsole : ISerialBackEnd, IDisposable
             Send(filtered.AsSpan(0, escape.Filter(typed.AsSpan(0, count), filtered)));
             if (escape.Quit)
             {
-                _quit();
+                _quit(0);
                 return;
             }
 
