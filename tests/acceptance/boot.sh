@@ -81,6 +81,25 @@ version
 poweroff' --memory 256M --firmware "$opensbi" --kernel "$uboot"; }
 run_reboot() { rung reboot 0 'reboot: Restarting system' 'reboot -f' "${linux[@]}" --memory 512M --no-reboot; }
 
+# Suspend to RAM by the SBI, woken by a key; the clock of the guest stands still meanwhile.
+run_suspend() {
+    local name=suspend start=$SECONDS
+    {
+        printf 'echo enabled >/sys/class/tty/ttyS0/power/wakeup; dmesg | grep riscv-pmu-sbi; echo mem >/sys/power/state; dmesg | grep "PM: suspend exit"\n'
+        for _ in $(seq 100); do grep -aq 'CPU1: off' "$work/$name.log" && break; sleep 0.2; done
+        sleep 2; printf '\n'
+        for _ in $(seq 100); do grep -aq 'suspend exit' "$work/$name.log" && break; sleep 0.2; done
+        echo exit
+    } | timeout "${VIV_BOOT_TIMEOUT:-300}" "$viv" boot "${linux[@]}" --memory 256M --cpus 2 --append "console=ttyS0 no_console_suspend" >"$work/$name.log" 2>&1
+    if [ "${PIPESTATUS[1]}" = 0 ] && grep -aq '^.*PM: suspend exit' "$work/$name.log" && grep -aq '16 firmware and 2 hardware counters' "$work/$name.log"; then
+        printf 'boot.sh: %-12s ok    %4d s\n' $name $((SECONDS - start))
+    else
+        printf 'boot.sh: %-12s FAIL  %4d s, log:\n' $name $((SECONDS - start))
+        tail -n 30 "$work/$name.log"
+        failures=$((failures + 1))
+    fi
+}
+
 # A signal from outside ends the machine at once, whatever its harts do, with the status that shells expect.
 run_signals() {
     local signal want got start=$SECONDS bad=
@@ -103,6 +122,6 @@ run_signals() {
 for file in "$opensbi" "$uboot"; do
     [ -e "$file" ] || { echo "boot.sh: $file is missing: apt-get install opensbi u-boot-qemu"; exit 125; }
 done
-[ $# -gt 0 ] || set -- shell minimal smp devices pci reboot signals uboot opensbi
+[ $# -gt 0 ] || set -- shell minimal smp devices pci reboot suspend signals uboot opensbi
 for name in "$@"; do "run_$name"; done
 exit "$failures"

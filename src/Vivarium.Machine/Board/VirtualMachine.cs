@@ -23,6 +23,7 @@ public sealed class VirtualMachine : IDisposable, ISbiConsole
     private readonly VirtioDevices _virtio;
     private readonly Plic _plic;
     private readonly Aclint _aclint;
+    private PerformanceMonitoringExtension? _pmu;
     private BootPlan _boot;
     private Shutdown? _shutdown;
 
@@ -94,7 +95,8 @@ public sealed class VirtualMachine : IDisposable, ISbiConsole
 
     /// <summary>What can be saved, in the order of saving.</summary>
     public IReadOnlyList<IStateful> Parts =>
-        [.. Core.Harts, _plic, _aclint, Uart, .. _rtc is null ? (ReadOnlySpan<IStateful>)[] : [_rtc], .. _virtio.Devices];
+        [.. Core.Harts, _plic, _aclint, Uart, .. _rtc is null ? (ReadOnlySpan<IStateful>)[] : [_rtc], .. _pmu is null ? (ReadOnlySpan<IStateful>)[] : [_pmu],
+            .. _virtio.Devices];
 
     /// <summary>Reads every file that the machine would, and puts it together, without running it.</summary>
     /// <exception cref="BootException">Something is wrong with it.</exception>
@@ -168,13 +170,15 @@ public sealed class VirtualMachine : IDisposable, ISbiConsole
         var calls = new SupervisorCalls();
         var harts = Core.Harts;
         bool IsMemory(ulong address) => address - Memory.RamBase < Memory.RamSize;
-        calls.Add(new TimeExtension());
-        calls.Add(new IpiExtension(harts));
-        calls.Add(new RemoteFenceExtension(harts));
+        var events = new FirmwareEvents(harts.Count);
+        calls.Add(new TimeExtension(events));
+        calls.Add(new IpiExtension(harts, events));
+        calls.Add(new RemoteFenceExtension(harts, events));
         calls.Add(new HartStateExtension(harts, IsMemory));
         calls.Add(new SystemResetExtension(End));
         calls.Add(new DebugConsoleExtension(this, Memory));
-        calls.Add(new PerformanceMonitoringExtension());
+        calls.Add(new SystemSuspendExtension(harts, IsMemory));
+        calls.Add(_pmu = new PerformanceMonitoringExtension(harts, events));
         for (uint id = 0; id <= LegacyExtension.Last; id++)
             calls.Add(new LegacyExtension(id, harts, this, End));
         return Sbi = calls;

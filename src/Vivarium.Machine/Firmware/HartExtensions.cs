@@ -5,7 +5,7 @@ using Vivarium.RiscV.Privileged;
 namespace Vivarium.Machine.Firmware;
 
 /// <summary>TIME (SBI 2.0, chapter 6): the next supervisor timer interrupt.</summary>
-public sealed class TimeExtension : ISbiExtension
+public sealed class TimeExtension(FirmwareEvents? events = null) : ISbiExtension
 {
     public uint Id => 0x54494D45;
 
@@ -14,12 +14,13 @@ public sealed class TimeExtension : ISbiExtension
         if (function != 0)
             return SbiError.NotSupported;
         hart.SetTimer(arguments[0]);
+        events?.Count(hart.Id, FirmwareEvent.SetTimer);
         return SbiResult.Ok();
     }
 }
 
 /// <summary>IPI (chapter 7): supervisor software interrupts.</summary>
-public sealed class IpiExtension(IReadOnlyList<MachineHart> harts) : ISbiExtension
+public sealed class IpiExtension(IReadOnlyList<MachineHart> harts, FirmwareEvents? events = null) : ISbiExtension
 {
     public uint Id => 0x735049;
 
@@ -29,6 +30,7 @@ public sealed class IpiExtension(IReadOnlyList<MachineHart> harts) : ISbiExtensi
             return SbiError.NotSupported;
         if (!HartMask.TryGet(harts, arguments[0], arguments[1], out ulong mask))
             return SbiError.InvalidParameter;
+        events?.CountSent(hart.Id, FirmwareEvent.IpiSent, mask);
         for (; mask != 0; mask &= mask - 1)
             harts[BitOperations.TrailingZeroCount(mask)].SetInterrupt(1, true);
         return SbiResult.Ok();
@@ -36,7 +38,7 @@ public sealed class IpiExtension(IReadOnlyList<MachineHart> harts) : ISbiExtensi
 }
 
 /// <summary>RFENCE (chapter 8): fences on other harts. Those for guest addresses need the hypervisor extension.</summary>
-public sealed class RemoteFenceExtension(IReadOnlyList<MachineHart> harts) : ISbiExtension
+public sealed class RemoteFenceExtension(IReadOnlyList<MachineHart> harts, FirmwareEvents? events = null) : ISbiExtension
 {
     public uint Id => 0x52464E43;
 
@@ -62,6 +64,12 @@ public sealed class RemoteFenceExtension(IReadOnlyList<MachineHart> harts) : ISb
             if (!HartMask.TryGet(harts, arguments[0], arguments[1], out ulong mask))
                 return SbiError.InvalidParameter;
             hart.Core.RemoteFence(mask, kind, from, length, asid);
+            events?.CountSent(hart.Id, kind switch
+            {
+                FenceKind.Instructions => FirmwareEvent.FenceISent,
+                FenceKind.AddressSpaces => FirmwareEvent.SfenceVmaSent,
+                _ => FirmwareEvent.SfenceVmaAsidSent,
+            }, mask);
             return SbiResult.Ok();
         }
     }
@@ -70,7 +78,7 @@ public sealed class RemoteFenceExtension(IReadOnlyList<MachineHart> harts) : ISb
 /// <summary>HSM (chapter 9): starting and stopping harts.</summary>
 public sealed class HartStateExtension(IReadOnlyList<MachineHart> harts, Func<ulong, bool> isMemory) : ISbiExtension
 {
-    private const ulong DefaultRetentive = 0;
+    private const ulong DefaultRetentive = 0, DefaultNonRetentive = 0x8000_0000;
 
     public uint Id => 0x48534D;
 
@@ -91,6 +99,13 @@ public sealed class HartStateExtension(IReadOnlyList<MachineHart> harts, Func<ul
                     case DefaultRetentive:
                         hart.Suspend();
                         return SbiResult.Ok();
+                    case DefaultNonRetentive when !isMemory(arguments[1]):
+                        return SbiError.InvalidAddress;
+                    case DefaultNonRetentive:
+                        hart.SuspendAndResumeAt(arguments[1], arguments[2]);
+                        return SbiResult.Ok();
+                    case < 0x1000_0000 or (> DefaultNonRetentive and < 0x9000_0000): // reserved; above them the platform's own
+                        return SbiError.InvalidParameter;
                     default:
                         return SbiError.NotSupported;
                 }

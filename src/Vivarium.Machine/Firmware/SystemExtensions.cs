@@ -93,17 +93,27 @@ public sealed class DebugConsoleExtension(ISbiConsole console, PhysicalMemory me
     }
 }
 
-/// <summary>PMU (chapter 11), the least of it: the extension is there and has no counters of its own.</summary>
-public sealed class PerformanceMonitoringExtension : ISbiExtension
+/// <summary>SUSP (chapter 13): the whole machine sleeps until an interrupt that the calling hart's <c>sie</c> enables.</summary>
+public sealed class SystemSuspendExtension(IReadOnlyList<MachineHart> harts, Func<ulong, bool> isMemory) : ISbiExtension
 {
-    public uint Id => 0x504D55;
+    private const ulong SuspendToRam = 0;
 
-    public SbiResult Call(MachineHart hart, uint function, SbiArguments arguments) => function switch
+    public uint Id => 0x53555350;
+
+    public SbiResult Call(MachineHart hart, uint function, SbiArguments arguments)
     {
-        0 => SbiResult.Ok(), // no counters
-        <= 5 => SbiError.InvalidParameter,
-        _ => SbiError.NotSupported,
-    };
+        if (function != 0)
+            return SbiError.NotSupported;
+        ulong type = arguments[0] & 0xffff_ffff;
+        if (type != SuspendToRam)
+            return type < 0x8000_0000 ? SbiError.InvalidParameter : SbiError.NotSupported; // reserved; the platform's own
+        if (!isMemory(arguments[1]))
+            return SbiError.InvalidAddress;
+        if (harts.Any(other => other != hart && other.Status != HartStatus.Stopped))
+            return SbiError.Denied;
+        hart.SuspendAndResumeAt(arguments[1], arguments[2]);
+        return SbiResult.Ok();
+    }
 }
 
 /// <summary>The calls of SBI 0.1 (chapter 5), one id each. Hart masks lie at virtual addresses there: IPIs and fences go to all harts, which

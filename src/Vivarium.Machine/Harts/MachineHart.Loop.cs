@@ -23,6 +23,7 @@ public sealed partial class MachineHart
     private int _status = (int)HartStatus.Stopped;
     private int _where;
     private StartRequest? _start;
+    private bool _resumesAtStart; // where suspended: begins at _start, instead of behind its call
     private Thread? _thread;
     private HostThread? _hostThread;
 
@@ -66,6 +67,7 @@ public sealed partial class MachineHart
                         continue;
                     }
                     Unit.WaitsForInterrupt = false;
+                    if (Status == HartStatus.Suspended) EndSuspension();
                 }
                 Unit.TakeInterrupt();
             }
@@ -132,6 +134,15 @@ public sealed partial class MachineHart
         (Cpu.Pc, Cpu[10], Cpu[11]) = (start.Pc, start.A0, start.A1);
         if (start.Mode == PrivilegeMode.Supervisor) Unit.EnterSupervisor();
         else Unit.Reset();
+    }
+
+    private void EndSuspension()
+    {
+        Status = HartStatus.Started;
+        if (!_resumesAtStart) return;
+        var start = _start!;
+        (Cpu.Pc, Cpu[10], Cpu[11], Cpu.State.ReservationAddress) = (start.Pc, start.A0, start.A1, ulong.MaxValue);
+        Unit.ResumeSupervisor();
     }
 
     // Fences from other harts.

@@ -9,6 +9,9 @@ public sealed unsafe partial class MachineHart : IStateful
     /// <inheritdoc/>
     public string SectionName => $"hart{Id}";
 
+    /// <summary>2 adds suspension.</summary>
+    public int SectionVersion => 2;
+
     /// <inheritdoc/>
     public void Save(StateWriter writer)
     {
@@ -30,12 +33,13 @@ public sealed unsafe partial class MachineHart : IStateful
         writer.Write((byte)start.Mode);
         writer.Write(start.A0);
         writer.Write(start.A1);
+        writer.Write(_resumesAtStart);
     }
 
     /// <inheritdoc/>
     public void Load(StateReader reader)
     {
-        reader.RequireVersion(1);
+        reader.RequireVersion(SectionVersion);
         Unit.Reset();
         ref var state = ref Cpu.State;
         for (var i = 1; i < 32; i++) state.X[i] = reader.ReadUInt64();
@@ -52,8 +56,10 @@ public sealed unsafe partial class MachineHart : IStateful
         Unit.RestoreMode((PrivilegeMode)mode);
         Unit.WaitsForInterrupt = reader.ReadBool();
         var status = (HartStatus)reader.ReadByte();
-        if (status > HartStatus.StopPending) throw new StateException($"section '{SectionName}' has no valid hart state");
+        if (status > HartStatus.StopPending && status != HartStatus.Suspended) throw new StateException($"section '{SectionName}' has no valid hart state");
         _start = new StartRequest(reader.ReadUInt64(), (PrivilegeMode)reader.ReadByte(), reader.ReadUInt64(), reader.ReadUInt64());
+        if (_start.Mode is not (PrivilegeMode.Supervisor or PrivilegeMode.Machine)) throw new StateException($"section '{SectionName}' starts in no valid privilege mode");
+        _resumesAtStart = reader.Version >= 2 && reader.ReadBool();
         Status = status;
         if (status != HartStatus.Stopped) Launch();
         Wake();

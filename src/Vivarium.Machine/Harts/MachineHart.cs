@@ -87,8 +87,17 @@ public sealed partial class MachineHart : IHartEnvironment, IDisposable
 
     /// <summary>HSM retentive suspend: like <c>wfi</c>. Only from the hart's own SBI call; it goes on behind the call when an
     /// interrupt that <c>sie</c> enables is pending.</summary>
-    public void Suspend()
+    public void Suspend() => Suspend(null);
+
+    /// <summary>HSM non-retentive suspend, and system suspend. Only from the hart's own SBI call; when an interrupt that <c>sie</c> enables is pending it
+    /// begins at <paramref name="pc"/> in S-mode, with <c>satp</c> 0 and interrupts off, its number in a0 and <paramref name="opaque"/> in a1.</summary>
+    public void SuspendAndResumeAt(ulong pc, ulong opaque) => Suspend(new StartRequest(pc, PrivilegeMode.Supervisor, (ulong)Id, opaque));
+
+    private void Suspend(StartRequest? resume)
     {
+        if (resume is not null) _start = resume;
+        _resumesAtStart = resume is not null;
+        Status = HartStatus.Suspended;
         Unit.WaitsForInterrupt = true;
         Cpu.RequestExit();
     }

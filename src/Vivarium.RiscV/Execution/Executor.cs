@@ -50,6 +50,9 @@ public abstract class Executor : IDisposable
     /// <see cref="ulong.MaxValue"/> or honour it coarsely.</param>
     public abstract ExecutionExit Run(Hart hart, ulong budget = ulong.MaxValue);
 
+    /// <summary>Whether <see cref="HartState.InstructionsRetired"/> is counted.</summary>
+    public virtual bool CountsInstructions => false;
+
     /// <summary>Whether the guest may execute at an address; null lets it execute whatever is readable. Asked when code is fetched anew (decoded,
     /// translated), from any thread; a change is announced by <see cref="InvalidateCode"/>. Set before the first <see cref="Run"/>.</summary>
     public virtual Func<ulong, bool>? MayExecute { get; set; }

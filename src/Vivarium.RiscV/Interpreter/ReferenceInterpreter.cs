@@ -21,6 +21,9 @@ public sealed partial class ReferenceInterpreter : Executor
     private readonly CodePages _code = new();
 
     /// <inheritdoc/>
+    public override bool CountsInstructions => true;
+
+    /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public override ExecutionExit Run(Hart hart, ulong budget = ulong.MaxValue)
     {

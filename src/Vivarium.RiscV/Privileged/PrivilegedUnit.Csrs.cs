@@ -62,7 +62,7 @@ public sealed partial class PrivilegedUnit
         t.Add(0x305, u => u._mtvec, (u, v) => u._mtvec = Vector(v, u._mtvec));
         t.Add(0x306, u => u._mcounteren, (u, v) => { u._mcounteren = (uint)v; u.EnvironmentChanged(); });
         t.Add(0x30a, u => u._menvcfg, (u, v) => u.WriteMenvcfg(v));
-        t.Add(0x320, u => u._mcountinhibit, (u, v) => u._mcountinhibit = v & 5);
+        t.Add(0x320, u => u._mcountinhibit, (u, v) => u.WriteMcountinhibit(v));
         t.Add(0x340, u => u._mscratch, (u, v) => u._mscratch = v);
         t.Add(0x341, u => u._mepc, (u, v) => u._mepc = v & ~1UL);
         t.Add(0x342, u => u._mcause, (u, v) => u._mcause = v);
@@ -209,7 +209,20 @@ public sealed partial class PrivilegedUnit
         || ((_mcounteren >> bit & 1) != 0 && (Mode == PrivilegeMode.Supervisor || (_scounteren >> bit & 1) != 0));
 
     /// <summary>A cycle is a nanosecond, as in user mode.</summary>
-    private ulong Cycles => (ulong)Stopwatch.GetTimestamp() + _cycleOffset;
+    // A counter is the host's less an offset; one that is stopped is the offset alone.
+    private ulong RunningCycles => (_mcountinhibit & 1) != 0 ? 0 : (ulong)Stopwatch.GetTimestamp();
 
-    private ulong Retired => _hart.State.InstructionsRetired + _instretOffset;
+    private ulong RunningInstructions => (_mcountinhibit & 4) != 0 ? 0 : _hart.State.InstructionsRetired;
+
+    private ulong Cycles => RunningCycles + _cycleOffset;
+
+    private ulong Retired => RunningInstructions + _instretOffset;
+
+    private void WriteMcountinhibit(ulong value)
+    {
+        var (cycles, instructions) = (Cycles, Retired);
+        _mcountinhibit = value & 5;
+        _cycleOffset = cycles - RunningCycles;
+        _instretOffset = instructions - RunningInstructions;
+    }
 }

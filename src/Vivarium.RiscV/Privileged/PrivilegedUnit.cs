@@ -21,7 +21,7 @@ public sealed partial class PrivilegedUnit
     private uint _medeleg, _mideleg;
     private ulong _mtvec, _mscratch, _mepc, _mcause, _mtval, _mcounteren, _menvcfg, _mcountinhibit;
     private ulong _stvec, _scounteren, _senvcfg, _satp, _stimecmp = ulong.MaxValue;
-    private ulong _cycleOffset, _instretOffset;
+    private ulong _cycleOffset, _instretOffset; // while mcountinhibit stops a counter, its value
 
     private ref ulong _mstatus => ref _hart.State.Mstatus;
     private ref ulong _sscratch => ref _hart.State.Sscratch;
@@ -96,6 +96,16 @@ public sealed partial class PrivilegedUnit
         EnvironmentChanged();
         Pmp.AllowAll();
         Mode = PrivilegeMode.Supervisor;
+        FlushTranslations();
+        ModeChanged();
+    }
+
+    /// <summary>Goes on in S-mode as after a suspension that kept the CSRs: interrupts off, no translation.</summary>
+    public void ResumeSupervisor()
+    {
+        Mode = PrivilegeMode.Supervisor;
+        WriteSatp(0);
+        WriteMstatus(0, Mstatus.Sie);
         FlushTranslations();
         ModeChanged();
     }

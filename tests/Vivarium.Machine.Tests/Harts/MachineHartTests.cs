@@ -99,6 +99,54 @@ public sealed class MachineHartTests : IDisposable
         Assert.True(_core.Harts[0].CpuNanoseconds > 0);
     }
 
+    private sealed class SuspendingCalls : ISupervisorBinaryInterface
+    {
+        public readonly SemaphoreSlim Count = new(0);
+
+        /// <summary>The second call suspends: resumes at the handler's page.</summary>
+        public void Call(MachineHart hart)
+        {
+            if (hart.Cpu[17] == 1) hart.SuspendAndResumeAt(Handler, 77);
+            Count.Release();
+        }
+    }
+
+    /// <summary>A suspended hart sleeps until an interrupt that sie enables, and begins elsewhere: S-mode, no translation, interrupts off.</summary>
+    [Fact]
+    public void SuspendedHartsBeginWhereTheySaid()
+    {
+        var sbi = new SuspendingCalls();
+        _core.Sbi = sbi;
+        Load(Ram, Encode(Opcode.Addi, rd: 6, imm: 0x202), Encode(Opcode.Csrrw, rs1: 6, imm: Sie), Encode(Opcode.Csrrsi, rs1: 2, imm: Sstatus),
+            Encode(Opcode.Addi, rd: 17, imm: 1), Ecall, Encode(Opcode.Jal, imm: 0));
+        Load(Handler, Encode(Opcode.Addi, rd: 17, imm: 2), Ecall, Encode(Opcode.Jal, imm: 0));
+        var hart = _core.Harts[1];
+        hart.Start(Ram, PrivilegeMode.Supervisor, 0, 0);
+        Assert.True(sbi.Count.Wait(10_000));
+        SpinWait.SpinUntil(() => hart.Status == HartStatus.Suspended, 10_000);
+        hart.SetInterrupt(5, true); // not enabled: it sleeps on
+        Assert.False(sbi.Count.Wait(50));
+        Assert.Equal(HartStatus.Suspended, hart.Status);
+
+        // Saved asleep, it is asleep afterwards.
+        _core.Quiesce();
+        var saved = new MemoryStream();
+        StateArchive.Save(saved, [hart]);
+        saved.Position = 0;
+        StateArchive.Load(saved, [hart]);
+        Assert.Equal(HartStatus.Suspended, hart.Status);
+        _core.Resume();
+        Assert.False(sbi.Count.Wait(50));
+
+        hart.SetInterrupt(9, true);
+        Assert.True(sbi.Count.Wait(10_000), "an interrupt did not wake the hart");
+        _core.Quiesce();
+        Assert.Equal((HartStatus.Started, PrivilegeMode.Supervisor, 1UL, 77UL), (hart.Status, hart.Mode, hart.Cpu[10], hart.Cpu[11]));
+        Assert.Equal((0UL, 0UL), (hart.Unit.ReadCsr(0x180), hart.Unit.ReadCsr(Sstatus) & 2));
+        Assert.Equal(0x202UL, hart.Unit.ReadCsr(Sie)); // CSRs are kept
+        _core.Resume();
+    }
+
     [Fact]
     public void InterruptsWakeWfiAndTimersFire()
     {
