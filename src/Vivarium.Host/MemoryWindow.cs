@@ -103,6 +103,9 @@ public sealed unsafe partial class MemoryWindow : IDisposable
     public int Unmap(ulong offset, ulong length) =>
         Map(offset, length, Protection.None, MapPrivate | LinuxConstants.MapAnonymous | MapNoReserve, -1, 0);
 
+    /// <summary>Makes zeroes accessible where nothing is mapped: cheaper than a mapping of its own over the reservation.</summary>
+    public int Open(ulong offset, ulong length, Protection protection) => Protect(offset, length, protection);
+
     /// <summary>mprotect. The caller knows what is mapped: on reserved pages this would map zeroes.</summary>
     public int Protect(ulong offset, ulong length, Protection protection)
     {

@@ -69,6 +69,12 @@ public sealed partial class GuestThread
         return new Time.CpuTimes(total - system, system);
     }
 
+    /// <summary>When it last asked the host to run others instead, CLOCK_MONOTONIC nanoseconds.</summary>
+    internal ulong LastYield { get; set; }
+
+    /// <summary>How waiting for a futex by looking went lately.</summary>
+    internal Threads.FutexPatience Patience { get; } = new();
+
     private HostThread? _hostThread;
     private long _systemAtStart;
     private long _cpuAtStart;

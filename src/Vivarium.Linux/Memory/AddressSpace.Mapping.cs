@@ -107,7 +107,7 @@ public sealed partial class AddressSpace
     {
         bool hadCode = _table.AnyExecutable(start, start + length);
         int error = file == null
-            ? Window.MapAnonymous(start, length, HostProtection(protection), noReserve: true)
+            ? _table.IsFree(start, start + length) ? Window.Open(start, length, HostProtection(protection)) : Window.MapAnonymous(start, length, HostProtection(protection), noReserve: true)
             : Window.MapFile(start, length, HostProtection(protection), file.HostDescriptor, fileOffset, shared);
         if (error < 0) return error;
         if (file == null && !shared && length >= WorthHugePages && (protection & Protection.Write) != 0

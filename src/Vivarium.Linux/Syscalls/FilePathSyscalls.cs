@@ -222,6 +222,7 @@ internal static class FilePathSyscalls
                     status = PutHostStat(thread, args.A2, buffer.Span);
                 }
             }
+            else again = IsDoubtful(status, at);
         }
         resolved.Dispose();
         return again ? null : status;
@@ -230,6 +231,9 @@ internal static class FilePathSyscalls
     // What a name without a descriptor of its object cannot tell: where a link leads, and the record of a file that has one.
     private static bool NeedsObject(uint mode, int flags) =>
         (mode & FileType.Mask) == FileType.Link && (flags & At.SymlinkNoFollow) == 0 || (mode & FileRecord.Mark) != 0;
+
+    // Nothing was found in a directory that is there no more: it may have a successor.
+    private static bool IsDoubtful(long status, in PathResult at) => status == -Errno.ENOENT && at is { MayBeLink: true, Lender: not null } && DirectoryCache.IsGone(at.Descriptor);
 
     private static PathRequest Request(GuestThread thread, PathIntent intent, int atFlags, bool probe = false) =>
         new(intent, (atFlags & At.SymlinkNoFollow) == 0) { Caller = thread.Process, Probe = probe };
@@ -256,7 +260,7 @@ internal static class FilePathSyscalls
             else
             {
                 status = HostSyscall.Invoke(HostCall.StatX, at.Descriptor, at.Leaf, at.AtFlags | flags & (SyncType | At.NoAutomount), (long)args.A3 | 0x7, buffer.Address);
-                if (status >= 0 && at.MayBeLink && NeedsObject(BinaryPrimitives.ReadUInt16LittleEndian(buffer.Span[28..]), flags))
+                if (status >= 0 && at.MayBeLink && NeedsObject(BinaryPrimitives.ReadUInt16LittleEndian(buffer.Span[28..]), flags) || IsDoubtful(status, at))
                 {
                     resolved.Dispose();
                     return null;
@@ -322,12 +326,28 @@ internal static class FilePathSyscalls
     private static long Access(GuestThread thread, ulong directory, ulong path, int mode, int flags)
     {
         if ((mode & ~7) != 0 || (flags & ~(At.EAccess | At.SymlinkNoFollow | At.EmptyPath)) != 0) return -Errno.EINVAL;
-        var resolved = ResolvedPath.Of(thread, directory, path, Request(thread, PathIntent.At, flags), (flags & At.EmptyPath) != 0);
+        return Access(thread, directory, path, mode, flags, probe: true) ?? Access(thread, directory, path, mode, flags, probe: false)!.Value;
+    }
+
+    private static long? Access(GuestThread thread, ulong directory, ulong path, int mode, int flags, bool probe)
+    {
+        var resolved = new ResolvedPath();
+        resolved.Resolve(thread, directory, path, Request(thread, PathIntent.At, flags, probe), (flags & At.EmptyPath) != 0);
         long status = resolved.Status;
         if (status >= 0)
         {
             ref var at = ref resolved.Result;
-            if (at.Node != null)
+            if (at.MayBeLink)
+            {
+                status = FileStat.OfPath(at.Descriptor, at.Leaf, At.SymlinkNoFollow, out var stat);
+                if (status >= 0 && NeedsObject(stat.Mode, flags) || IsDoubtful(status, at))
+                {
+                    resolved.Dispose();
+                    return null;
+                }
+            }
+            if (status < 0) { }
+            else if (at.Node != null)
             {
                 uint bits = at.Node.Mode;
                 bool denied = (mode & 2) != 0 && (bits & 0x92) == 0 || (mode & 1) != 0 && (bits & 0x49) == 0;

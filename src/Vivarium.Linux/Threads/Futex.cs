@@ -81,6 +81,7 @@ public static class Futex
 
     private static long Wait(GuestThread thread, ulong address, uint expected, long deadline, bool realtime, uint bitset, bool isPrivate)
     {
+        if (thread.Patience.SeesChange(thread.Window, address, expected)) return -Errno.EAGAIN;
         long result = HostFutex.Wait(thread.HostThread!, thread.Window, address, expected, deadline, realtime, bitset, isPrivate);
         if (result != -Errno.EINTR) return result;
         return deadline == HostFutex.Forever ? -Errno.ERESTARTSYS : -Errno.ERESTARTNOHAND;

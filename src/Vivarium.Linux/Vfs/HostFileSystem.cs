@@ -13,6 +13,7 @@ internal sealed class HostFileSystem : FileSystem
 {
     private const int RacesEndured = 200;
     private readonly int _root;
+    private readonly DirectoryCache? _directories;
 
     /// <param name="root">O_PATH descriptor of the root directory, owned.</param>
     /// <param name="confined">Nothing outside is reachable.</param>
@@ -23,6 +24,7 @@ internal sealed class HostFileSystem : FileSystem
         Confined = confined;
         ReadOnly = readOnly;
         Layer = new FileLayer(this, lower: false);
+        _directories = confined ? new DirectoryCache(root) : null;
     }
 
     public bool ReadOnly { get; }
@@ -39,7 +41,11 @@ internal sealed class HostFileSystem : FileSystem
     /// <summary>What open files remember where this is not the realm's root.</summary>
     public FileLayer Layer { get; }
 
-    public override void Close() => HostSyscall.Invoke(HostCall.Close, _root);
+    public override void Close()
+    {
+        _directories?.Close();
+        HostSyscall.Invoke(HostCall.Close, _root);
+    }
 
     // The host kernel knows better whether two of its directories are of one file system.
     public override bool SharesNames(FileSystem other) => other is HostFileSystem;
@@ -152,13 +158,35 @@ internal sealed class HostFileSystem : FileSystem
                 result.AtFlags = At.SymlinkNoFollow;
                 result.MayBeLink = true;
                 return 0;
+            case PathIntent.At when request.Probe && fromRoot && SplitPlain(path, out int leaf) && _directories!.Acquire(path[..(leaf - 1)]) is { } directory:
+                result.Descriptor = directory.HostDescriptor;
+                result.Lender = directory;
+                result.Leaf = address + leaf;
+                result.AtFlags = At.SymlinkNoFollow;
+                result.MayBeLink = true;
+                return 0;
             case PathIntent.Handle:
             case PathIntent.At:
                 int flags = OpenFlags.Path | OpenFlags.CloseOnExec | (request.Follow ? 0 : OpenFlags.NoFollow) | request.Flags & OpenFlags.Directory;
                 return Opened(request, OpenAt2(from, address, flags, 0, resolve), address + path.Length, ref result);
             default:
+                if (fromRoot && SplitPlain(path, out int last) && _directories!.Acquire(path[..(last - 1)]) is { } above)
+                {
+                    result.Descriptor = above.HostDescriptor;
+                    result.Lender = above;
+                    result.Leaf = address + last;
+                    if (!DirectoryCache.IsGone(above.HostDescriptor)) return 0;
+                    result.Dispose();
+                }
                 return Parent(from, address, path, resolve, ref result);
         }
+    }
+
+    // A name in a directory below the root, without slashes behind it.
+    private static bool SplitPlain(ReadOnlySpan<byte> path, out int leaf)
+    {
+        leaf = path.LastIndexOf((byte)'/') + 1;
+        return leaf > 1 && leaf < path.Length && IsPlainName(path[leaf..]);
     }
 
     private static bool IsPlainName(ReadOnlySpan<byte> path) => !path.Contains((byte)'/') && !path.SequenceEqual("."u8) && !path.SequenceEqual(".."u8);

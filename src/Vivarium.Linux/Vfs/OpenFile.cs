@@ -72,18 +72,19 @@ public sealed class OpenFile
     /// <summary>Set for an epoll descriptor.</summary>
     internal EPollSet? EPoll { get; init; }
 
-    private readonly Lock _duplicatesLock = new();
     private List<int>? _duplicates;
 
     /// <summary>A further host descriptor for this file, closed with it.</summary>
     internal void AddDuplicate(int host)
     {
-        lock (_duplicatesLock) (_duplicates ??= []).Add(host);
+        var list = _duplicates ?? Interlocked.CompareExchange(ref _duplicates, [], null) ?? _duplicates!;
+        lock (list) list.Add(host);
     }
 
     internal void CloseDuplicate(int host)
     {
-        lock (_duplicatesLock) if (_duplicates?.Remove(host) == true) HostSyscall.Invoke(HostCall.Close, host);
+        if (_duplicates is not { } list) return;
+        lock (list) if (list.Remove(host)) HostSyscall.Invoke(HostCall.Close, host);
     }
 
     /// <summary>Where a synthetic directory is read.</summary>

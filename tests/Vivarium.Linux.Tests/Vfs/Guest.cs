@@ -135,6 +135,12 @@ internal sealed class Guest : IDisposable
         return status < 0 ? null : GuestStat.From(Get(Low + 0x8000, 128));
     }
 
+    public GuestStat StatFollowing(string path)
+    {
+        Assert.Equal(0, Call(79, AtFdCwd, path, Low + 0x8000, 0));
+        return GuestStat.From(Get(Low + 0x8000, 128));
+    }
+
     public GuestStat? StatDescriptor(long fd, out long status)
     {
         status = Call(80, fd, Low + 0x8000);
