@@ -45,6 +45,7 @@ internal sealed unsafe partial class BlockTranslator(CodeCache cache)
         {
             _builder.Machine = value;
             _generator.IsMachine = value != null;
+            if (value != null) _generator.Mode = value.Mode;
         }
     }
 

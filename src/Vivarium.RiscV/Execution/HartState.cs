@@ -91,6 +91,12 @@ public unsafe struct HartState
     /// <summary>CLOCK_MONOTONIC in tenths of microseconds where <c>time</c> is 0.</summary>
     public ulong TimeOrigin;
 
+    /// <summary>Near pages: half of them are user mode's, half supervisor mode's.</summary>
+    public const int NearPages = 32;
+
+    /// <summary>On a machine, the pages that some places of emitted code used last, which try them before the <see cref="HartTlb"/>: tags and addends as there.</summary>
+    public fixed ulong NearTags[NearPages], NearAddends[NearPages];
+
     /// <summary>Private to the executor: table bases, helper entry points, spill slots.</summary>
     public fixed ulong Engine[EngineSlots];
 }

@@ -37,6 +37,8 @@ public static class HartStateLayout
     public static readonly int ZeroAllowed = OffsetOf(nameof(HartState.ZeroAllowed));
     public static readonly int TimeAllowed = OffsetOf(nameof(HartState.TimeAllowed));
     public static readonly int TimeOrigin = OffsetOf(nameof(HartState.TimeOrigin));
+    public static readonly int NearTags = OffsetOf(nameof(HartState.NearTags));
+    public static readonly int NearAddends = OffsetOf(nameof(HartState.NearAddends));
     public static readonly int Engine = OffsetOf(nameof(HartState.Engine));
 
     private static int OffsetOf(string field) => (int)Marshal.OffsetOf<HartState>(field);

@@ -125,6 +125,7 @@ public sealed partial class PrivilegedUnit
         _mstatus = changed;
         if (((old ^ changed) & Mstatus.Fs) != 0) FloatChanged();
         if (((old ^ changed) & Mstatus.Mxr) != 0) FlushTranslations();
+        if (((old ^ changed) & Mstatus.Sum) != 0) _tlb.ForgetNear();
         if (((old ^ changed) & (Mstatus.Mprv | Mstatus.Mpp | Mstatus.Sum | Mstatus.Mxr)) != 0) ModeChanged();
         CheckInterrupts();
     }

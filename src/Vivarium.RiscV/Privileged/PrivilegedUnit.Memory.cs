@@ -9,7 +9,7 @@ public sealed partial class PrivilegedUnit
     /// <summary>What accesses return that trap.</summary>
     internal const int Faulted = -1;
 
-    private readonly HartTlb _tlb = new();
+    private readonly HartTlb _tlb;
     private int _fetchTable;
 
     // Emitted code chooses another one where it changes SUM.
@@ -24,7 +24,7 @@ public sealed partial class PrivilegedUnit
     internal int Load8(ulong address, out byte value)
     {
         ref var entry = ref _tlb.At(_dataTable, address);
-        if (address - entry.LoadTag <= PageSize - 1) return _bus.Ram.Load8(address - entry.LoadTag + entry.Page, out value);
+        if (HartTlb.Hits(entry.LoadTag, address, 1)) return _bus.Ram.Load8(_tlb.Offset(entry, address), out value);
         var result = LoadSlowly(address, sizeof(byte), out var wide);
         value = (byte)wide;
         return result;
@@ -33,7 +33,7 @@ public sealed partial class PrivilegedUnit
     internal int Load16(ulong address, out ushort value)
     {
         ref var entry = ref _tlb.At(_dataTable, address);
-        if (address - entry.LoadTag <= PageSize - 2) return _bus.Ram.Load16(address - entry.LoadTag + entry.Page, out value);
+        if (HartTlb.Hits(entry.LoadTag, address, 2)) return _bus.Ram.Load16(_tlb.Offset(entry, address), out value);
         var result = LoadSlowly(address, sizeof(ushort), out var wide);
         value = (ushort)wide;
         return result;
@@ -42,7 +42,7 @@ public sealed partial class PrivilegedUnit
     internal int Load32(ulong address, out uint value)
     {
         ref var entry = ref _tlb.At(_dataTable, address);
-        if (address - entry.LoadTag <= PageSize - 4) return _bus.Ram.Load32(address - entry.LoadTag + entry.Page, out value);
+        if (HartTlb.Hits(entry.LoadTag, address, 4)) return _bus.Ram.Load32(_tlb.Offset(entry, address), out value);
         var result = LoadSlowly(address, sizeof(uint), out var wide);
         value = (uint)wide;
         return result;
@@ -51,39 +51,39 @@ public sealed partial class PrivilegedUnit
     internal int Load64(ulong address, out ulong value)
     {
         ref var entry = ref _tlb.At(_dataTable, address);
-        if (address - entry.LoadTag <= PageSize - 8) return _bus.Ram.Load64(address - entry.LoadTag + entry.Page, out value);
+        if (HartTlb.Hits(entry.LoadTag, address, 8)) return _bus.Ram.Load64(_tlb.Offset(entry, address), out value);
         return LoadSlowly(address, sizeof(ulong), out value);
     }
 
     internal int Store8(ulong address, byte value)
     {
         ref var entry = ref _tlb.At(_dataTable, address);
-        return address - entry.StoreTag <= PageSize - 1
-            ? _bus.Ram.Store8(address - entry.StoreTag + entry.Page, value)
+        return HartTlb.Hits(entry.StoreTag, address, 1)
+            ? _bus.Ram.Store8(_tlb.Offset(entry, address), value)
             : StoreSlowly(address, sizeof(byte), value);
     }
 
     internal int Store16(ulong address, ushort value)
     {
         ref var entry = ref _tlb.At(_dataTable, address);
-        return address - entry.StoreTag <= PageSize - 2
-            ? _bus.Ram.Store16(address - entry.StoreTag + entry.Page, value)
+        return HartTlb.Hits(entry.StoreTag, address, 2)
+            ? _bus.Ram.Store16(_tlb.Offset(entry, address), value)
             : StoreSlowly(address, sizeof(ushort), value);
     }
 
     internal int Store32(ulong address, uint value)
     {
         ref var entry = ref _tlb.At(_dataTable, address);
-        return address - entry.StoreTag <= PageSize - 4
-            ? _bus.Ram.Store32(address - entry.StoreTag + entry.Page, value)
+        return HartTlb.Hits(entry.StoreTag, address, 4)
+            ? _bus.Ram.Store32(_tlb.Offset(entry, address), value)
             : StoreSlowly(address, sizeof(uint), value);
     }
 
     internal int Store64(ulong address, ulong value)
     {
         ref var entry = ref _tlb.At(_dataTable, address);
-        return address - entry.StoreTag <= PageSize - 8
-            ? _bus.Ram.Store64(address - entry.StoreTag + entry.Page, value)
+        return HartTlb.Hits(entry.StoreTag, address, 8)
+            ? _bus.Ram.Store64(_tlb.Offset(entry, address), value)
             : StoreSlowly(address, sizeof(ulong), value);
     }
 
@@ -110,8 +110,8 @@ public sealed partial class PrivilegedUnit
     private bool AtomicTarget(ulong address, ulong size, out ulong offset)
     {
         ref var entry = ref _tlb.At(_dataTable, address);
-        offset = address - entry.StoreTag + entry.Page;
-        if (address - entry.StoreTag < PageSize) return true;
+        offset = _tlb.Offset(entry, address);
+        if (HartTlb.Hits(entry.StoreTag, address, 1)) return true;
         if (!TranslateAndFill(address, size, AccessKind.Store, out var physical)) return false;
         offset = physical - _bus.RamBase;
         if (offset >= _bus.RamSize) return AccessFault(AccessKind.Store, address);
@@ -124,7 +124,7 @@ public sealed partial class PrivilegedUnit
     {
         if (!TranslateAndFill(address, (ulong)size, kind, out _)) return false;
         ref var entry = ref _tlb.At(_dataTable, address);
-        return address - (kind == AccessKind.Load ? entry.LoadTag : entry.StoreTag) <= PageSize - (ulong)size;
+        return HartTlb.Hits(kind == AccessKind.Load ? entry.LoadTag : entry.StoreTag, address, (ulong)size);
     }
 
     /// <summary>The physical address of an instruction in RAM; false where fetching traps, which executing it finds out.</summary>
@@ -212,7 +212,7 @@ public sealed partial class PrivilegedUnit
         ref var entry = ref _tlb.At(_fetchTable, address);
         if ((address & ~PageMask) == entry.FetchTag)
         {
-            physical = (address & PageMask) + entry.Page + _bus.RamBase;
+            physical = _tlb.Offset(entry, address) + _bus.RamBase;
         }
         else
         {

@@ -162,26 +162,16 @@ public sealed partial class PrivilegedUnit
         var virtualPage = address & ~PageMask;
         if (mapping.SizeMask > PageMask) NoteSuperpage(address & ~mapping.SizeMask, address | mapping.SizeMask);
         if (table == HartTlb.Supervisor && (mapping.Flags & G) == 0) NoteLocal(virtualPage, kind);
-        ref var entry = ref _tlb.Fill(table, address);
         var ramPage = page - _bus.RamBase;
-        var none = HartTlb.NoneOf(HartTlb.SlotOf(address));
-        if (entry.Page != ramPage || (entry.LoadTag != virtualPage && entry.StoreTag != virtualPage && entry.FetchTag != virtualPage))
+        var loads = (rights & 1) != 0 && Permitted(mapping.Flags, AccessKind.Load, mode);
+        var stores = (rights & 2) != 0 && (mapping.Flags & D) != 0 && Permitted(mapping.Flags, AccessKind.Store, mode)
+            && (MayStoreDirectly is not { } mayStore || mayStore(ramPage));
+        _tlb.Fill(table, address, ramPage, loads, stores, (rights & 4) != 0 && Permitted(mapping.Flags, AccessKind.Fetch, mode));
+        if (stores && MayStoreDirectly is { } stillMay)
         {
-            entry.LoadTag = entry.StoreTag = entry.FetchTag = none;
-            entry.Page = ramPage;
+            Interlocked.MemoryBarrier();
+            if (!stillMay(ramPage)) _tlb.ForbidStores(table, address);
         }
-        if ((rights & 1) != 0 && Permitted(mapping.Flags, AccessKind.Load, mode)) entry.LoadTag = virtualPage;
-        if ((rights & 2) != 0 && (mapping.Flags & D) != 0 && Permitted(mapping.Flags, AccessKind.Store, mode)
-            && (MayStoreDirectly is not { } mayStore || mayStore(ramPage)))
-        {
-            entry.StoreTag = virtualPage;
-            if (MayStoreDirectly is { } stillMay)
-            {
-                Interlocked.MemoryBarrier();
-                if (!stillMay(ramPage)) entry.StoreTag = none;
-            }
-        }
-        if ((rights & 4) != 0 && Permitted(mapping.Flags, AccessKind.Fetch, mode)) entry.FetchTag = virtualPage;
         return true;
     }
 
@@ -223,6 +213,7 @@ public sealed partial class PrivilegedUnit
             return;
         }
         if (_locals != 0) FlushLocal();
+        _tlb.ForgetNear();
         var space = Array.IndexOf(_spaces, _satp);
         if (space < 0)
         {

@@ -38,6 +38,7 @@ public sealed partial class PrivilegedUnit
     public PrivilegedUnit(Hart hart, int id, HartFeatures features, PhysicalBus bus, IHartEnvironment environment)
     {
         (_hart, HartId, Features, _bus, _environment) = (hart, id, features, bus, environment);
+        _tlb = new HartTlb(hart, bus.Ram.HostBase);
         Pmp = new PhysicalMemoryProtection(features.PmpEntries);
         hart.Privileged = this;
         Reset();

@@ -31,12 +31,13 @@ public sealed unsafe class CodeCache : IDisposable
     private int _arenaCount;
 
     /// <param name="size">Bytes to reserve, at most 1 GiB; 1 MiB at least.</param>
+    /// <param name="isMachine">For code of machines.</param>
     /// <exception cref="OutOfMemoryException">The host has no such range left.</exception>
-    public CodeCache(ulong size = DefaultSize)
+    public CodeCache(ulong size = DefaultSize, bool isMachine = false)
     {
         size = Math.Clamp(size, 1UL << 20, 1UL << 30);
         _memory = CodeMemory.Reserve(size);
-        Stubs = new StubTable(_memory);
+        Stubs = new StubTable(_memory, isMachine);
         _arenasStart = _memory.Base + StubTable.Size;
         _arenas = new CodeArena?[(int)((size - StubTable.Size) / ArenaSize)];
         _emptyTable = (uint*)NativeMemory.AllocZeroed((nuint)JumpTable.OffsetMask + 4);

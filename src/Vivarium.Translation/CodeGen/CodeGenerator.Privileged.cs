@@ -67,8 +67,14 @@ public sealed unsafe partial class CodeGenerator
         else _asm.Or32(State(HartStateLayout.Mstatus), bits);
         if ((bits & FloatStatus) != 0) _asm.Mov32(State(HartStateLayout.FloatReady), 0);
         if ((bits & Sum) == 0) return;
-        _asm.Mov(Rax, State(clears ? HartStateLayout.SupervisorTlb : HartStateLayout.SupervisorSumTlb));
-        _asm.Mov(State(HartStateLayout.DataTlb), Rax);
+        Label same = default;
+        _asm.Mov(Rcx, State(clears ? HartStateLayout.SupervisorTlb : HartStateLayout.SupervisorSumTlb));
+        _asm.Cmp(Rcx, RegisterMap.MemoryBase);
+        _asm.Jcc(Cond.E, ref same);
+        ForgetNear();
+        _asm.Mov(RegisterMap.MemoryBase, Rcx);
+        _asm.Mov(State(HartStateLayout.DataTlb), Rcx);
+        _asm.Bind(ref same);
     }
 
     private void ReadTime(in IrOp op)

@@ -6,11 +6,12 @@ using Vivarium.Translation.X86;
 
 namespace Vivarium.Translation.CodeGen;
 
-// Memory of a machine: loads and stores look their page up in the hart's TLB (HartTlb). A miss calls the engine, which fills the entry, and tries
-// again; where it cannot (a trap, a device, an access across pages, a store to translated code), the interpreter executes the instruction.
+// Memory of a machine: loads and stores look their page up in the hart's TLB (HartTlb), whose table r15 holds, or in a near page of the hart's state. What does
+// not hit calls the miss stub, which looks farther and fills; where it cannot (a trap, a device, an access across pages, a store to translated code), the
+// interpreter executes the instruction.
 public sealed unsafe partial class CodeGenerator
 {
-    private const int PageSize = 4096, BlockSize = 64;
+    private const int PageSize = 4096, BlockSize = 64, EntryBits = 5, SlotMask = (HartTlb.Entries - 1) << EntryBits, AddendOffset = 24;
 
     private static readonly int DataTlb = HartStateLayout.DataTlb - RegisterMap.ContextBias;
 
@@ -18,10 +19,13 @@ public sealed unsafe partial class CodeGenerator
     private struct MissPlan
     {
         public Label Cold;
-        public int Retry; // offset of the lookup
-        public int Exit;  // index of the exit to the interpreter
-        public int Size;
-        public bool IsStore;
+        public int Back; // offset of the code that uses the addend
+        public int Exit; // index of the exit to the interpreter
+        public int Access;
+        public Gpr Base;       // the guest's base register where it is in a host register
+        public sbyte Home;     // where it is not: its number; x0 for none
+        public bool InMemory, IsBlock;
+        public long Offset;
     }
 
     private readonly MissPlan[] _misses = new MissPlan[IrBlock.MaxGuestInstructions * 4];
@@ -30,56 +34,127 @@ public sealed unsafe partial class CodeGenerator
     /// <summary>The code is a machine's: memory goes through the TLB, and other pages may be mapped elsewhere when control gets there.</summary>
     internal bool IsMachine { get; set; }
 
-    /// <summary>The memory operand of an access, by way of the TLB: based on rax. Clobbers rcx and the flags.</summary>
+    /// <summary>The memory operand of an access, by way of the TLB: based on rax, which holds the addend, and the base register where that is in one. Clobbers
+    /// rcx and the flags.</summary>
     private Mem Lookup(in IrOp op, int size, bool isStore, long offset)
     {
-        bool absolute = (op.Flags & IrFlags.Absolute) != 0;
-        if (!absolute && InRegister(op.A)) Canonical(op.A);
+        bool absolute = (op.Flags & IrFlags.Absolute) != 0 || op.A == 0, inRegister = !absolute && InRegister(op.A);
+        if (inRegister) Canonical(op.A);
         int index = _missCount++;
         ref MissPlan miss = ref _misses[index];
         miss = default;
-        miss.Retry = _asm.Offset;
-        miss.Size = size;
-        miss.IsStore = isStore;
         miss.Exit = _exitCount;
         ref ExitPlan exit = ref NewExit(_block.GuestPc[op.Guest], BlockExit.Interpret);
         exit.Deferred = true;
         exit.Restore = _ownMapping;
         exit.Pending = _pending;
         exit.Float = Floats.State;
-
-        if (absolute || op.A == 0) _asm.MovImmediate(Rax, offset);
-        else if (InRegister(op.A))
+        miss.Offset = offset;
+        miss.IsBlock = size == BlockSize;
+        miss.InMemory = !inRegister;
+        miss.Home = absolute ? (sbyte)0 : (sbyte)op.A;
+        if (inRegister) miss.Base = HostOf(op.A);
+        int tag = isStore ? 8 : 0, near = absolute || miss.IsBlock ? -1 : NearPage(op, isStore);
+        miss.Access = (near + 1) << MissAccess.NearShift | size << MissAccess.SizeShift | (isStore ? MissAccess.Store : 0);
+        Gpr address = Rax;
+        if (absolute && (offset & PageSize - 1) + size <= PageSize)
         {
-            if (offset == 0) _asm.Mov(Rax, HostOf(op.A));
-            else _asm.Lea(Rax, Mem.At(HostOf(op.A), (int)offset));
+            int slot = HartTlb.SlotOf((ulong)offset) << EntryBits;
+            long page = offset & -PageSize;
+            if (page == (int)page) _asm.Cmp(Mem.At(RegisterMap.MemoryBase, slot + tag), (int)page);
+            else
+            {
+                _asm.MovImmediate(Rax, page);
+                _asm.Cmp(Rax, Mem.At(RegisterMap.MemoryBase, slot + tag));
+            }
+            _asm.Jcc(Cond.Ne, ref miss.Cold);
+            _asm.Mov(Rax, Mem.At(RegisterMap.MemoryBase, slot + AddendOffset));
+            miss.Back = _asm.Offset;
+            return WithOffset(offset);
+        }
+        if (near >= 0)
+        {
+            PutAddress(miss, op);
+            // Where it is misaligned it never hits: so it does not cross into the next page.
+            _asm.And(Rax, -PageSize | size - 1);
+            _asm.Cmp(Rax, NearTag(near));
+            _asm.Jcc(Cond.Ne, ref miss.Cold);
+            _asm.Mov(Rax, State(HartStateLayout.NearAddends + near * 8));
         }
         else
         {
-            _asm.Mov(Rax, RegisterMap.Home(op.A));
-            if (offset != 0) _asm.Add(Rax, (int)offset);
+            int last = size - 1; // what leads from rax to the last byte
+            if (inRegister && !miss.IsBlock)
+            {
+                address = miss.Base;
+                if (offset != 0)
+                {
+                    _asm.Lea32(Rcx, Mem.At(address, (int)offset));
+                    address = Rcx;
+                }
+            }
+            else PutAddress(miss, op);
+            if (address != Rcx && HostFeatures.HasBmi2) _asm.Rorx32(Rcx, address, 12 - EntryBits);
+            else
+            {
+                if (address != Rcx) _asm.Mov32(Rcx, address);
+                _asm.Shr32(Rcx, 12 - EntryBits);
+            }
+            _asm.And32(Rcx, SlotMask);
+            if (inRegister && !miss.IsBlock)
+            {
+                if (offset + last == 0) _asm.Mov(Rax, miss.Base);
+                else _asm.Lea(Rax, Mem.At(miss.Base, (int)offset + last));
+            }
+            else if (last != 0 && !miss.IsBlock) _asm.Add(Rax, last);
+            _asm.And(Rax, -PageSize);
+            _asm.Cmp(Rax, Mem.At(RegisterMap.MemoryBase, Rcx, 0, tag));
+            _asm.Jcc(Cond.Ne, ref miss.Cold);
+            _asm.Mov(Rax, Mem.At(RegisterMap.MemoryBase, Rcx, 0, AddendOffset));
         }
-        if (size == BlockSize) _asm.And(Rax, -BlockSize);
-        // HartTlb.SlotOf; 32 bytes an entry.
-        _asm.Mov(Rcx, Rax);
-        _asm.Shr(Rcx, HartTlb.MixShift);
-        _asm.Xor32(Rcx, Rax);
-        _asm.Shr32(Rcx, 12 - 5);
-        _asm.And32(Rcx, (HartTlb.Entries - 1) << 5);
-        _asm.Add(Rcx, Mem.At(RegisterMap.Context, DataTlb));
-        _asm.Sub(Rax, Mem.At(Rcx, isStore ? 8 : 0));
-        _asm.Cmp(Rax, PageSize - size);
-        _asm.Jcc(Cond.A, ref miss.Cold);
-        _asm.Add(Rax, Mem.At(Rcx, 24));
-        return Mem.At(RegisterMap.MemoryBase, Rax, 0);
+        miss.Back = _asm.Offset;
+        if (absolute) return WithOffset(offset);
+        if (miss.IsBlock)
+        {
+            Load64(Rcx, op.A);
+            _asm.And(Rcx, -BlockSize);
+            return Mem.At(Rax, Rcx, 0);
+        }
+        if (inRegister) return Mem.At(Rax, miss.Base, 0, (int)offset);
+        _asm.Add(Rax, RegisterMap.Home(op.A));
+        return Mem.At(Rax, (int)offset);
     }
 
-    /// <summary>The same for atomics, which are aligned: the operand is based on rcx, and its low 12 bits are the address's.</summary>
+    private Mem WithOffset(long offset)
+    {
+        if (offset == (int)offset) return Mem.At(Rax, (int)offset);
+        _asm.MovImmediate(Rcx, offset);
+        _asm.Add(Rax, Rcx);
+        return Mem.At(Rax);
+    }
+
+    /// <summary>rax = the address.</summary>
+    private void PutAddress(in MissPlan miss, in IrOp op)
+    {
+        if (miss.Home == 0) _asm.MovImmediate(Rax, miss.Offset);
+        else if (!miss.InMemory)
+        {
+            if (miss.Offset == 0) _asm.Mov(Rax, miss.Base);
+            else _asm.Lea(Rax, Mem.At(miss.Base, (int)miss.Offset));
+        }
+        else
+        {
+            _asm.Mov(Rax, RegisterMap.Home(miss.Home));
+            if (miss.Offset != 0) _asm.Add(Rax, (int)miss.Offset);
+        }
+        if (miss.IsBlock) _asm.And(Rax, -BlockSize);
+    }
+
+    /// <summary>The same for atomics, which are aligned: the operand is at rcx, whose low 12 bits are the address's.</summary>
     private Mem LookupAtomic(in IrOp op)
     {
-        Lookup(op, op.Width, isStore: true, 0);
-        _asm.Mov(Rcx, Rax);
-        return Mem.At(RegisterMap.MemoryBase, Rcx, 0);
+        _asm.Lea(Rcx, Lookup(op, op.Width, isStore: true, 0));
+        return Mem.At(Rcx);
     }
 
     private void EmitMisses()
@@ -88,11 +163,11 @@ public sealed unsafe partial class CodeGenerator
         {
             ref MissPlan miss = ref _misses[i];
             _asm.Bind(ref miss.Cold);
-            _asm.Add(Rax, Mem.At(Rcx, miss.IsStore ? 8 : 0)); // the address again
-            _asm.MovImmediate(Rcx, miss.Size << 1 | (miss.IsStore ? 1 : 0));
+            PutAddress(miss, default);
+            _asm.MovImmediate(Rcx, miss.Access);
             _asm.CallTo((long)(_stubs.Miss - (ulong)_asm.Start));
             _asm.Jcc(Cond.E, ref _exits[miss.Exit].Cold);
-            _asm.JmpTo(miss.Retry);
+            _asm.JmpTo(miss.Back);
         }
     }
 

@@ -106,6 +106,7 @@ public sealed unsafe partial class CodeGenerator
         _loopLabel = default;
         ResetFloat();
         ResetDeferred();
+        if (IsMachine) ResetNear();
         Array.Clear(_labels, 0, block.LabelCount);
 
         _asm.Quad(0);

@@ -4,7 +4,7 @@ namespace Vivarium.Translation.CodeGen;
 
 /// <summary>
 /// Where guest registers live in emitted code, the same over the whole cache: what compilers use most is in host registers, the rest in
-/// <see cref="Vivarium.RiscV.Execution.HartState"/>. rbp holds the context, r15 the memory base, rsp the host stack; rax and rcx are scratch.
+/// <see cref="Vivarium.RiscV.Execution.HartState"/>. rbp holds the context, r15 the memory base (of machines: the TLB's table), rsp the host stack; rax and rcx are scratch.
 /// </summary>
 /// <remarks>A loop may use its own mapping between its entry and its exits; see <see cref="CodeGenerator"/>.</remarks>
 public static class RegisterMap

@@ -21,10 +21,12 @@ internal sealed unsafe class StubTable
     private readonly ulong[] _exits = new ulong[(int)BlockExit.Aborted + 1];
     private readonly Assembler _asm = new();
     private readonly byte* _start;
+    private readonly bool _isMachine;
     private Label _leave, _restore;
 
-    public StubTable(CodeMemory memory)
+    public StubTable(CodeMemory memory, bool isMachine)
     {
+        _isMachine = isMachine;
         memory.Commit(0, Size);
         _start = (byte*)memory.Base;
         _asm.Reset(_start, Size);
@@ -74,8 +76,8 @@ internal sealed unsafe class StubTable
     /// <summary>Where faults in regions go, with rbp the region's frame pointer; see <see cref="Optimizing.RegionMemory"/>.</summary>
     public ulong RegionFaultStub { get; private set; }
 
-    /// <summary>Called from blocks: rax is an address, rcx what the helper's last argument is. All registers but these two are kept; ZF is set where
-    /// the interpreter must do the access, or where an exit was asked for.</summary>
+    /// <summary>Called from blocks of machines: rax is an address, rcx a <see cref="MissAccess"/>. Gives the addend that makes it the host's in rax. All registers but
+    /// these two are kept; ZF is set where the interpreter must do the access, or where an exit was asked for.</summary>
     public ulong Miss { get; private set; }
 
     /// <summary>From here to <see cref="MissEnd"/> the request has been tested: a kick goes on at <see cref="MissAbort"/>.</summary>
@@ -138,7 +140,7 @@ internal sealed unsafe class StubTable
         _asm.Ldmxcsr(EngineSlots.At(EngineSlots.Mxcsr));
         _asm.Bind(ref loaded);
         _asm.Mov(Gpr.Rax, Gpr.Rsi);
-        _asm.Mov(RegisterMap.MemoryBase, Field(HartStateLayout.MemoryBase));
+        _asm.Mov(RegisterMap.MemoryBase, Field(_isMachine ? HartStateLayout.DataTlb : HartStateLayout.MemoryBase));
         MoveRegisters(load: true);
         _asm.Cmp32(Field(HartStateLayout.ExitRequest), 0);
         EnterTested = Here;
@@ -153,7 +155,7 @@ internal sealed unsafe class StubTable
         _asm.Bind(ref _leave);
         MoveRegisters(load: false);
         _asm.Jmp(ref _restore);
-        EmitMiss();
+        if (_isMachine) EmitMiss();
         EmitClock();
     }
 
@@ -197,38 +199,112 @@ internal sealed unsafe class StubTable
 
     private void EmitMiss()
     {
-        // Only what C# may clobber and blocks keep values in: rbx, rbp and r12 to r15 are callee-saved.
+        // The TLB's first half, its second, then C#.
+        Label first = default, slow = default, found = default, tail = default, abort = default, gone = default;
         ReadOnlySpan<Gpr> kept = [Gpr.Rdi, Gpr.Rsi, Gpr.R8, Gpr.R9, Gpr.R10, Gpr.R11, Gpr.Rdx];
-        int vectors = HostFeatures.HasAvx512Vl ? 32 : 16;
-        int area = vectors * 16 + 16; // and the guest's MXCSR; entered with rsp 8 modulo 16, and 7 pushes make that 0
+        const Gpr entry = Gpr.Rdi, page = Gpr.Rsi, tag = Gpr.Rdx, other = Gpr.R8;
         _asm.Align(16);
         Miss = Here;
         foreach (Gpr r in kept) _asm.Push(r);
-        _asm.Alu(AluOp.Sub, X86.Size.S64, Gpr.Rsp, area);
-        for (int x = 0; x < vectors; x++) MoveVector(VecOp.MovupsStore, x, Mem.At(Gpr.Rsp, x * 16));
-        _asm.Stmxcsr(Mem.At(Gpr.Rsp, vectors * 16));
-        _asm.Ldmxcsr(HostMxcsr);
-        _asm.Lea(Gpr.Rdi, Mem.At(RegisterMap.Context, -RegisterMap.ContextBias));
-        _asm.Mov(Gpr.Rsi, Gpr.Rax);
-        _asm.Mov(Gpr.Rdx, Gpr.Rcx);
-        _asm.Call(EngineSlots.At(EngineSlots.MissHelper));
-        _asm.Ldmxcsr(Mem.At(Gpr.Rsp, vectors * 16));
-        for (int x = 0; x < vectors; x++) MoveVector(VecOp.Movups, x, Mem.At(Gpr.Rsp, x * 16));
-        _asm.Alu(AluOp.Add, X86.Size.S64, Gpr.Rsp, area);
+        _asm.Bind(ref first);
+        _asm.Mov32(entry, Gpr.Rax);
+        _asm.Shr32(entry, 7);
+        _asm.And32(entry, (HartTlb.Entries - 1) << 5);
+        _asm.Add(entry, RegisterMap.MemoryBase);
+        _asm.Mov32(tag, Gpr.Rcx);
+        _asm.And32(tag, MissAccess.Store);
+        _asm.Mov32(page, Gpr.Rcx);
+        _asm.Shr32(page, MissAccess.SizeShift);
+        _asm.And32(page, MissAccess.SizeMask);
+        _asm.Lea(page, Mem.At(Gpr.Rax, page, 0, -1));
+        _asm.And(page, -4096);
+        _asm.Cmp(page, Mem.At(entry, tag, 3));
+        _asm.Jcc(Cond.E, ref found);
+        _asm.Mov(other, Gpr.Rax);
+        _asm.And(other, -4096);
+        _asm.Cmp(other, page);
+        _asm.Jcc(Cond.Ne, ref slow); // into another page
+        _asm.Mov(other, Gpr.Rax);
+        _asm.Shr(other, HartTlb.MixShift);
+        _asm.Xor32(other, Gpr.Rax);
+        _asm.Shr32(other, 7);
+        _asm.And32(other, (HartTlb.Entries - 1) << 5);
+        _asm.Add(other, RegisterMap.MemoryBase);
+        _asm.Alu(AluOp.Add, X86.Size.S64, other, HartTlb.SecondHalf);
+        _asm.Cmp(page, Mem.At(other, tag, 3));
+        _asm.Jcc(Cond.Ne, ref slow);
+        foreach (int offset in (ReadOnlySpan<int>)[24, 0, 16, 8])
+        {
+            _asm.Mov(Gpr.R9, Mem.At(other, offset));
+            _asm.Mov(Mem.At(entry, offset), Gpr.R9);
+        }
+        // See HartTlb.ProtectStores.
+        Fence();
+        _asm.Cmp(Gpr.R9, Mem.At(other, 8));
+        _asm.Jcc(Cond.E, ref found);
+        _asm.Mov(Mem.At(entry, 8), -1);
+        _asm.Jmp(ref first);
+
+        _asm.Bind(ref found);
+        _asm.Mov(Gpr.R9, Mem.At(entry, 24));
+        _asm.Mov32(other, Gpr.Rcx);
+        _asm.Shr32(other, MissAccess.NearShift);
+        _asm.Jcc(Cond.E, ref tail);
+        _asm.Mov(Mem.At(RegisterMap.Context, other, 3, HartStateLayout.NearAddends - RegisterMap.ContextBias - 8), Gpr.R9);
+        _asm.Mov(Mem.At(RegisterMap.Context, other, 3, HartStateLayout.NearTags - RegisterMap.ContextBias - 8), page);
+        _asm.Test32(tag, tag);
+        _asm.Jcc(Cond.E, ref tail);
+        Fence();
+        _asm.Cmp(page, Mem.At(entry, 8));
+        _asm.Jcc(Cond.Ne, ref gone);
+
+        _asm.Bind(ref tail);
+        _asm.Mov(Gpr.Rax, Gpr.R9);
         for (int i = kept.Length - 1; i >= 0; i--) _asm.Pop(kept[i]);
-        // A kick that came while C# ran did nothing but set the request.
-        Label abort = default;
+        // A kick that came meanwhile did nothing but set the request.
         _asm.Cmp32(Field(HartStateLayout.ExitRequest), 0);
         MissTested = Here;
         _asm.Jcc(Cond.Ne, ref abort);
-        _asm.Test32(Gpr.Rax, Gpr.Rax);
+        _asm.Test(Gpr.Rsp, Gpr.Rsp);
         _asm.Ret();
         MissEnd = Here;
         _asm.Bind(ref abort);
         MissAbort = Here;
         _asm.Zero(Gpr.Rax);
         _asm.Ret();
+
+        _asm.Bind(ref gone);
+        _asm.Mov(Mem.At(RegisterMap.Context, other, 3, HartStateLayout.NearTags - RegisterMap.ContextBias - 8), -1);
+        _asm.Jmp(ref first);
+
+        // Only what C# may clobber and blocks keep values in: rbx, rbp and r12 to r15 are callee-saved.
+        _asm.Bind(ref slow);
+        int vectors = HostFeatures.HasAvx512Vl ? 32 : 16;
+        int area = vectors * 16 + 32; // and the guest's MXCSR, address and access; entered with rsp 8 modulo 16, and 7 pushes make that 0
+        _asm.Alu(AluOp.Sub, X86.Size.S64, Gpr.Rsp, area);
+        for (int x = 0; x < vectors; x++) MoveVector(VecOp.MovupsStore, x, Mem.At(Gpr.Rsp, x * 16));
+        _asm.Stmxcsr(Mem.At(Gpr.Rsp, vectors * 16));
+        _asm.Mov(Mem.At(Gpr.Rsp, vectors * 16 + 8), Gpr.Rax);
+        _asm.Mov(Mem.At(Gpr.Rsp, vectors * 16 + 16), Gpr.Rcx);
+        _asm.Ldmxcsr(HostMxcsr);
+        _asm.Lea(Gpr.Rdi, Mem.At(RegisterMap.Context, -RegisterMap.ContextBias));
+        _asm.Mov(Gpr.Rsi, Gpr.Rax);
+        _asm.Mov(Gpr.Rdx, Gpr.Rcx);
+        _asm.Call(EngineSlots.At(EngineSlots.MissHelper));
+        _asm.Mov32(Gpr.Rdx, Gpr.Rax);
+        _asm.Mov(Gpr.Rcx, Mem.At(Gpr.Rsp, vectors * 16 + 16));
+        _asm.Mov(Gpr.Rax, Mem.At(Gpr.Rsp, vectors * 16 + 8));
+        _asm.Ldmxcsr(Mem.At(Gpr.Rsp, vectors * 16));
+        for (int x = 0; x < vectors; x++) MoveVector(VecOp.Movups, x, Mem.At(Gpr.Rsp, x * 16));
+        _asm.Alu(AluOp.Add, X86.Size.S64, Gpr.Rsp, area);
+        _asm.Test32(Gpr.Rdx, Gpr.Rdx);
+        _asm.Jcc(Cond.Ne, ref first);
+        for (int i = kept.Length - 1; i >= 0; i--) _asm.Pop(kept[i]);
+        _asm.Jmp(ref abort);
     }
+
+    /// <summary>Earlier stores before later loads.</summary>
+    private void Fence() => _asm.Raw([0xF0, 0x83, 0x0C, 0x24, 0x00]); // lock or dword [rsp], 0
 
     private void MoveVector(VecOp move, int x, Mem m)
     {

@@ -48,7 +48,7 @@ public sealed unsafe partial class MachineEngine : Executor
     {
         _bus = bus;
         _options = options ?? new TranslationOptions();
-        _cache = new CodeCache(_options.MachineCacheSize);
+        _cache = new CodeCache(_options.MachineCacheSize, isMachine: true);
         _arenas = new ArenaSet(_cache);
         _isCode = new byte[(bus.RamSize + 4095) >> 12];
     }
@@ -194,7 +194,7 @@ public sealed unsafe partial class MachineEngine : Executor
     /// <summary>A TLB miss in emitted code: 1 where the entry now hits.</summary>
     [UnmanagedCallersOnly]
     private static int OnMiss(HartState* state, ulong address, ulong access) =>
-        t_hart!.Unit.FillTlb(address, (int)(access >> 1), (access & 1) != 0 ? AccessKind.Store : AccessKind.Load) ? 1 : 0;
+        t_hart!.Unit.FillTlb(address, (int)access >> MissAccess.SizeShift & MissAccess.SizeMask, (access & MissAccess.Store) != 0 ? AccessKind.Store : AccessKind.Load) ? 1 : 0;
 
     /// <summary>The first run of a hart on this thread.</summary>
     private HartCode Adopt(Hart hart)
