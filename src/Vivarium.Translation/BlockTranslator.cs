@@ -6,6 +6,7 @@ using Vivarium.Translation.CodeGen;
 using Vivarium.Translation.FrontEnd;
 using Vivarium.Translation.Ir;
 using Vivarium.Translation.Passes;
+using Vivarium.Translation.Quick;
 
 namespace Vivarium.Translation;
 
@@ -17,10 +18,11 @@ internal sealed unsafe partial class BlockTranslator(CodeCache cache)
     private readonly SuperblockBuilder _builder = new();
     private readonly CodeGenerator _generator = new();
     private readonly IrBlock _block = new();
+    private readonly QuickTranslator _quick = new();
     private ArenaSet? _arenas;
     private CodeArena? _arena;
     private ulong _cursorBefore;
-    private int _count;
+    private int _count, _quickCount;
     private Statistics? _countersOf;
     private TranslationCounters _counters = null!;
 
@@ -36,7 +38,7 @@ internal sealed unsafe partial class BlockTranslator(CodeCache cache)
     }
 
     /// <summary>See <see cref="Vivarium.RiscV.Execution.Executor.MayExecute"/>; the running engine's.</summary>
-    public Func<ulong, bool>? MayExecute { set => _builder.MayExecute = value; }
+    public Func<ulong, bool>? MayExecute { set => _builder.MayExecute = _quick.MayExecute = value; }
 
     /// <summary>The machine that code is translated for from now on; null in process mode.</summary>
     public MachineCode? Machine
@@ -66,38 +68,69 @@ internal sealed unsafe partial class BlockTranslator(CodeCache cache)
         if (options.StrictMemory && !_generator.IsMachine) AddressChecks.Run(_block, memory.Size);
         if (options.Validate) IrValidator.Validate(_block);
 
-        if (!HasArena()) return null;
+        if (!HasArena(_generator.IsMachine ? 2 * LargestBlock : LargestBlock)) return null;
         if (!_generator.Generate(_block, cache.Stubs, (byte*)_arena!.Cursor, _arena.Remaining))
             throw new InvalidOperationException("a block's code does not fit an arena");
 
         BlockHeader* header = Describe();
-        if (_countersOf != statistics) (_countersOf, _counters) = (statistics, statistics.NewTranslator());
+        CountIn(statistics);
         _counters.Blocks++;
         _counters.GuestInstructions += _block.GuestCount;
         _counters.HostBytes += (long)(header->CodeEnd - header->Entry);
         _counters.Ticks += Stopwatch.GetTimestamp() - started;
-        if (sampled) Sample(clock);
+        if (sampled) Sample(clock, _block.GuestCount, ref _counters.SampledNanoseconds, ref _counters.SampledInstructions);
         if (options.DumpSink is { } sink && pc >= options.DumpStart && pc < options.DumpEnd) Dump(header, options, sink);
         return header;
+    }
+
+    /// <summary>As <see cref="Translate"/>, by the quick path: for code that has yet to show that it runs often. Null also where the code is nothing for it.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public BlockHeader* TranslateQuick(MemoryWindow memory, ulong pc, BlockTable heads, TranslationOptions options, Statistics statistics)
+    {
+        if (!HasArena(2 * QuickTranslator.MostBytes)) return null;
+        // Blocks are so small that looking at the clock would be a good part of the cost: one in 16 counts for all.
+        bool timed = (++_quickCount & 15) == 0, sampled = (_quickCount & 63) == 0;
+        ulong clock = sampled ? ThreadTime() : 0;
+        long started = timed ? Stopwatch.GetTimestamp() : 0;
+        int* counter = _arena!.NewCounter(options.QuickRuns - 1);
+        if (!_quick.Emit(memory, pc, heads, cache.Stubs, (byte*)_arena.Cursor, QuickTranslator.MostBytes, (ulong)counter)) return null;
+        var header = (BlockHeader*)_arena.Allocate(_quick.DescriptionBytes);
+        _quick.Describe(header, counter);
+        _cursorBefore = _arena.Cursor;
+        _arena.Cursor = (header->CodeEnd + 15) & ~15UL;
+        CountIn(statistics);
+        _counters.Blocks++;
+        _counters.QuickBlocks++;
+        _counters.GuestInstructions += _quick.Count;
+        _counters.QuickInstructions += _quick.Count;
+        _counters.HostBytes += (long)(header->CodeEnd - header->Entry);
+        if (timed) _counters.Ticks += 16 * (Stopwatch.GetTimestamp() - started);
+        if (sampled) Sample(clock, _quick.Count, ref _counters.QuickSampledNanoseconds, ref _counters.QuickSampledInstructions);
+        if (options.DumpSink is { } sink && pc >= options.DumpStart && pc < options.DumpEnd) DumpQuick(header, options, sink);
+        return header;
+    }
+
+    private void CountIn(Statistics statistics)
+    {
+        if (_countersOf != statistics) (_countersOf, _counters) = (statistics, statistics.NewTranslator());
     }
 
     private const int ThreadCpuTime = 3; // CLOCK_THREAD_CPUTIME_ID
 
     private static ulong ThreadTime() => HostClock.Nanoseconds(ThreadCpuTime);
 
-    private void Sample(ulong started)
+    private static void Sample(ulong started, int count, ref long nanoseconds, ref long instructions)
     {
         ulong now = ThreadTime();
         // What the clock itself costs, once, is not translation.
         ulong cost = ThreadTime() - now;
-        _counters.SampledNanoseconds += (long)Math.Max(now - started, cost) - (long)cost;
-        _counters.SampledInstructions += _block.GuestCount;
+        nanoseconds += (long)Math.Max(now - started, cost) - (long)cost;
+        instructions += count;
     }
 
     /// <summary>Sees to room for one block; false when the cache is full.</summary>
-    private bool HasArena()
+    private bool HasArena(int room)
     {
-        int room = _generator.IsMachine ? 2 * LargestBlock : LargestBlock;
         if (_arena != null && _arena.Remaining >= room) return true;
         if (_arena != null) _arena.IsFilling = false;
         _arena = _arenas!.Take(room);
@@ -142,9 +175,12 @@ internal sealed unsafe partial class BlockTranslator(CodeCache cache)
 
     private void Dump(BlockHeader* header, TranslationOptions options, Action<string> sink)
     {
-        string text = options.DumpIr ? IrDumper.Dump(_block) : "";
-        if (options.Disassemble is { } disassemble)
-            text += disassemble(new ReadOnlySpan<byte>((void*)header->Entry, (int)(header->CodeEnd - header->Entry)), header->Entry);
-        sink(text);
+        sink((options.DumpIr ? IrDumper.Dump(_block) : "") + Disassemble(header, options));
     }
+
+    private void DumpQuick(BlockHeader* header, TranslationOptions options, Action<string> sink) =>
+        sink((options.DumpIr ? $"quick block 0x{header->GuestPc:x} ({_quick.Count} instructions)\n" : "") + Disassemble(header, options));
+
+    private static string Disassemble(BlockHeader* header, TranslationOptions options) =>
+        options.Disassemble?.Invoke(new ReadOnlySpan<byte>((void*)header->Entry, (int)(header->CodeEnd - header->Entry)), header->Entry) ?? "";
 }

@@ -8,6 +8,11 @@ public sealed class Statistics
     public long Blocks => Sum(static c => c.Blocks);
     public long GuestInstructions => Sum(static c => c.GuestInstructions);
     public long HostBytes => Sum(static c => c.HostBytes);
+    /// <summary>Those of the quick path among them, and quick blocks that the full pipeline has replaced.</summary>
+    public long QuickBlocks => Sum(static c => c.QuickBlocks);
+    public long QuickInstructions => Sum(static c => c.QuickInstructions);
+    public long Promotions;
+
     public long TranslationTicks => Sum(static c => c.Ticks);
 
     /// <summary>Counters for one translator: threads that translate share no cache line for them.</summary>
@@ -37,6 +42,7 @@ public sealed class Statistics
     public TimeSpan TranslationTime => System.Diagnostics.Stopwatch.GetElapsedTime(0, TranslationTicks);
 
     /// <summary>Processor time of the same, page faults included, in nanoseconds per guest instruction, by sampling; 0 where there were too few blocks to know.</summary>
+    /// <remarks>Of the full pipeline; the quick path has a row of its own.</remarks>
     public long NanosecondsPerInstruction => Sum(static c => c.SampledNanoseconds) / Math.Max(1, Sum(static c => c.SampledInstructions));
 
     /// <summary>Name and value of every counter, for reports.</summary>
@@ -47,6 +53,10 @@ public sealed class Statistics
         yield return ("host bytes emitted", HostBytes);
         yield return ("translation microseconds", (long)TranslationTime.TotalMicroseconds);
         yield return ("translation: processor nanoseconds per guest instruction", NanosecondsPerInstruction);
+        yield return ("quick: blocks", QuickBlocks);
+        yield return ("quick: guest instructions", QuickInstructions);
+        yield return ("quick: processor nanoseconds per guest instruction", Sum(static c => c.QuickSampledNanoseconds) / Math.Max(1, Sum(static c => c.QuickSampledInstructions)));
+        yield return ("quick: blocks replaced", Promotions);
         yield return ("exits chained", Links);
         yield return ("exits unchained", Unlinks);
         yield return ("dispatcher: direct exits", DirectExits);
@@ -74,6 +84,7 @@ internal sealed class TranslationCounters
 
     /// <summary>Processor time of every 64th block that the translator made, and those blocks' guest instructions: the clock costs as much as a small block.</summary>
     public long SampledNanoseconds, SampledInstructions;
+    public long QuickBlocks, QuickInstructions, QuickSampledNanoseconds, QuickSampledInstructions;
     private long _b0, _b1, _b2, _b3, _b4, _b5, _b6, _b7;
 #pragma warning restore CS0169, IDE0051, IDE0044
 }

@@ -29,7 +29,7 @@ public sealed unsafe partial class TranslationEngine
     /// <summary>Whether the guest cannot tell which floating-point flags were raised when.</summary>
     internal bool AllowsFloatRegions => !Volatile.Read(ref _observesFlags);
 
-    internal bool IsTranslated(ulong pc) => _blocks.IsHead(pc);
+    internal bool IsTranslated(ulong pc) => _blocks.IsAnyHead(pc);
 
     /// <summary>Grows and compiles a region; the farm calls this on its threads.</summary>
     internal GuestRegion? Grow(RegionBuilder builder, ulong hot, int level, bool assumeWarm) => _memory is not { } memory
@@ -101,13 +101,14 @@ public sealed unsafe partial class TranslationEngine
             long generation = Volatile.Read(ref _generation);
             if (HashOf(region) != guestHash || (MayExecute is { } mayExecute && !region.Runs.All(r => mayExecute(r.Start)))) return null;
             // The head may so far have been part of other blocks only.
-            if (_blocks.Find(region.Head) == null && (_memory == null || Translate(_memory, region.Head, mayEvict: false) == null)) return null;
+            BlockHeader* present = _blocks.Find(region.Head);
+            if ((present == null || present->Counter != null) && (_memory == null || Translate(_memory, region.Head, mayEvict: false, full: true) == null)) return null;
             InstalledRegion installed;
             lock (_lock)
             {
                 BlockHeader* old = _blocks.Find(region.Head);
                 changing = generation != _generation; // some mapping has changed since: look at the bytes again
-                if (changing || old == null || (lowering.HasFloat && _observesFlags)) return null;
+                if (changing || old == null || old->Counter != null || (lowering.HasFloat && _observesFlags)) return null;
                 if (old->Fallback != null)
                 {
                     BlockHeader* block = old->Fallback;

@@ -9,6 +9,7 @@ using Vivarium.Translation.Dispatch;
 using Vivarium.Translation.Float;
 using Vivarium.Translation.Persistence;
 using Vivarium.Translation.Profiling;
+using Vivarium.Translation.Quick;
 
 namespace Vivarium.Translation;
 
@@ -167,6 +168,9 @@ public sealed unsafe partial class TranslationEngine : Executor
                     state.Pc = ((ExitRecord*)state.Engine[EngineSlots.ExitInfo])->Target;
                     if (Interpret(hart, ref state) is { } illegal) return illegal;
                     break;
+                case BlockExit.Promote:
+                    Promote(hart.Memory, ref state);
+                    break;
                 case BlockExit.Fault:
                     Statistics.Faults++;
                     RecoverState(ref state);
@@ -209,6 +213,15 @@ public sealed unsafe partial class TranslationEngine : Executor
         ulong hostPc = state.FaultHostPc;
         BlockHeader* block = _cache.Find(hostPc);
         if (block == null) throw new InvalidOperationException($"translated code faulted outside every block, at host address 0x{hostPc:x}");
+        if (block->Counter != null)
+        {
+            for (int h = 0; h < 16; h++)
+            {
+                if (block->GuestOfHost[h] != 0) state.X[block->GuestOfHost[h]] = state.Engine[EngineSlots.RegisterDump + h];
+            }
+            state.Pc = QuickTranslator.GuestPcOf(block, hostPc);
+            return;
+        }
         uint offset = (uint)(hostPc - block->Entry);
         int low = 0, high = block->FaultCount - 1;
         while (low < high)
@@ -235,8 +248,9 @@ public sealed unsafe partial class TranslationEngine : Executor
         state.Pc = block->GuestPc + (ulong)(long)point.PcDelta;
     }
 
-    /// <summary>Translates and publishes the block at <paramref name="pc"/>; null when the cache is full.</summary>
-    private BlockHeader* Translate(MemoryWindow memory, ulong pc, bool mayEvict = true)
+    /// <summary>Translates and publishes the block at <paramref name="pc"/>; null when the cache is full. <paramref name="full"/>: by the full pipeline, in the
+    /// place of a quick block that is there.</summary>
+    private BlockHeader* Translate(MemoryWindow memory, ulong pc, bool mayEvict = true, bool full = false)
     {
         BlockTranslator translator = Translator();
         while (true)
@@ -248,7 +262,9 @@ public sealed unsafe partial class TranslationEngine : Executor
             if (fresh)
             {
                 translator.MayExecute = MayExecute;
-                block = translator.Translate(memory, pc, _blocks, _options, Statistics);
+                if (!full && _options.QuickRuns > 0 && !_options.StrictMemory) block = translator.TranslateQuick(memory, pc, _blocks, _options, Statistics);
+                fresh = block == null; // nothing of the quick path is stored
+                if (fresh) block = translator.Translate(memory, pc, _blocks, _options, Statistics);
             }
             if (block == null)
             {
@@ -260,7 +276,8 @@ public sealed unsafe partial class TranslationEngine : Executor
             lock (_lock)
             {
                 BlockHeader* other = _blocks.Find(pc);
-                if (other == null && generation == _generation)
+                bool replace = full && other != null && other->Counter != null;
+                if ((other == null || replace) && generation == _generation)
                 {
                     translator.Keep(block);
                     AddToPage(block, block->Page0, first: true);
@@ -272,20 +289,21 @@ public sealed unsafe partial class TranslationEngine : Executor
                         BlockLinks.AddIncoming(block, exit); // emitted linked
                         if (_farm is { IsSynchronous: true }) Unlink(exit); // shows its first round to the optimising tier
                     }
-                    _blocks.Add(block);
+                    if (replace) Replace(other, block);
+                    else _blocks.Add(block);
                     if (name != null)
                     {
                         _perfMap?.Add(block->Entry, block->CodeEnd, name);
                         _options.JitDump?.Add(block->Entry, block->CodeEnd, name);
                     }
-                    if (_farm != null) Observe(block);
+                    if (_farm != null && block->Counter == null) Observe(block);
                     if (captured) range.Blocks!.Add(translator.Captured);
-                    else if (!fresh) Statistics.PersistentLoaded++;
+                    else if (!fresh && block->Counter == null) Statistics.PersistentLoaded++;
                     return block;
                 }
                 Statistics.Duplicates++;
                 translator.Discard();
-                if (other != null) return other;
+                if (other != null && !replace) return other;
             }
         }
     }

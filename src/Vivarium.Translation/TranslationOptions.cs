@@ -8,6 +8,10 @@ public sealed record TranslationOptions
     /// <summary>Most guest instructions in one superblock (1..64).</summary>
     public int BlockLimit { get; init; } = 32;
 
+    /// <summary>How often a block runs as the quick path made it before the full pipeline makes it anew (<see cref="int.MaxValue"/>: for ever); 0 is without the
+    /// quick path. Strict memory is, and so are machines.</summary>
+    public int QuickRuns { get; init; }
+
     /// <summary>Check that guest addresses lie in the memory window, where nothing else makes sure of it. Without, an address more than 4 GiB outside
     /// traps unless the host happens to have memory there.</summary>
     public bool StrictMemory { get; init; }
@@ -38,7 +42,7 @@ public sealed record TranslationOptions
     /// <summary>Where names and bytes of translated blocks are written for <c>perf inject --jit</c>; null for nowhere. Whoever made it disposes of it.</summary>
     public JitDump? JitDump { get; init; }
 
-    /// <summary>The defaults, changed by VIV_PERF_MAP=1, VIV_BLOCK_LIMIT=N and VIV_DUMP=START-END (hexadecimal guest addresses; IR and the
+    /// <summary>The defaults, changed by VIV_PERF_MAP=1, VIV_BLOCK_LIMIT=N, VIV_QUICK=N (runs of a quick block; 0 for none) and VIV_DUMP=START-END (hexadecimal guest addresses; IR and the
     /// code's bytes go to standard error): for whoever profiles the translator.</summary>
     public static TranslationOptions FromEnvironment()
     {
@@ -52,6 +56,7 @@ public sealed record TranslationOptions
             DumpEnd = dump ? Convert.ToUInt64(range[1], 16) : 0,
             Disassemble = (code, address) => $"code {address:x} {Convert.ToHexString(code)}\n",
             PerfMap = Environment.GetEnvironmentVariable("VIV_PERF_MAP") == "1",
+            QuickRuns = int.TryParse(Environment.GetEnvironmentVariable("VIV_QUICK"), out int runs) && runs >= 0 ? runs : new TranslationOptions().QuickRuns,
             BlockLimit = int.TryParse(limit, out int n) && n is >= 1 and <= 64 ? n : 32,
         };
     }

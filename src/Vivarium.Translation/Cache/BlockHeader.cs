@@ -52,6 +52,10 @@ internal unsafe struct BlockHeader
     /// <summary>Non-zero sends those who come to the region's entry to the fallback.</summary>
     public long Aside;
 
+    /// <summary>Of a quick block: the word that counts down its entries, and then asks for the full pipeline; null for others. Its <see cref="Faults"/> are
+    /// bytes, one per guest instruction; see <see cref="Quick.QuickTranslator.GuestPcOf"/>.</summary>
+    public int* Counter;
+
     /// <summary>Which guest register each host register holds inside the block; 0 for none.</summary>
     public fixed byte GuestOfHost[16];
 }

@@ -39,8 +39,19 @@ internal sealed unsafe class BlockTable : IKnownHeads
     // One bit per hash of an address that ever had a block: most questions of the front end end here, without a cache miss.
     private readonly ulong[] _filter = new ulong[1 << 12];
 
+    /// <summary>Whether a block of the full pipeline begins there: quick blocks do not stop it.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public bool IsHead(ulong pc)
+    {
+        int hash = Hash(pc) & 0x3FFFF;
+        if ((_filter[hash >> 6] >> (hash & 63) & 1) == 0) return false;
+        BlockHeader* block = Find(pc);
+        return block != null && block->Counter == null;
+    }
+
+    /// <summary>Whether any block begins there.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public bool IsAnyHead(ulong pc)
     {
         int hash = Hash(pc) & 0x3FFFF;
         return (_filter[hash >> 6] >> (hash & 63) & 1) != 0 && Find(pc) != null;

@@ -7,12 +7,13 @@ internal sealed unsafe class CodeArena : IDisposable
 {
     private const int ChunkSize = 32 << 10;
 
-    public CodeArena(ulong start, ulong end) => (Start, End, Cursor) = (start, end, start);
+    public CodeArena(ulong start, ulong end) => (Start, End, Cursor, _counters) = (start, end, start, end);
 
     private readonly List<nint> _chunks = [];
     private byte* _chunk, _chunkEnd;
     private nint[] _blocks = new nint[64];
     private int _blockCount;
+    private ulong _counters; // the words that quick blocks count in grow downwards from the end
 
     public ulong Start { get; }
     public ulong End { get; }
@@ -23,7 +24,17 @@ internal sealed unsafe class CodeArena : IDisposable
     /// <summary>A thread adds blocks to it.</summary>
     public bool IsFilling { get; set; }
 
-    public int Remaining => (int)(End - Cursor);
+    /// <summary>Bytes for code. Counters are on pages of their own: the processor takes a store near code that runs for a change of the code.</summary>
+    public int Remaining => (int)((_counters & ~4095UL) - Cursor);
+
+    /// <summary>A word for a quick block to count in, within reach of its code.</summary>
+    public int* NewCounter(int value)
+    {
+        // SAFETY: the arena's memory, which no code takes: see Remaining.
+        var counter = (int*)(_counters -= sizeof(int));
+        *counter = value;
+        return counter;
+    }
 
     /// <summary>Blocks in order of their code.</summary>
     public ReadOnlySpan<nint> Blocks => new(_blocks, 0, Volatile.Read(ref _blockCount));
@@ -78,6 +89,7 @@ internal sealed unsafe class CodeArena : IDisposable
     {
         Volatile.Write(ref _blockCount, 0);
         Cursor = Start;
+        _counters = End;
         Dispose();
     }
 

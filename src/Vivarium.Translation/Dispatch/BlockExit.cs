@@ -21,6 +21,9 @@ internal enum BlockExit
     /// <summary>On a machine: the block needs floating point, which cannot run as it is now; ExitInfo is the record.</summary>
     FloatOff,
 
+    /// <summary>A quick block that was entered often wants the full pipeline; nothing of it ran. ExitInfo is the host address behind its code.</summary>
+    Promote,
+
     /// <summary>A host fault; the raw registers are in the dump.</summary>
     Fault,
 

@@ -49,6 +49,10 @@ internal sealed unsafe class StubTable
             _asm.MovImmediate(Gpr.Rax, (int)kind);
             _asm.Jmp(ref _leave);
         }
+        _exits[(int)BlockExit.Promote] = Here;
+        _asm.Pop(EngineSlots.At(EngineSlots.ExitInfo));
+        _asm.MovImmediate(Gpr.Rax, (int)BlockExit.Promote);
+        _asm.Jmp(ref _leave);
         _asm.Bind(ref indirect);
         _exits[(int)BlockExit.Indirect] = Here;
         _asm.Mov(EngineSlots.At(EngineSlots.ExitInfo), Gpr.Rax);

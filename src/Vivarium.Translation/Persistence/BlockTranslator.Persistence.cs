@@ -119,7 +119,7 @@ internal sealed unsafe partial class BlockTranslator
         fixed (byte* record = _record)
         {
             invalid = !IsValid(record, length);
-            if (invalid || !IsSameGuest(record, memory, pc, range) || !HasArena()) return null;
+            if (invalid || !IsSameGuest(record, memory, pc, range) || !HasArena(LargestBlock)) return null;
             return Install((StoredHead*)record, pc);
         }
     }

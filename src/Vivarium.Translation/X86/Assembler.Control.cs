@@ -124,6 +124,16 @@ public sealed unsafe partial class Assembler
         Rel32(ref label);
     }
 
+    /// <summary>dec dword [rip + distance], of the word at a host address within 2 GiB of the code, which stands at its final place.</summary>
+    public void Dec32At(ulong address)
+    {
+        byte* p = Begin();
+        *p++ = 0xFF;
+        *p++ = 0x0D;
+        *(int*)p = (int)(address - (ulong)(p + 4));
+        _p = p + 4;
+    }
+
     /// <summary>A jmp rel32 whose displacement is an aligned 4-byte field that other threads may patch while it runs. It first goes to
     /// the offset <paramref name="target"/> (or, by default, to the next instruction). Returns the field's offset.</summary>
     public int JmpPatchable(int target = int.MinValue)

@@ -10,9 +10,12 @@ namespace Vivarium.Translation.Tests.Differential;
 public sealed class SharedProgramTests
 {
     [Theory]
-    [InlineData(false)]
-    [InlineData(true)]
-    public void TranslatedProgramsEndAsInterpretedOnes(bool traps)
+    [InlineData(false, 0)]
+    [InlineData(true, 0)]
+    [InlineData(false, int.MaxValue)]
+    [InlineData(true, int.MaxValue)]
+    [InlineData(true, 2)]
+    public void TranslatedProgramsEndAsInterpretedOnes(bool traps, int quickRuns)
     {
         int programs = int.TryParse(Environment.GetEnvironmentVariable("VIV_SHARED_PROGRAMS"), out int n) ? n : 400;
         using MemoryWindow left = MemoryWindow.Reserve(RandomProgram.WindowSize), right = MemoryWindow.Reserve(RandomProgram.WindowSize);
@@ -20,7 +23,7 @@ public sealed class SharedProgramTests
         RandomProgram.MapAreas(right);
         using Hart expected = new(left), actual = new(right);
         using var interpreter = new ReferenceInterpreter();
-        using var engine = new TranslationEngine(null, new TranslationOptions { Validate = true });
+        using var engine = new TranslationEngine(null, new TranslationOptions { Validate = true, QuickRuns = quickRuns });
         for (int seed = 0; seed < programs; seed++)
         {
             RandomProgram program = RandomProgram.Generate(seed, new RandomProgramOptions { Traps = traps });

@@ -4,7 +4,7 @@ namespace Vivarium.Translation.Tests.Differential;
 
 /// <summary>
 /// The translator against the reference interpreter on random programs: integer, floating point in all rounding modes with special
-/// values, memory, atomics, branches, loops, traps. VIV_DIFFERENTIAL=N runs about N million instructions instead of a million, from
+/// values, memory, atomics, branches, loops, traps: by the full pipeline, by the quick path, and by both in turn. VIV_DIFFERENTIAL=N runs about N million instructions instead of a million, from
 /// the seed VIV_DIFFERENTIAL_SEED on.
 /// </summary>
 public sealed class TranslationStressTests
@@ -17,12 +17,15 @@ public sealed class TranslationStressTests
         new(Items: 80, FloatShare: 80, MemoryShare: 10, Precision: Precision.Double),
     ];
 
-    [Fact]
-    public void TranslatedCodeDoesWhatTheReferenceDoes()
+    [Theory]
+    [InlineData(0)]
+    [InlineData(2)]
+    [InlineData(int.MaxValue)]
+    public void TranslatedCodeDoesWhatTheReferenceDoes(int quickRuns)
     {
         ulong million = ulong.TryParse(Environment.GetEnvironmentVariable("VIV_DIFFERENTIAL"), out ulong n) ? n : 1;
         int seed = int.TryParse(Environment.GetEnvironmentVariable("VIV_DIFFERENTIAL_SEED"), out int s) ? s : 1;
-        var engine = new TranslationEngine(null, new TranslationOptions { Validate = true });
+        var engine = new TranslationEngine(null, new TranslationOptions { Validate = true, QuickRuns = quickRuns });
         using var runner = new DifferentialRunner(new ReferenceInterpreter(), engine);
         for (; runner.Executed < million * 1_000_000; seed++)
         {
@@ -31,7 +34,7 @@ public sealed class TranslationStressTests
         // Most of it must have been translated code, or nothing was tested.
         Assert.True((ulong)engine.Statistics.Interpreted < runner.Executed / 4, $"{engine.Statistics.Interpreted} of {runner.Executed} interpreted");
         if (million > 1)
-            Console.WriteLine($"differential: {runner.Executed} instructions ({engine.Statistics.Interpreted} interpreted), {engine.Statistics.Blocks} blocks, "
+            Console.WriteLine($"differential, quick runs {quickRuns}: {runner.Executed} instructions ({engine.Statistics.Interpreted} interpreted), {engine.Statistics.Blocks} blocks ({engine.Statistics.QuickBlocks} quick), "
                 + $"{runner.Traps} traps, {runner.Endless} endless programs, seeds to {seed}");
     }
 }

@@ -8,10 +8,13 @@ namespace Vivarium.Translation.Tests.Engine;
 /// <summary>Code that changes under the translator.</summary>
 public class CodeChangeTests
 {
-    [Fact]
-    public void FenceIMakesStoresToCodeVisible()
+    [Theory]
+    [InlineData(0)]
+    [InlineData(7)]
+    [InlineData(int.MaxValue)]
+    public void FenceIMakesStoresToCodeVisible(int quickRuns)
     {
-        using var guest = new EngineGuest();
+        using var guest = new EngineGuest(quickRuns: quickRuns);
         // Overwrites its own second half with another constant, then runs it.
         guest.Write(Code,
             R(Opcode.Sw, 0, 11, 12) & ~0xF80u, FenceI, Jal(0, 4),
@@ -31,10 +34,13 @@ public class CodeChangeTests
         Assert.InRange(guest.Engine.Statistics.Blocks, 1, 2 + 2 * 50);
     }
 
-    [Fact]
-    public void RemappedPagesRunTheirNewCode()
+    [Theory]
+    [InlineData(0)]
+    [InlineData(7)]
+    [InlineData(int.MaxValue)]
+    public void RemappedPagesRunTheirNewCode(int quickRuns)
     {
-        using var guest = new EngineGuest();
+        using var guest = new EngineGuest(quickRuns: quickRuns);
         using Hart hart = guest.NewHart(Code);
         guest.Write(Code, Jal(0, 0x2000)); // chained across pages
         for (int n = 1; n < 20; n++)
@@ -49,10 +55,13 @@ public class CodeChangeTests
         }
     }
 
-    [Fact]
-    public void UnmappedCodeTraps()
+    [Theory]
+    [InlineData(0)]
+    [InlineData(7)]
+    [InlineData(int.MaxValue)]
+    public void UnmappedCodeTraps(int quickRuns)
     {
-        using var guest = new EngineGuest();
+        using var guest = new EngineGuest(quickRuns: quickRuns);
         using Hart hart = guest.NewHart(Code);
         guest.Write(Code, I(Opcode.Addi, 10, 0, 1), Ecall);
         guest.RunToEcall(hart);
@@ -65,11 +74,14 @@ public class CodeChangeTests
         Assert.Equal(Code, hart.Pc);
     }
 
-    [Fact]
-    public void RunningThreadsSeeInvalidation()
+    [Theory]
+    [InlineData(0)]
+    [InlineData(7)]
+    [InlineData(int.MaxValue)]
+    public void RunningThreadsSeeInvalidation(int quickRuns)
     {
         // A thread runs a loop; another rewrites a block in it again and again. After each invalidation the old code must stop soon.
-        using var guest = new EngineGuest();
+        using var guest = new EngineGuest(quickRuns: quickRuns);
         guest.Write(Code, I(Opcode.Lw, 11, 5, 0), Branch(Opcode.Beq, 11, 0, 0x100), Ecall);
         guest.Write(Code + 4 + 0x100, I(Opcode.Addi, 10, 0, 1), R(Opcode.Sw, 0, 5, 10) & ~0xF80u | 8 << 7, Jal(0, -(0x100 + 4 + 8)));
         using Hart hart = guest.NewHart(Code);

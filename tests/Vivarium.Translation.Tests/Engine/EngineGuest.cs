@@ -14,9 +14,12 @@ internal sealed class EngineGuest : IDisposable
     public MemoryWindow Window { get; } = MemoryWindow.Reserve(1UL << 30);
     public TranslationEngine Engine { get; }
 
-    public EngineGuest(Optimizing.CompileFarm? farm = null)
+    /// <param name="farm">The optimising tier's; null for none.</param>
+    /// <param name="quickRuns">See <see cref="TranslationOptions.QuickRuns"/>; the default where negative.</param>
+    public EngineGuest(Optimizing.CompileFarm? farm = null, int quickRuns = -1)
     {
-        Engine = new TranslationEngine(null, new TranslationOptions { Validate = true, Farm = farm });
+        var options = new TranslationOptions { Validate = true, Farm = farm };
+        Engine = new TranslationEngine(null, quickRuns < 0 ? options : options with { QuickRuns = quickRuns });
         Assert.Equal(0, Window.MapAnonymous(Code, CodeSize, Protection.Read | Protection.Write | Protection.Execute));
         Assert.Equal(0, Window.MapAnonymous(Data, DataSize, Protection.Read | Protection.Write));
     }

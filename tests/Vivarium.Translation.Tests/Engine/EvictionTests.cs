@@ -10,9 +10,11 @@ namespace Vivarium.Translation.Tests.Engine;
 public class EvictionTests
 {
     [Theory]
-    [InlineData(1)]
-    [InlineData(4)]
-    public void FullCacheDropsOldCode(int threads)
+    [InlineData(1, 0)]
+    [InlineData(4, 0)]
+    [InlineData(1, int.MaxValue)]
+    [InlineData(4, 2)]
+    public void FullCacheDropsOldCode(int threads, int quickRuns)
     {
         const ulong Area = 0x1000000;
         const int Functions = 40_000;
@@ -21,7 +23,7 @@ public class EvictionTests
         Assert.Equal(0, window.MapAnonymous(Code, 0x1000, Protection.Read | Protection.Write | Protection.Execute));
         Assert.Equal(0, window.MapAnonymous(Data, 0x1000, Protection.Read | Protection.Write));
         using var cache = new CodeCache(3 << 20);
-        using var engine = new TranslationEngine(cache);
+        using var engine = new TranslationEngine(cache, new TranslationOptions { QuickRuns = quickRuns });
         var code = new uint[Functions * 16];
         for (int f = 0; f < Functions; f++)
         {

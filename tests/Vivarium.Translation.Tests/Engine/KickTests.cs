@@ -8,23 +8,35 @@ namespace Vivarium.Translation.Tests.Engine;
 /// <summary>Loops that never look at a flag are interrupted all the same, with exact state, as often as one likes.</summary>
 public class KickTests
 {
-    [Fact]
-    public void JumpToItself() => Interrupt(Jal(0, 0));
+    [Theory]
+    [InlineData(0)]
+    [InlineData(7)]
+    [InlineData(int.MaxValue)]
+    public void JumpToItself(int quickRuns) => Interrupt(quickRuns, Jal(0, 0));
 
-    [Fact]
-    public void CountingLoop() => Interrupt(I(Opcode.Addi, 10, 10, 1), I(Opcode.Addi, 20, 20, 1), Jal(0, -8));
+    [Theory]
+    [InlineData(0)]
+    [InlineData(7)]
+    [InlineData(int.MaxValue)]
+    public void CountingLoop(int quickRuns) => Interrupt(quickRuns, I(Opcode.Addi, 10, 10, 1), I(Opcode.Addi, 20, 20, 1), Jal(0, -8));
 
-    [Fact]
-    public void LoopOfTwoBlocks() =>
+    [Theory]
+    [InlineData(0)]
+    [InlineData(7)]
+    [InlineData(int.MaxValue)]
+    public void LoopOfTwoBlocks(int quickRuns) =>
         // The branch leads forward to a block of its own, which jumps back.
-        Interrupt(I(Opcode.Addi, 10, 10, 1), Branch(Opcode.Bne, 10, 0, 8), Ecall, I(Opcode.Addi, 20, 20, 1), Jal(0, -16));
+        Interrupt(quickRuns, I(Opcode.Addi, 10, 10, 1), Branch(Opcode.Bne, 10, 0, 8), Ecall, I(Opcode.Addi, 20, 20, 1), Jal(0, -16));
 
-    [Fact]
-    public void IndirectLoop() => Interrupt(I(Opcode.Addi, 10, 10, 1), I(Opcode.Addi, 20, 20, 1), I(Opcode.Jalr, 0, 5, 0));
+    [Theory]
+    [InlineData(0)]
+    [InlineData(7)]
+    [InlineData(int.MaxValue)]
+    public void IndirectLoop(int quickRuns) => Interrupt(quickRuns, I(Opcode.Addi, 10, 10, 1), I(Opcode.Addi, 20, 20, 1), I(Opcode.Jalr, 0, 5, 0));
 
-    private static void Interrupt(params uint[] code)
+    private static void Interrupt(int quickRuns, params uint[] code)
     {
-        using var guest = new EngineGuest();
+        using var guest = new EngineGuest(quickRuns: quickRuns);
         guest.Write(Code, code);
         using Hart hart = guest.NewHart(Code);
         hart[5] = Code;

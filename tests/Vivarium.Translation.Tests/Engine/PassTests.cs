@@ -14,7 +14,7 @@ public class PassTests
         using MemoryWindow window = MemoryWindow.Reserve(1UL << 30);
         Assert.Equal(0, window.MapAnonymous(Code, 0x1000, Protection.Read | Protection.Write | Protection.Execute));
         window.Write(Code, System.Runtime.InteropServices.MemoryMarshal.AsBytes<uint>([.. code, Ecall]));
-        using var engine = new TranslationEngine(null, new TranslationOptions { Validate = true, DumpSink = s => text += s });
+        using var engine = new TranslationEngine(null, new TranslationOptions { Validate = true, QuickRuns = 0, DumpSink = s => text += s });
         using var hart = new Hart(window) { Pc = Code };
         hart[2] = Code;
         Assert.Equal(TrapCause.EnvironmentCall, engine.Run(hart).Cause);
@@ -142,7 +142,7 @@ public class PassTests
     [Fact]
     public void DeferredResultsAreThereAfterAFault()
     {
-        using var guest = new EngineGuest();
+        using var guest = new EngineGuest(quickRuns: 0);
         guest.Write(Code, I(Opcode.Slli, 10, 11, 32), I(Opcode.Srli, 12, 10, 30), I(Opcode.Addi, 28, 12, 5), I(Opcode.Ld, 13, 14, 0), I(Opcode.Addi, 10, 0, 1),
             I(Opcode.Addi, 12, 0, 2), I(Opcode.Addi, 28, 0, 2), Ecall);
         using Hart hart = guest.NewHart(Code);
@@ -158,7 +158,7 @@ public class PassTests
     [Fact]
     public void DeferredResultsAreThereBehindATakenBranch()
     {
-        using var guest = new EngineGuest();
+        using var guest = new EngineGuest(quickRuns: 0);
         guest.Write(Code, I(Opcode.Addiw, 10, 11, 1), R(Opcode.Add, 29, 11, 12), Branch(Opcode.Beq, 14, 0, 16), I(Opcode.Addi, 10, 0, 1), I(Opcode.Addi, 29, 0, 2), Ecall, Ecall);
         using Hart hart = guest.NewHart(Code);
         hart[11] = 0x7FFF_FFFF;
@@ -173,7 +173,7 @@ public class PassTests
     public void ShortConditionalCodeInLoopsNeedsNoBranch()
     {
         // a1 = the largest of a0 * 3 & 7 for a0 = 5..1; a2 counts how often it grew, a3 = the sum of what was taken, negated.
-        using var guest = new EngineGuest();
+        using var guest = new EngineGuest(quickRuns: 0);
         guest.Write(Code,
             I(Opcode.Addi, 10, 0, 5),
             R(Opcode.Sh1add, 14, 10, 10), I(Opcode.Andi, 14, 14, 7),
@@ -201,7 +201,7 @@ public class PassTests
     [Fact]
     public void AFaultInAnIndexedLoadLeavesTheAddress()
     {
-        using var guest = new EngineGuest();
+        using var guest = new EngineGuest(quickRuns: 0);
         guest.Write(Code, R(Opcode.Sh2addUw, 10, 11, 12), I(Opcode.Lw, 13, 10, 4), I(Opcode.Addi, 10, 0, 1), Ecall);
         using Hart hart = guest.NewHart(Code);
         hart[11] = 0xFFFF_FFFF_0000_0003;

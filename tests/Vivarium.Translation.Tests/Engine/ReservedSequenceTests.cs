@@ -48,7 +48,7 @@ public class ReservedSequenceTests
         var (name, operation, code) = Sequences[index];
         string text = "";
         using var guest = new EngineGuest();
-        using var engine = new TranslationEngine(null, new TranslationOptions { Validate = true, DumpSink = s => text += s });
+        using var engine = new TranslationEngine(null, new TranslationOptions { Validate = true, QuickRuns = 0, DumpSink = s => text += s });
         using var interpreter = new ReferenceInterpreter();
         var reservations = new Reservations();
         guest.Write(Code, [.. code, Ecall]);
@@ -111,7 +111,7 @@ public class ReservedSequenceTests
     {
         string text = "";
         using var guest = new EngineGuest();
-        using var engine = new TranslationEngine(null, new TranslationOptions { Validate = true, DumpSink = s => text += s });
+        using var engine = new TranslationEngine(null, new TranslationOptions { Validate = true, QuickRuns = 0, DumpSink = s => text += s });
         guest.Write(Code, R(Opcode.LrD, 13, 10, 0), I(Opcode.Ld, 14, 13, 0), R(Opcode.ScD, 15, 10, 14), Ecall);
         Assert.True(guest.Window.TryStore64(Data, Data + 64));
         using Hart hart = guest.NewHart(Code);

@@ -31,10 +31,13 @@ public class ThreadTests
         if (failure != null) throw new InvalidOperationException("a thread failed", failure);
     }
 
-    [Fact]
-    public void AtomicsDoNotLoseUpdates()
+    [Theory]
+    [InlineData(0)]
+    [InlineData(7)]
+    [InlineData(int.MaxValue)]
+    public void AtomicsDoNotLoseUpdates(int quickRuns)
     {
-        using var guest = new EngineGuest();
+        using var guest = new EngineGuest(quickRuns: quickRuns);
         // a0 = counter address, a1 = rounds: amoadd.d, an lr/sc increment, an amocas increment.
         guest.Write(Code,
             I(Opcode.Addi, 12, 0, 1),
@@ -70,11 +73,14 @@ public class ThreadTests
         }
     }
 
-    [Fact]
-    public void ThreadsTranslateAndInvalidateTogether()
+    [Theory]
+    [InlineData(0)]
+    [InlineData(7)]
+    [InlineData(int.MaxValue)]
+    public void ThreadsTranslateAndInvalidateTogether(int quickRuns)
     {
         // Functions "a0 += n; ret" all over the code area; eight threads call them in different orders while another one drops translations.
-        using var guest = new EngineGuest();
+        using var guest = new EngineGuest(quickRuns: quickRuns);
         const int Functions = 2000;
         for (int f = 0; f < Functions; f++) guest.Write(Code + (ulong)f * 64, I(Opcode.Addi, 10, 10, f % 1000), I(Opcode.Jalr, 0, 1, 0));
         ulong call = Code + Functions * 64;
@@ -114,10 +120,13 @@ public class ThreadTests
         });
     }
 
-    [Fact]
-    public void SteadyStateAllocatesNothing()
+    [Theory]
+    [InlineData(0)]
+    [InlineData(7)]
+    [InlineData(int.MaxValue)]
+    public void SteadyStateAllocatesNothing(int quickRuns)
     {
-        using var guest = new EngineGuest();
+        using var guest = new EngineGuest(quickRuns: quickRuns);
         guest.Write(Code, I(Opcode.Addi, 10, 10, 1), Ecall);
         using Hart hart = guest.NewHart(Code);
         for (int i = 0; i < 100; i++) Once();
