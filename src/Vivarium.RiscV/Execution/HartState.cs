@@ -97,6 +97,9 @@ public unsafe struct HartState
     /// <summary>On a machine, the pages that some places of emitted code used last, which try them before the <see cref="HartTlb"/>: tags and addends as there.</summary>
     public fixed ulong NearTags[NearPages], NearAddends[NearPages];
 
+    /// <summary>By base register: the addend of the page that a group of accesses of the running block goes to; odd where they must look for themselves.</summary>
+    public fixed ulong GroupAddends[32];
+
     /// <summary>Private to the executor: table bases, helper entry points, spill slots.</summary>
     public fixed ulong Engine[EngineSlots];
 }

@@ -68,11 +68,11 @@ public sealed unsafe partial class CodeGenerator
                 case IrCode.Add or IrCode.AddW when op.HasImmB:
                     return op.A == g ? op.Imm is >= -MostStep and <= MostStep : StaysNear(op.A, i, depth - 1);
                 case IrCode.Add or IrCode.AddW or IrCode.ShAdd or IrCode.ShAddUw:
-                    return op.A != g && op.B != g && StaysNear(op.A, i, depth - 1) && StaysNear(op.B, i, depth - 1);
+                    return StaysNear(op.A, i, depth - 1) && StaysNear(op.B, i, depth - 1);
                 case IrCode.Move or IrCode.SextW or IrCode.ZextW:
                     return StaysNear(op.A, i, depth - 1);
                 case IrCode.Shl or IrCode.ShlUw or IrCode.ShlW:
-                    return op.A != g && (op.HasImmB || op.Code == IrCode.ShlUw) && op.Imm <= 3 && StaysNear(op.A, i, depth - 1);
+                    return (op.HasImmB || op.Code == IrCode.ShlUw) && op.Imm <= 3 && StaysNear(op.A, i, depth - 1);
                 case IrCode.And:
                     return op.HasImmB && op.Imm is >= 0 and <= SmallMask;
                 case IrCode.ZextB or IrCode.Const:

@@ -25,6 +25,7 @@ public sealed unsafe partial class CodeGenerator
         public Gpr Base;       // the guest's base register where it is in a host register
         public sbyte Home;     // where it is not: its number; x0 for none
         public bool InMemory, IsBlock;
+        public byte Group; // base register of the group that it begins
         public long Offset;
     }
 
@@ -56,7 +57,6 @@ public sealed unsafe partial class CodeGenerator
         if (inRegister) miss.Base = HostOf(op.A);
         int tag = isStore ? 8 : 0, near = absolute || miss.IsBlock ? -1 : NearPage(op, isStore);
         miss.Access = (near + 1) << MissAccess.NearShift | size << MissAccess.SizeShift | (isStore ? MissAccess.Store : 0);
-        Gpr address = Rax;
         if (absolute && (offset & PageSize - 1) + size <= PageSize)
         {
             int slot = HartTlb.SlotOf((ulong)offset) << EntryBits;
@@ -72,6 +72,22 @@ public sealed unsafe partial class CodeGenerator
             miss.Back = _asm.Offset;
             return WithOffset(offset);
         }
+        bool isGrouped = IsGrouped(op, out _, out _) && !miss.IsBlock;
+        if (isGrouped && Follows(op.A, isStore, offset, size))
+        {
+            miss.Access &= (1 << MissAccess.NearShift) - 1;
+            _asm.Mov(Rax, GroupAddend(op.A));
+            _asm.Test8(Rax, 1);
+            _asm.Jcc(Cond.Ne, ref miss.Cold);
+            return AtBack(ref miss, op);
+        }
+        long low = offset, high = offset + size - 1;
+        if (isGrouped && FindGroup(op, isStore, size, out long first, out long last) is var followers && followers >= (near >= 0 ? 3 : 1))
+        {
+            (low, high, near) = (first, last, -1);
+            miss.Access &= (1 << MissAccess.NearShift) - 1;
+            miss.Group = op.A;
+        }
         if (near >= 0)
         {
             PutAddress(miss, op);
@@ -83,17 +99,22 @@ public sealed unsafe partial class CodeGenerator
         }
         else
         {
-            int last = size - 1; // what leads from rax to the last byte
-            if (inRegister && !miss.IsBlock)
+            bool isDirect = inRegister && !miss.IsBlock;
+            Gpr address = Rax; // of the first byte
+            if (isDirect)
             {
                 address = miss.Base;
-                if (offset != 0)
+                if (low != 0)
                 {
-                    _asm.Lea32(Rcx, Mem.At(address, (int)offset));
+                    _asm.Lea32(Rcx, Mem.At(address, (int)low));
                     address = Rcx;
                 }
             }
-            else PutAddress(miss, op);
+            else
+            {
+                PutAddress(miss, op);
+                if (low != offset) _asm.Add(Rax, (int)(low - offset));
+            }
             if (address != Rcx && HostFeatures.HasBmi2) _asm.Rorx32(Rcx, address, 12 - EntryBits);
             else
             {
@@ -101,28 +122,39 @@ public sealed unsafe partial class CodeGenerator
                 _asm.Shr32(Rcx, 12 - EntryBits);
             }
             _asm.And32(Rcx, SlotMask);
-            if (inRegister && !miss.IsBlock)
+            if (!isDirect)
             {
-                if (offset + last == 0) _asm.Mov(Rax, miss.Base);
-                else _asm.Lea(Rax, Mem.At(miss.Base, (int)offset + last));
+                if (high != low && !miss.IsBlock) _asm.Add(Rax, (int)(high - low));
             }
-            else if (last != 0 && !miss.IsBlock) _asm.Add(Rax, last);
+            else if (high == 0) _asm.Mov(Rax, miss.Base);
+            else _asm.Lea(Rax, Mem.At(miss.Base, (int)high));
             _asm.And(Rax, -PageSize);
             _asm.Cmp(Rax, Mem.At(RegisterMap.MemoryBase, Rcx, 0, tag));
             _asm.Jcc(Cond.Ne, ref miss.Cold);
             _asm.Mov(Rax, Mem.At(RegisterMap.MemoryBase, Rcx, 0, AddendOffset));
+            if (miss.Group != 0)
+            {
+                _asm.Mov(GroupAddend(miss.Group), Rax);
+                BeginGroup(miss.Group, isStore, low, high);
+            }
         }
+        return AtBack(ref miss, op);
+    }
+
+    /// <summary>With the addend in rax.</summary>
+    private Mem AtBack(ref MissPlan miss, in IrOp op)
+    {
         miss.Back = _asm.Offset;
-        if (absolute) return WithOffset(offset);
+        if (miss.Home == 0) return WithOffset(miss.Offset);
         if (miss.IsBlock)
         {
             Load64(Rcx, op.A);
             _asm.And(Rcx, -BlockSize);
             return Mem.At(Rax, Rcx, 0);
         }
-        if (inRegister) return Mem.At(Rax, miss.Base, 0, (int)offset);
+        if (!miss.InMemory) return Mem.At(Rax, miss.Base, 0, (int)miss.Offset);
         _asm.Add(Rax, RegisterMap.Home(op.A));
-        return Mem.At(Rax, (int)offset);
+        return Mem.At(Rax, (int)miss.Offset);
     }
 
     private Mem WithOffset(long offset)
@@ -167,6 +199,7 @@ public sealed unsafe partial class CodeGenerator
             _asm.MovImmediate(Rcx, miss.Access);
             _asm.CallTo((long)(_stubs.Miss - (ulong)_asm.Start));
             _asm.Jcc(Cond.E, ref _exits[miss.Exit].Cold);
+            if (miss.Group != 0) _asm.Mov(GroupAddend(miss.Group), 1);
             _asm.JmpTo(miss.Back);
         }
     }

@@ -107,6 +107,7 @@ public sealed unsafe partial class CodeGenerator
         ResetFloat();
         ResetDeferred();
         if (IsMachine) ResetNear();
+        _groupLoads = _groupStores = 0;
         Array.Clear(_labels, 0, block.LabelCount);
 
         _asm.Quad(0);
@@ -123,9 +124,11 @@ public sealed unsafe partial class CodeGenerator
             if ((op.Flags & IrFlags.Deferred) != 0)
             {
                 Defer(op);
+                if (_groupLoads != 0) EndGroups(op);
                 continue;
             }
             Lower(ref op);
+            if (_groupLoads != 0) EndGroups(op);
             if (_deferred != 0) Overwrite(op.Dst);
         }
         EmitFloatCold();
