@@ -37,6 +37,7 @@ internal static class EventSyscalls
             Flags = (mask & OnlyDirectory) != 0 ? OpenFlags.Directory : 0,
             Caller = thread.Process,
             Watches = true,
+            Needs = Access.Read,
         };
         var resolved = ResolvedPath.Of(thread, unchecked((ulong)At.FdCwd), args.A1, request);
         long status = resolved.Status;

@@ -117,7 +117,8 @@ internal static class FileAttributeSyscalls
             if ((int)args.A0 == At.FdCwd) return -Errno.EFAULT;
             var file = thread.Process.Files.Acquire((int)args.A0);
             if (file == null) return -Errno.EBADF;
-            long result = file.Node != null ? -Errno.EPERM : file.PrepareChange(thread.Process) is < 0 and var refused ? refused : IsOthers(thread, file.HostDescriptor) ? 0 : HostSyscall.Invoke(HostCall.UTimeNsAt, file.HostDescriptor, 0, times, 0);
+            long result = file.Node != null ? -Errno.EPERM : file.PrepareChange(thread.Process) is < 0 and var refused ? refused : IsOthers(thread, file.HostDescriptor) ? 0
+                : MayTouch(thread, file.HostDescriptor, args.A2) is < 0 and var forbidden ? forbidden : HostSyscall.Invoke(HostCall.UTimeNsAt, file.HostDescriptor, 0, times, 0);
             file.Release();
             return result;
         }
@@ -126,10 +127,35 @@ internal static class FileAttributeSyscalls
         if (status >= 0)
         {
             ref var at = ref resolved.Result;
-            status = at.Node != null ? -Errno.EPERM : IsOthers(thread, at.Descriptor) ? 0 : HostSyscall.Invoke(HostCall.UTimeNsAt, at.Descriptor, at.Leaf, times, at.AtFlags);
+            status = at.Node != null ? -Errno.EPERM : IsOthers(thread, at.Descriptor) ? 0 : MayTouch(thread, at.Descriptor, args.A2) is < 0 and var refused ? refused : HostSyscall.Invoke(HostCall.UTimeNsAt, at.Descriptor, at.Leaf, times, at.AtFlags);
         }
         resolved.Dispose();
         return status;
+    }
+
+    // Who may write may set the times to now, only the owner to anything else.
+    private static long MayTouch(GuestThread thread, int descriptor, ulong times)
+    {
+        const long Now = 0x3fffffff, Omit = 0x3ffffffe;
+        var space = thread.Process.Fs.Space;
+        var who = thread.Process.Credentials;
+        if (!space.Restricts(who) || Permissions.Of(descriptor, space.Owners, out var permissions) < 0 || !permissions.Known || permissions.Uid == who.FsUid) return 0;
+        if (times == 0) return permissions.Allow(who, Vfs.Access.Write) ? 0 : -Errno.EACCES;
+        if (!thread.Window.TryLoad64(times + 8, out ulong access) || !thread.Window.TryLoad64(times + 24, out ulong modify)) return -Errno.EFAULT;
+        if (access == (ulong)Omit && modify == (ulong)Omit) return 0;
+        return access != (ulong)Now || modify != (ulong)Now ? -Errno.EPERM : permissions.Allow(who, Vfs.Access.Write) ? 0 : -Errno.EACCES;
+    }
+
+    // user.* attributes are read and written like contents.
+    private static long MayUseAttribute(GuestThread thread, int descriptor, long call, ulong? name)
+    {
+        var space = thread.Process.Fs.Space;
+        var who = thread.Process.Credentials;
+        if (name == null || !space.Restricts(who)) return 0;
+        Span<byte> start = stackalloc byte[5];
+        if (thread.Get(name.Value, start) < 0 || !start.SequenceEqual("user."u8)) return 0;
+        bool reads = call is HostCall.GetXAttr or HostCall.FGetXAttr;
+        return Permissions.Of(descriptor, space.Owners, out var permissions) < 0 || permissions.Allow(who, reads ? Vfs.Access.Read : Vfs.Access.Write) ? 0 : -Errno.EACCES;
     }
 
     // ---- extended attributes ----
@@ -157,6 +183,7 @@ internal static class FileAttributeSyscalls
             status = resolved.Result.Node != null
                 ? call == HostCall.ListXAttr ? 0 : call == HostCall.SetXAttr ? -Errno.EPERM : -Errno.ENODATA
                 : call is HostCall.SetXAttr or HostCall.RemoveXAttr && IsOthers(thread, resolved.Result.Descriptor) ? -Errno.EPERM
+                : MayUseAttribute(thread, resolved.Result.Descriptor, call, name) is < 0 and var refused ? refused
                 : Call(thread, call, link.Address, name, value, size, flags);
         }
         resolved.Dispose();

@@ -326,8 +326,35 @@ internal static class FilePathSyscalls
     private static long Access(GuestThread thread, ulong directory, ulong path, int mode, int flags)
     {
         if ((mode & ~7) != 0 || (flags & ~(At.EAccess | At.SymlinkNoFollow | At.EmptyPath)) != 0) return -Errno.EINVAL;
+        var own = thread.Process.Credentials;
+        var (uid, gid) = (flags & At.EAccess) != 0 ? (own.EffectiveUid, own.EffectiveGid) : (own.Uid, own.Gid);
+        if (uid != 0 && thread.Process.Fs.Space.Owners != null) return AccessOf(thread, own with { FsUid = uid, FsGid = gid }, directory, path, mode, flags);
         return Access(thread, directory, path, mode, flags, probe: true) ?? Access(thread, directory, path, mode, flags, probe: false)!.Value;
     }
+
+    // For who is not root: by the owners and modes that the guest sees.
+    private static long AccessOf(GuestThread thread, Credentials who, ulong directory, ulong path, int mode, int flags)
+    {
+        var request = new PathRequest(PathIntent.Handle, (flags & At.SymlinkNoFollow) == 0) { Caller = thread.Process, Who = who };
+        var resolved = ResolvedPath.Of(thread, directory, path, request, (flags & At.EmptyPath) != 0);
+        long status = resolved.Status;
+        if (status >= 0)
+        {
+            ref var at = ref resolved.Result;
+            if (at.Node != null) status = AccessOf(at.Node, mode);
+            else if (!at.IsDevice && mode != 0)
+            {
+                status = Permissions.Of(at.Descriptor, thread.Process.Fs.Space.Owners, out var permissions);
+                if (status == 0 && !permissions.Allow(who, mode)) status = -Errno.EACCES;
+                if (status == 0 && (mode & Vfs.Access.Write) != 0 && at.FileSystem is HostFileSystem { ReadOnly: true }) status = -Errno.EROFS;
+            }
+        }
+        resolved.Dispose();
+        return status;
+    }
+
+    private static long AccessOf(SyntheticNode node, int mode) =>
+        (mode & 2) != 0 && (node.Mode & 0x92) == 0 || (mode & 1) != 0 && (node.Mode & 0x49) == 0 ? -Errno.EACCES : 0;
 
     private static long? Access(GuestThread thread, ulong directory, ulong path, int mode, int flags, bool probe)
     {
@@ -347,11 +374,11 @@ internal static class FilePathSyscalls
                 }
             }
             if (status < 0) { }
-            else if (at.Node != null)
+            else if (at.Node != null) status = AccessOf(at.Node, mode);
+            else if (mode != 0 && !probe && thread.Process.Fs.Space.Owners is { } owners && owners.Get(at.Descriptor, out var record, out _) > 0)
             {
-                uint bits = at.Node.Mode;
-                bool denied = (mode & 2) != 0 && (bits & 0x92) == 0 || (mode & 1) != 0 && (bits & 0x49) == 0;
-                status = denied ? -Errno.EACCES : 0;
+                // The host's mode is not what the guest sees.
+                status = new Permissions(record.Uid, record.Gid, record.Mode, true).Allow(Credentials.Of(0, 0), mode) ? 0 : -Errno.EACCES;
             }
             else
             {
@@ -395,7 +422,7 @@ internal static class FilePathSyscalls
         long length = (long)args.A1;
         if (length < 0) return -Errno.EINVAL;
         if (FileSizeLimit.Check(thread, args.A1) is < 0 and var error) return error;
-        var resolved = ResolvedPath.Of(thread, unchecked((ulong)At.FdCwd), args.A0, new PathRequest(PathIntent.Handle) { Caller = thread.Process, Modifies = true });
+        var resolved = ResolvedPath.Of(thread, unchecked((ulong)At.FdCwd), args.A0, new PathRequest(PathIntent.Handle) { Caller = thread.Process, Modifies = true, Needs = Vfs.Access.Write });
         long status = resolved.Status;
         if (status >= 0)
         {
@@ -434,7 +461,7 @@ internal static class FilePathSyscalls
     private static long UnlinkAt(GuestThread thread, in SyscallArgs args)
     {
         if (((int)args.A2 & ~At.RemoveDir) != 0) return -Errno.EINVAL;
-        var resolved = ResolvedPath.Of(thread, args.A0, args.A1, new PathRequest(PathIntent.Parent) { Caller = thread.Process });
+        var resolved = ResolvedPath.Of(thread, args.A0, args.A1, new PathRequest(PathIntent.Parent) { Caller = thread.Process, Removes = true });
         long status = resolved.Status < 0 ? resolved.Status : resolved.Result.FileSystem!.RemoveName(resolved.Result, thread.Process, (int)args.A2);
         resolved.Dispose();
         return status == -Errno.EEXIST ? -Errno.EROFS : status;
@@ -442,7 +469,7 @@ internal static class FilePathSyscalls
 
     private static long OnParent(GuestThread thread, ulong directory, ulong path, uint type, NameMaker maker)
     {
-        var resolved = ResolvedPath.Of(thread, directory, path, new PathRequest(PathIntent.Parent) { Caller = thread.Process });
+        var resolved = ResolvedPath.Of(thread, directory, path, new PathRequest(PathIntent.Parent) { Caller = thread.Process, Makes = true });
         long status = resolved.Status < 0 ? resolved.Status : resolved.Result.FileSystem!.MakeName(resolved.Result, thread.Process, type, maker);
         resolved.Dispose();
         return status;
@@ -465,9 +492,12 @@ internal static class FilePathSyscalls
         int flags = (int)args.A4;
         if ((flags & ~(At.SymlinkFollow | At.EmptyPath)) != 0) return -Errno.EINVAL;
         var old = ResolvedPath.Of(thread, args.A0, args.A1, new PathRequest(PathIntent.Handle, (flags & At.SymlinkFollow) != 0) { Caller = thread.Process, Modifies = true }, (flags & At.EmptyPath) != 0);
-        var made = ResolvedPath.Of(thread, args.A2, args.A3, new PathRequest(PathIntent.Parent) { Caller = thread.Process });
+        var made = ResolvedPath.Of(thread, args.A2, args.A3, new PathRequest(PathIntent.Parent) { Caller = thread.Process, Makes = true });
         long status = old.Status < 0 ? old.Status : made.Status;
         if (status >= 0 && (old.Result.Node != null || old.Result.FileSystem is { } there && !there.SharesNames(made.Result.FileSystem!))) status = -Errno.EXDEV;
+        var space = thread.Process.Fs.Space;
+        if (status >= 0 && space.Restricts(thread.Process.Credentials) && Permissions.Of(old.Result.Descriptor, space.Owners, out var permissions) == 0
+            && !permissions.AllowsLinks(thread.Process.Credentials)) status = -Errno.EPERM;
         if (status >= 0)
         {
             // The descriptor is the file itself; /proc/self/fd needs no privilege, AT_EMPTY_PATH does.
@@ -486,9 +516,8 @@ internal static class FilePathSyscalls
 
     private static long Rename(GuestThread thread, ulong oldDirectory, ulong oldPath, ulong newDirectory, ulong newPath, ulong flags)
     {
-        var request = new PathRequest(PathIntent.Parent) { Caller = thread.Process };
-        var old = ResolvedPath.Of(thread, oldDirectory, oldPath, request);
-        var renamed = ResolvedPath.Of(thread, newDirectory, newPath, request);
+        var old = ResolvedPath.Of(thread, oldDirectory, oldPath, new PathRequest(PathIntent.Parent) { Caller = thread.Process, Removes = true });
+        var renamed = ResolvedPath.Of(thread, newDirectory, newPath, new PathRequest(PathIntent.Parent) { Caller = thread.Process, Makes = true, Removes = true });
         long status = old.Status < 0 ? old.Status == -Errno.EEXIST ? -Errno.EROFS : old.Status
             : renamed.Status < 0 ? renamed.Status == -Errno.EEXIST ? -Errno.EROFS : renamed.Status
             : !old.Result.FileSystem!.SharesNames(renamed.Result.FileSystem!) ? -Errno.EXDEV

@@ -58,7 +58,7 @@ internal ref struct SocketAddress
         _guestName = _lease.Span[..Length].ToArray();
         _path = PathBuffer.From(name);
         if (name[0] != '/') _cwd = thread.Process.Fs.AcquireWorkingDirectory();
-        var request = new PathRequest(toBind ? PathIntent.Parent : PathIntent.Handle) { Caller = thread.Process };
+        var request = new PathRequest(toBind ? PathIntent.Parent : PathIntent.Handle) { Caller = thread.Process, Makes = true, Needs = toBind ? 0 : Access.Write };
         Status = space.Walk(_cwd, _path, request, ref _result);
         if (Status >= 0 && toBind && _result.Node == null) Status = _result.FileSystem!.PrepareBind(ref _result, thread.Process);
         if (Status < 0)
@@ -92,6 +92,15 @@ internal ref struct SocketAddress
         Length = PathAt + length + 1;
     }
 
+    // The socket is its maker's, who is not root.
+    private readonly void Own(Ownership owners, Credentials who)
+    {
+        long fd = HostSyscall.Invoke(HostCall.OpenAt, _result.Descriptor, _result.Leaf, OpenFlags.Path | OpenFlags.NoFollow | OpenFlags.CloseOnExec);
+        if (fd < 0) return;
+        owners.Made((int)fd, FileType.Socket, who);
+        HostSyscall.Invoke(HostCall.Close, fd);
+    }
+
     private static Span<byte> LeafOf(Span<byte> name) => name[(name.LastIndexOf((byte)'/') + 1)..];
 
     /// <summary>After a successful bind: what the guest calls it.</summary>
@@ -99,6 +108,7 @@ internal ref struct SocketAddress
     {
         if (_guestName == null) return;
         _result.FileSystem?.Bound(_result);
+        if (thread.Process.Fs.Space.Owners is { } owners && thread.Process.Credentials is { FsUid: not 0 } who && _result.Node == null) Own(owners, who);
         file.BoundName = _guestName;
         thread.Process.Fs.Space.SocketNames[Encoding.Latin1.GetString(Path(_lease.Span, Length))] = _guestName;
     }

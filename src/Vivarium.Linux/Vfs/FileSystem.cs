@@ -44,6 +44,18 @@ internal readonly ref struct PathRequest
     /// needs a descriptor of it: a name without directories then takes no descriptor.</summary>
     public bool Probe { get; init; }
 
+    /// <summary>Handle: permissions that who asks must have on the object (<see cref="Access"/>).</summary>
+    public int Needs { get; init; }
+
+    /// <summary>Parent: a name that is there is going to be removed or replaced.</summary>
+    public bool Removes { get; init; }
+
+    /// <summary>Parent: a name that is not there is going to be made.</summary>
+    public bool Makes { get; init; }
+
+    /// <summary>Whose permissions count, where they are not the caller's.</summary>
+    public Credentials? Who { get; init; }
+
     /// <summary>Leave the path from the realm's root in the canonical buffer: <see cref="PathResult.CanonicalLength"/>.</summary>
     public bool WantsPath { get; init; }
 

@@ -67,7 +67,7 @@ public sealed partial class FsContext
         using var path = PathBuffer.From(guestPath);
         var cwd = AcquireWorkingDirectory();
         var result = default(PathResult);
-        long status = Space.Walk(cwd, path, new PathRequest(PathIntent.Handle) { Caller = caller }, ref result);
+        long status = Space.Walk(cwd, path, new PathRequest(PathIntent.Handle) { Caller = caller, Needs = Access.Execute }, ref result);
         if (status >= 0)
         {
             status = result.Node != null ? -Errno.EACCES : OpenHandleForExecution(result.Descriptor);
@@ -135,7 +135,7 @@ public sealed partial class FsContext
     {
         var cwd = AcquireWorkingDirectory();
         var result = default(PathResult);
-        long status = Space.Walk(cwd, path, new PathRequest(PathIntent.Handle) { Flags = OpenFlags.Directory, Caller = caller }, ref result);
+        long status = Space.Walk(cwd, path, new PathRequest(PathIntent.Handle) { Flags = OpenFlags.Directory, Caller = caller, Needs = Access.Execute }, ref result);
         cwd.Release();
         if (status < 0) return status;
         if (result.Node is { } node)

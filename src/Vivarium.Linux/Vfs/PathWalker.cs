@@ -17,7 +17,7 @@ public sealed partial class NameSpace
         if (text.IsEmpty) return -Errno.ENOENT;
         int start = 0;
         while (start < text.Length && text[start] == '/') start++;
-        bool absolute = start > 0;
+        bool absolute = start > 0, restricted = Restricts(request);
         if (!absolute && directory == null) return -Errno.EBADF;
 
         text = text[start..];
@@ -27,9 +27,9 @@ public sealed partial class NameSpace
             if (_base.Length > 0)
             {
                 _base.CopyTo(path.Canonical);
-                return WalkComponents(path, _base.Length, text, true, request, ref result);
+                return WalkComponents(path, _base.Length, text, !restricted, request, ref result);
             }
-            if (request.WantsPath || Mounts.MayCross(text) && CrossesMount(path.Canonical, 0, text)) return WalkComponents(path, 0, text, false, request, ref result);
+            if (restricted || request.WantsPath || Mounts.MayCross(text) && CrossesMount(path.Canonical, 0, text)) return WalkComponents(path, 0, text, false, request, ref result);
             long status = _root.Finish(request, -1, address, text, ref result);
             return Confined && status == -Errno.ELOOP ? WalkComponents(path, 0, text, false, request, ref result) : status;
         }
@@ -45,10 +45,11 @@ public sealed partial class NameSpace
             byte[]? where = overlay.PathOf(directory, layer);
             if (where == null || where.Length >= PathBuffer.Maximum) return -Errno.ENOENT;
             where.CopyTo(path.Canonical);
-            return WalkComponents(path, where.Length, text, true, request, ref result);
+            return WalkComponents(path, where.Length, text, !restricted, request, ref result);
         }
         else
         {
+            if (restricted && SetPrefix(path, directory) is >= 0 and var checkedFrom) return WalkComponents(path, checkedFrom, text, false, request, ref result);
             climbs = HasDotDot(text);
             if (request.WantsPath)
             {
@@ -129,7 +130,7 @@ public sealed partial class NameSpace
     {
         for (int race = 0; ; race++)
         {
-            if (race > 0 && prefix > 0) tryWhole = true;
+            if (race > 0 && prefix > 0) tryWhole = !Restricts(request);
             long status = WalkOnce(path, prefix, text, tryWhole, request, ref result, out bool raced);
             if (!raced || race >= RacesEndured) return status;
         }
@@ -146,6 +147,7 @@ public sealed partial class NameSpace
         text.CopyTo(restBuffer[restStart..]);
         var current = path.Canonical;
         int length = prefix, links = 0;
+        bool restricted = Restricts(request);
         // Nothing climbs above the root of this view; who stands outside of it (a directory from before a chroot) climbs to the realm's.
         int floor = _base.Length > 0 && current[..length].StartsWith(_base) ? _base.Length : 0;
 
@@ -157,6 +159,7 @@ public sealed partial class NameSpace
             bool any = NextComponent(ref rest, out var component, out bool last);
             restStart = restBuffer.Length - rest.Length;
             if (!any) return FinishAt(path, length, true, request, ref result);
+            if (restricted && MaySearch(path, length, request) is < 0 and var refused) return refused;
             if (component.Length > MaximumComponent) return -Errno.ENAMETOOLONG;
             bool trailing = last && !rest.IsEmpty;
             bool special = component.SequenceEqual("."u8) || component.SequenceEqual(".."u8);
@@ -201,7 +204,7 @@ public sealed partial class NameSpace
                         _base.CopyTo(current);
                         length = floor = _base.Length;
                     }
-                    tryWhole = Confined;
+                    tryWhole = Confined && !restricted;
                     continue;
                 }
             }
@@ -237,11 +240,14 @@ public sealed partial class NameSpace
     private long FinishAt(in PathBuffer path, int length, bool directory, in PathRequest request, ref PathResult result)
     {
         if (directory && request.Intent == PathIntent.Parent) return -Errno.EEXIST;
+        bool restricted = Restricts(request);
+        if (restricted && MayFinish(path, length, request) is < 0 and var refused) return refused;
         var fileSystem = Locate(path, length, out long address, out var inside);
         // The root of a mount is there, and is no name that could be made or removed.
         if (request.Intent == PathIntent.Parent && inside.IsEmpty) return -Errno.EEXIST;
         result.CanonicalLength = length;
-        return fileSystem.Finish(request, -1, address, inside, ref result);
+        long status = fileSystem.Finish(request, -1, address, inside, ref result);
+        return restricted && status >= 0 && MayUse(request, ref result) is < 0 and var unusable ? unusable : status;
     }
 
     // The file system that holds a canonical path, and the path inside it, NUL-terminated.

@@ -33,9 +33,13 @@ public class RealmLimits
         Assert.True(status == 0, errors);
     }
 
-    [Fact]
-    public void SetUserIdProgramsRunAsTheirOwner()
+    [Theory]
+    [InlineData("set_id_execution", false)]
+    [InlineData("permissions", false)]
+    [InlineData("permissions", true)]
+    public void UsersOfTheGuestHaveTheirOwnRights(string name, bool overlay)
     {
+        string upper = Directory.CreateTempSubdirectory("viv-upper-").FullName;
         string root = Directory.CreateTempSubdirectory("viv-set-id-").FullName;
         try
         {
@@ -44,14 +48,15 @@ public class RealmLimits
             var errors = new StringWriter();
             int status = ProcessRunner.Run(new RunOptions
             {
-                Program = "/guest-tests", Arguments = ["/guest-tests", "set_id_execution"], Environment = ["GUEST_TESTS_OWN_ROOT=1"],
-                Root = root, User = "0", Errors = TextWriter.Synchronized(errors),
+                Program = "/guest-tests", Arguments = ["/guest-tests", name], Environment = ["GUEST_TESTS_OWN_ROOT=1"],
+                Root = root, Upper = overlay ? upper : null, User = "0", Errors = TextWriter.Synchronized(errors),
             });
             Assert.True(status == 0, $"{status}: {errors}");
         }
         finally
         {
             Directory.Delete(root, recursive: true);
+            Directory.Delete(upper, recursive: true);
         }
     }
 

@@ -140,3 +140,189 @@ CASE(set_id_execution, "internal")
     EQUAL(run_as_user("/set-id", "plain_program", 0), 0);
     unlink("/set-id");
 }
+
+static void put(const char *path, mode_t mode, uid_t uid, gid_t gid)
+{
+    int fd = open(path, O_CREAT | O_EXCL | O_WRONLY, 0600);
+    CHECK(fd >= 0);
+    EQUAL(write(fd, "text", 4), 4);
+    ZERO(fchown(fd, uid, gid));
+    ZERO(fchmod(fd, mode));
+    close(fd);
+}
+
+static void directory(const char *path, mode_t mode, uid_t uid, gid_t gid)
+{
+    ZERO(mkdir(path, 0700));
+    ZERO(chown(path, uid, gid));
+    ZERO(chmod(path, mode));
+}
+
+static int opens(const char *path, int flags)
+{
+    int fd = open(path, flags, 0644);
+    if (fd < 0) return errno;
+    close(fd);
+    return 0;
+}
+
+// What uid 1000, group 1000 and 2000, may do in the tree that the next case makes.
+static void as_user(void)
+{
+    EQUAL(opens("world", O_RDONLY), 0);
+    EQUAL(opens("world", O_WRONLY), EACCES);
+    EQUAL(opens("world", O_RDONLY | O_TRUNC), EACCES);
+    EQUAL(opens("world", O_CREAT | O_EXCL | O_WRONLY), EEXIST);
+    EQUAL(opens("world", O_PATH), 0);
+    EQUAL(opens("world", O_RDONLY | O_NOATIME), EPERM);
+    EQUAL(opens("secret", O_RDONLY), EACCES);
+    EQUAL(opens("secret", O_PATH), 0);
+    EQUAL(opens("group", O_RDWR), 0);
+    EQUAL(opens("group1", O_RDWR), 0);
+    EQUAL(opens("mine", O_RDWR), 0);
+    EQUAL(opens("mine-unreadable", O_RDONLY), EACCES);
+    EQUAL(opens("others-only", O_RDONLY), EACCES);
+    struct stat s;
+    ZERO(stat("secret", &s));
+    // Directories: to list, to enter, to change are three things.
+    EQUAL(opens("closed/file", O_RDONLY), EACCES);
+    FAILS(stat("closed/file", &s), EACCES);
+    FAILS(stat("closed/none", &s), EACCES);
+    FAILS(lstat("closed/.", &s), EACCES);
+    EQUAL(opens("closed", O_RDONLY | O_DIRECTORY), EACCES);
+    FAILS(chdir("closed"), EACCES);
+    EQUAL(opens("through/file", O_RDONLY), 0);
+    EQUAL(opens("through", O_RDONLY | O_DIRECTORY), EACCES);
+    FAILS(stat("through/none", &s), ENOENT);
+    EQUAL(opens("list", O_RDONLY | O_DIRECTORY), 0);
+    FAILS(stat("list/file", &s), EACCES);
+    EQUAL(opens("link-closed", O_RDONLY), EACCES);
+    EQUAL(opens("link-world", O_RDONLY), 0);
+    EQUAL(opens("world/x", O_RDONLY), ENOTDIR);
+    EQUAL(opens("through/new", O_CREAT | O_WRONLY), EACCES);
+    FAILS(mkdir("through/new", 0700), EACCES);
+    FAILS(mkdir("through/file", 0700), EEXIST);
+    FAILS(symlink("x", "through/new"), EACCES);
+    FAILS(unlink("through/file"), EACCES);
+    FAILS(unlink("through/none"), ENOENT);
+    FAILS(rename("through/file", "drop/file"), EACCES);
+    FAILS(rename("mine", "through/file"), EACCES);
+    FAILS(rename("mine", "through/new"), EACCES);
+    FAILS(link("mine", "through/new"), EACCES);
+    FAILS(mknod("through/fifo", S_IFIFO | 0600, 0), EACCES);
+    // A sticky directory.
+    EQUAL(opens("drop/new", O_CREAT | O_EXCL | O_WRONLY), 0);
+    ZERO(stat("drop/new", &s));
+    CHECK(s.st_uid == 1000 && s.st_gid == 1000);
+    FAILS(unlink("drop/theirs"), EPERM);
+    FAILS(rename("drop/theirs", "drop/mine"), EPERM);
+    FAILS(rename("drop/new", "drop/theirs"), EPERM);
+    ZERO(rename("drop/new", "drop/newer"));
+    ZERO(unlink("drop/newer"));
+    ZERO(unlink("open/theirs"));
+    ZERO(mkdir("open/d", 0755));
+    EQUAL(opens("open/d/f", O_CREAT | O_WRONLY), 0);
+    ZERO(unlink("open/d/f"));
+    ZERO(rmdir("open/d"));
+    EQUAL(opens("open", O_TMPFILE | O_RDWR), 0);
+    EQUAL(opens("through", O_TMPFILE | O_RDWR), EACCES);
+    // access: the real ids; faccessat can ask for the effective ones.
+    ZERO(access("world", R_OK));
+    FAILS(access("world", W_OK), EACCES);
+    FAILS(access("world", X_OK), EACCES);
+    FAILS(access("secret", R_OK), EACCES);
+    ZERO(access("secret", F_OK));
+    ZERO(access("group", R_OK | W_OK));
+    FAILS(access("closed/file", F_OK), EACCES);
+    ZERO(access("open", R_OK | W_OK | X_OK));
+    ZERO(faccessat(AT_FDCWD, "mine", R_OK | W_OK, AT_EACCESS));
+    // Attributes belong to the owner.
+    FAILS(chmod("world", 0777), EPERM);
+    ZERO(chmod("mine", 0640));
+    FAILS(chown("mine", 0, -1), EPERM);
+    ZERO(chown("mine", -1, 2000));
+    FAILS(chown("mine", -1, 3000), EPERM);
+    FAILS(chown("world", -1, 1000), EPERM);
+    struct timespec zero[2] = { { 0, 0 }, { 0, 0 } };
+    FAILS(utimensat(AT_FDCWD, "world", zero, 0), EPERM);
+    FAILS(utimensat(AT_FDCWD, "world", NULL, 0), EACCES);
+    FAILS(utimensat(AT_FDCWD, "group", zero, 0), EPERM);
+    ZERO(utimensat(AT_FDCWD, "group", NULL, 0));
+    ZERO(utimensat(AT_FDCWD, "mine", zero, 0));
+    FAILS(truncate("world", 0), EACCES);
+    ZERO(truncate("group", 1));
+    // Execution needs no right to read.
+    char *nothing[] = { "x", NULL };
+    execv("world", nothing);
+    EQUAL(errno, EACCES);
+    execv("closed/file", nothing);
+    EQUAL(errno, EACCES);
+    // What is open stays open.
+    EQUAL(opens("/proc/self/status", O_RDONLY), 0);
+    EQUAL(opens("/dev/null", O_RDWR), 0);
+    EQUAL(opens(".", O_RDONLY | O_DIRECTORY), 0);
+    int fd = open("through", O_PATH | O_DIRECTORY);
+    CHECK(fd >= 0 && openat(fd, "file", O_RDONLY) >= 0 && openat(fd, "new", O_CREAT | O_WRONLY, 0600) < 0);
+}
+
+// Permissions by owners, groups and modes as the guest sees them; the same on a kernel for root.
+CASE(permissions, "internal")
+{
+    if (getuid() != 0 || !getenv("GUEST_TESTS_OWN_ROOT")) skip("needs a tree of its own, or root of the machine");
+    char base[] = "/tmp/permissions-XXXXXX";
+    mkdir("/tmp", 0755);
+    CHECK(mkdtemp(base) && chmod(base, 0755) == 0 && chdir(base) == 0);
+    umask(022);
+    put("world", 0644, 0, 0);
+    put("secret", 0600, 0, 0);
+    put("group", 0660, 0, 2000);
+    put("group1", 0660, 0, 1000);
+    put("mine", 0600, 1000, 1000);
+    put("mine-unreadable", 0066, 1000, 1000);
+    put("others-only", 0604, 0, 1000);
+    directory("closed", 0700, 0, 0);
+    put("closed/file", 0777, 0, 0);
+    directory("through", 0711, 0, 0);
+    put("through/file", 0644, 0, 0);
+    directory("list", 0744, 0, 0);
+    put("list/file", 0644, 0, 0);
+    directory("drop", 01777, 0, 0);
+    put("drop/theirs", 0666, 5, 5);
+    directory("open", 0777, 0, 0);
+    put("open/theirs", 0600, 5, 5);
+    ZERO(symlink("closed/file", "link-closed"));
+    ZERO(symlink("world", "link-world"));
+    pid_t child = fork();
+    if (!child)
+    {
+        gid_t more = 2000;
+        ZERO(syscall(SYS_setgroups, 1, &more));
+        ZERO(setgid(1000));
+        ZERO(setuid(1000));
+        as_user();
+        _exit(0);
+    }
+    int status;
+    EQUAL(waitpid(child, &status, 0), child);
+    EQUAL(status, 0);
+    // Real and effective ids apart: access asks as the real user, open as the effective one.
+    child = fork();
+    if (!child)
+    {
+        ZERO(setresuid(1000, 0, 0));
+        FAILS(access("secret", R_OK), EACCES);
+        ZERO(faccessat(AT_FDCWD, "secret", R_OK, AT_EACCESS));
+        EQUAL(opens("secret", O_RDONLY), 0);
+        ZERO(seteuid(1000));
+        EQUAL(opens("secret", O_RDONLY), EACCES);
+        FAILS(access("closed/file", R_OK), EACCES);
+        _exit(0);
+    }
+    EQUAL(waitpid(child, &status, 0), child);
+    EQUAL(status, 0);
+    // Root may all, but execute what nobody may.
+    EQUAL(opens("mine-unreadable", O_RDWR), 0);
+    EQUAL(opens("closed/file", O_RDWR), 0);
+    FAILS(access("world", X_OK), EACCES);
+    ZERO(access("closed/file", X_OK));
+}
