@@ -53,6 +53,7 @@ internal static class TranslatorDump
             Policy = request.JitPolicy ?? defaults.Policy,
             Threads = request.JitThreads ?? defaults.Threads,
             Threshold = request.JitThreshold ?? defaults.Threshold,
+            WarmUp = request.JitThreshold is null ? defaults.WarmUp : 0,
             DumpSink = region || llvm || asm ? text => Report.Errors.WriteLine(text) : null,
             DumpStart = range.Start,
             DumpEnd = range.End,

@@ -71,6 +71,16 @@ public sealed unsafe class HostThread
         if (priority > 0) HostSyscall.InvokeFast(SysSetpriority, 0, 0, Math.Min(19, 20 - priority + more));
     }
 
+    /// <summary>Lets the calling thread run behind others: <see cref="AddNice"/>, and it never takes the processor from a thread because it wakes up.</summary>
+    public static void StayBehind(int nice)
+    {
+        const int SchedBatch = 3;
+        int priority = 0;
+        // SAFETY: the kernel reads struct sched_param, one int. A refusal changes nothing.
+        HostSyscall.InvokeFast(SysSchedSetscheduler, 0, SchedBatch, (long)&priority);
+        AddNice(nice);
+    }
+
     /// <summary>Interrupts this thread. Sticky for <see cref="BlockingSyscall"/>: a kick that comes between blocking calls makes the next
     /// one return -EINTR at once, until <see cref="ClearKick"/>. Harmless when the thread has ended.</summary>
     public void Kick()

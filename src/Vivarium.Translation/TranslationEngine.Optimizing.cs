@@ -3,7 +3,6 @@ using Vivarium.RiscV.Execution;
 using Vivarium.Translation.Cache;
 using Vivarium.Translation.Optimizing;
 using Vivarium.Translation.Optimizing.Farm;
-using Vivarium.Translation.Optimizing.Lowering;
 using Vivarium.Translation.Optimizing.Regions;
 
 namespace Vivarium.Translation;
@@ -37,16 +36,17 @@ public sealed unsafe partial class TranslationEngine
         : builder.Build(memory, MayExecute, hot, assumeWarm ? static _ => true : IsTranslated, level, AllowsFloatRegions);
 
     /// <summary>Hash of the guest bytes as they are now; null where some cannot be read.</summary>
-    internal ulong? HashOf(GuestRegion region)
+    internal ulong? HashOf((ulong Start, int Length)[] runs, HashSet<ulong>? addresses = null)
     {
         if (_memory is not { } memory) return null;
         ulong hash = Cache.GuestHash.Start;
         Span<byte> bytes = stackalloc byte[256];
-        foreach ((ulong start, int length) in region.Runs)
+        foreach ((ulong start, int length) in runs)
         {
             if (length > bytes.Length || memory.Read(start, bytes[..length]) != length) return null;
             for (int at = 0; at < length;)
             {
+                addresses?.Add(start + (ulong)at);
                 uint bits = (uint)(bytes[at] | bytes[at + 1] << 8);
                 if ((bits & 3) == 3)
                 {
@@ -67,11 +67,11 @@ public sealed unsafe partial class TranslationEngine
 
     /// <summary>Puts a compiled region in the place of the block at its head. False where that is gone or the guest's bytes are not what
     /// <paramref name="guestHash"/> says.</summary>
-    internal InstalledRegion? Install(GuestRegion region, RegionLowering lowering, ReadOnlySpan<byte> function, ulong guestHash)
+    internal InstalledRegion? Install(RegionShape region, ReadOnlySpan<byte> function, ulong guestHash)
     {
         for (int attempt = 0; attempt < 4; attempt++)
         {
-            if (TryInstall(region, lowering, function, guestHash, out bool changing) is { } installed) return installed;
+            if (TryInstall(region, function, guestHash, out bool changing) is { } installed) return installed;
             if (!changing) return null;
         }
         return null;
@@ -80,26 +80,28 @@ public sealed unsafe partial class TranslationEngine
     /// <summary>Whether the same region is in service, or was found slower than tier 1.</summary>
     internal bool Knows(GuestRegion region)
     {
-        lock (_lock) return _demoted.Contains((region.Head, region.Instructions)) || _installed.Exists(r => r.Head == region.Head && r.Instructions == region.Instructions);
+        // One that has grown a little would not fare otherwise.
+        lock (_lock) return _demoted.Any(d => d.Head == region.Head && Math.Abs(d.Instructions - region.Instructions) * 8 <= d.Instructions) || _installed.Exists(r => r.Head == region.Head && r.Instructions == region.Instructions);
     }
 
-    private InstalledRegion? TryInstall(GuestRegion region, RegionLowering lowering, ReadOnlySpan<byte> function, ulong guestHash, out bool changing)
+    private InstalledRegion? TryInstall(RegionShape region, ReadOnlySpan<byte> function, ulong guestHash, out bool changing)
     {
         changing = false;
         lock (_optimizeLock)
         {
             if (_optimizingStopped) return null;
-            int room = RegionEntry.Room(lowering.Exits.Count);
+            int room = RegionEntry.Room(region.Exits.Length);
             if (_regionArena == null || _regionArena.Remaining < room)
             {
                 if (_regionArena != null) _regionArena.IsFilling = false;
                 _regionArena = _arenas.Take(room);
                 if (_regionArena == null || _regionArena.Remaining < room) return null;
             }
-            BlockHeader* entry = RegionEntry.Emit(_regionArena, _cache.Stubs, region, lowering, function);
+            BlockHeader* entry = RegionEntry.Emit(_regionArena, _cache.Stubs, region, function);
             entry->GuestHash = guestHash;
             long generation = Volatile.Read(ref _generation);
-            if (HashOf(region) != guestHash || (MayExecute is { } mayExecute && !region.Runs.All(r => mayExecute(r.Start)))) return null;
+            var addresses = new HashSet<ulong>();
+            if (HashOf(region.Runs, addresses) != guestHash || (MayExecute is { } mayExecute && !region.Runs.All(r => mayExecute(r.Start)))) return null;
             // The head may so far have been part of other blocks only.
             BlockHeader* present = _blocks.Find(region.Head);
             if ((present == null || present->Counter != null) && (_memory == null || Translate(_memory, region.Head, mayEvict: false, full: true) == null)) return null;
@@ -108,7 +110,7 @@ public sealed unsafe partial class TranslationEngine
             {
                 BlockHeader* old = _blocks.Find(region.Head);
                 changing = generation != _generation; // some mapping has changed since: look at the bytes again
-                if (changing || old == null || old->Counter != null || (lowering.HasFloat && _observesFlags)) return null;
+                if (changing || old == null || old->Counter != null || (region.HasFloat && _observesFlags)) return null;
                 if (old->Fallback != null)
                 {
                     BlockHeader* block = old->Fallback;
@@ -130,7 +132,7 @@ public sealed unsafe partial class TranslationEngine
                 bool tierOneLoops = false;
                 for (int i = 0; i < old->ExitCount; i++) tierOneLoops |= old->Exits[i].Kind == 1;
                 _installed.Add(installed = new InstalledRegion(entry, Address(function), function.Length,
-                    [.. region.Blocks.SelectMany(b => b.Instructions.Select(i => i.Pc))], region.Instructions, lowering.CountsRounds != tierOneLoops));
+                    addresses, region.Instructions, region.CountsRounds != tierOneLoops));
                 // Blocks that run through the head would never come to the region: made anew, they stop there.
                 ulong head = region.Head;
                 DropInPage(head >> 12, head, head + 1, (_, block) => ((BlockHeader*)block)->GuestPc != head);
@@ -203,7 +205,8 @@ public sealed unsafe partial class TranslationEngine
                     trials.RemoveAt(i);
                     Volatile.Write(ref header->Aside, 0);
                     statistics.Compared++;
-                    statistics.Say?.Invoke($"region 0x{trial.Region.Head:x}: {trial.Ratio:F2} of tier 1's time: {(keep ? "stays" : "goes")}");
+                    statistics.Say?.Invoke($"region 0x{trial.Region.Head:x}: {trial.Verdict}: {(keep ? "stays" : "goes")}");
+                    Judged(trial.Region, keep);
                     if (!keep)
                     {
                         _demoted.Add((trial.Region.Head, trial.Region.Instructions));

@@ -17,7 +17,8 @@ public sealed unsafe partial class TranslationEngine
         // Stored offsets have 32 bits.
         if (fileOffset + length < fileOffset || fileOffset + length > uint.MaxValue) return;
         ulong bias = start - fileOffset;
-        _codeRanges.Add(new CodeRange(start, start + length, bias, store.Open(identity, bias)));
+        StoredBlocks? regions = _farm == null ? null : store.OpenRegions(identity, bias, Optimizing.CompileFarm.CompilerIdentity);
+        _codeRanges.Add(new CodeRange(start, start + length, bias, store.Open(identity, bias), regions));
     }
 
     /// <summary>The stored block at <paramref name="pc"/>, unpublished; null where there is none that fits.</summary>

@@ -15,36 +15,41 @@ namespace Vivarium.Translation.Optimizing;
 public sealed class CompileFarm : IDisposable
 {
     private const int CompilerNice = 10;
+    private const int Never = 1 << 24;
 
     private readonly OptimizerOptions _options;
-    private readonly LlvmLibrary _llvm;
     private readonly List<TranslationEngine> _engines = [];
     private readonly HotQueue _queue;
     private readonly List<Thread> _threads = [];
-    private readonly ThreadLocal<(LlvmCompiler Compiler, RegionBuilder Builder)> _tools;
+    private readonly ThreadLocal<Tools> _tools = new(static () => new Tools(), trackAllValues: true);
     private readonly ManualResetEventSlim _stop = new();
     private readonly Dictionary<TranslationEngine, List<RegionTrial>> _trials = []; // the sampler's alone
     private readonly List<(TranslationEngine Engine, InstalledRegion Region)> _newTrials = [];
     private double _weight = 1; // of a sample in this tick
+    private double _guestTime;  // what the guest has run so far, in ticks
     private bool _started;
 
-    private CompileFarm(OptimizerOptions options, LlvmLibrary llvm)
+    /// <summary>One compiling thread's.</summary>
+    private sealed class Tools
+    {
+        public readonly RegionBuilder Builder = new();
+        public LlvmCompiler? Compiler;
+    }
+
+    private CompileFarm(OptimizerOptions options)
     {
         _options = options;
-        _llvm = llvm;
         _queue = new HotQueue(options.Policy, Statistics);
         Statistics.Say = options.DumpRegion ? options.DumpSink : null;
-        _tools = new(() => (new LlvmCompiler(_llvm), new RegionBuilder()), trackAllValues: true);
     }
 
-    /// <summary>A farm, or null (and why) where LLVM is not there.</summary>
-    public static CompileFarm? TryCreate(OptimizerOptions options, out string problem)
-    {
-        LlvmLibrary? llvm = LlvmLibrary.TryGet(out problem);
-        return llvm == null ? null : new CompileFarm(options, llvm);
-    }
+    /// <summary>A farm, or null (and why) where LLVM is not there. The library is loaded when there is a region to compile.</summary>
+    public static CompileFarm? TryCreate(OptimizerOptions options, out string problem) => LlvmLibrary.IsThere(out problem) ? new CompileFarm(options) : null;
 
     public FarmStatistics Statistics { get; } = new();
+
+    /// <summary>Tells apart what makes regions: they are kept from run to run.</summary>
+    internal static ulong CompilerIdentity => LlvmLibrary.Identity;
 
     /// <summary>Without threads of its own the farm compiles on the guest's, at once: for tests.</summary>
     internal bool IsSynchronous => _options.Threads == 0;
@@ -71,7 +76,7 @@ public sealed class CompileFarm : IDisposable
     {
         var thread = new Thread(() =>
         {
-            if (nice != 0) HostThread.AddNice(nice);
+            if (nice != 0) HostThread.StayBehind(nice);
             try
             {
                 body();
@@ -91,7 +96,7 @@ public sealed class CompileFarm : IDisposable
         var found = new List<ulong>();
         var engines = new List<TranslationEngine>();
         HostThread self = HostThread.Current;
-        Action<TranslationEngine, ulong> queue = (engine, pc) => _queue.Heat(engine, pc, _weight, _options.Threshold);
+        Action<TranslationEngine, ulong> queue = (engine, pc) => _queue.Heat(engine, pc, _weight, Threshold());
         long last = Stopwatch.GetTimestamp();
         while (!_stop.Wait(_options.SampleMilliseconds))
         {
@@ -109,6 +114,8 @@ public sealed class CompileFarm : IDisposable
                 found.Clear();
                 engine.Sample(found);
                 Statistics.Samples += found.Count;
+                _guestTime += found.Count * _weight * _options.SampleMilliseconds;
+                engine.InstallStored(this);
                 if (!_trials.TryGetValue(engine, out List<RegionTrial>? trials)) _trials.Add(engine, trials = []);
                 lock (_newTrials)
                 {
@@ -123,14 +130,17 @@ public sealed class CompileFarm : IDisposable
         }
     }
 
+    /// <summary>Samples that make a block hot. Loading the library must pay, too.</summary>
+    private int Threshold() =>
+        _guestTime < _options.WarmUp ? Never : _options.WarmUp == 0 || LlvmLibrary.IsLoaded ? _options.Threshold : 2 * _options.Threshold;
+
     private void Work()
     {
         HostThread self = HostThread.Current;
         while (_queue.Take(_stop) is { } candidate)
         {
             long before = self.ProcessorTime;
-            (LlvmCompiler compiler, RegionBuilder builder) = _tools.Value;
-            bool installed = Compile(compiler, builder, candidate.Engine, candidate.Pc, candidate.Level, false);
+            bool installed = Compile(candidate.Engine, candidate.Pc, candidate.Level, false);
             _queue.Done(candidate, installed);
             Interlocked.Add(ref Statistics.CompilerTime, self.ProcessorTime - before);
         }
@@ -139,37 +149,38 @@ public sealed class CompileFarm : IDisposable
     /// <summary>Compiles on the calling thread what is around <paramref name="pc"/>, taking everything for warm.</summary>
     internal void CompileNow(TranslationEngine engine, ulong pc)
     {
-        (LlvmCompiler compiler, RegionBuilder builder) = _tools.Value;
-        if (_queue.FirstTime(engine, pc)) Compile(compiler, builder, engine, pc, 0, true);
+        if (_queue.FirstTime(engine, pc)) Compile(engine, pc, 0, true);
     }
 
-    private bool Compile(LlvmCompiler compiler, RegionBuilder builder, TranslationEngine engine, ulong pc, int level, bool everything)
+    private bool Compile(TranslationEngine engine, ulong pc, int level, bool everything)
     {
         long started = Stopwatch.GetTimestamp();
+        Tools tools = _tools.Value!;
+        GuestRegion? region = engine.CanOptimize ? engine.Grow(tools.Builder, pc, level, everything) : null;
+        if (region == null || (!everything && engine.Knows(region)) || engine.HashOf(region.Runs) is not { } hash)
+        {
+            Statistics.Refused++;
+            return false;
+        }
+        // From here on LLVM is used, and nothing before: a run whose regions are all known does not load it.
         if (!LlvmLibrary.Enter()) return false;
         try
         {
-            GuestRegion? region = engine.CanOptimize ? engine.Grow(builder, pc, level, everything) : null;
-            if (region == null || (!everything && engine.Knows(region)) || engine.HashOf(region) is not { } hash)
-            {
-                Statistics.Refused++;
-                return false;
-            }
+            tools.Compiler ??= new LlvmCompiler(LlvmLibrary.TryGet(out string problem) ?? throw new InvalidOperationException(problem));
             bool dump = _options.DumpSink != null && region.Head >= _options.DumpStart && region.Head < _options.DumpEnd;
             RegionLowering lowering = RegionLowering.Lower(region, out string text);
             if (dump && _options.DumpRegion) _options.DumpSink!(region.Dump());
             if (dump && _options.DumpLlvm) _options.DumpSink!(text);
-            ElfObject code = compiler.Compile(text, _options.Pipeline, dump && _options.DumpLlvm ? _options.DumpSink : null);
-            (ulong function, int length) = engine.Regions.Load(code, "region");
-            if (function == 0 || engine.Install(region, lowering, CodeAt(function, length), hash) is not { } installed)
+            ElfObject code = tools.Compiler.Compile(text, _options.Pipeline, dump && _options.DumpLlvm ? _options.DumpSink : null);
+            (ulong place, ulong function, int length) = engine.Regions.Load(code, "region");
+            RegionShape shape = RegionShape.Of(region, lowering);
+            if (function == 0 || engine.Install(shape, CodeAt(function, length), hash) is not { } installed)
             {
                 Statistics.Lost++;
                 return false;
             }
-            if (!IsSynchronous && _options.Trials && installed.IsComparable)
-            {
-                lock (_newTrials) _newTrials.Add((engine, installed));
-            }
+            if (code.IsPositionIndependent) engine.Keep(installed, shape, CodeAt(place, code.Size), (int)(function - place), length, hash);
+            Try(engine, installed);
             if (dump && _options.Disassemble is { } disassemble) _options.DumpSink!(disassemble(CodeAt(function, length), function));
             Statistics.Regions++;
             Statistics.Instructions += region.Instructions;
@@ -189,13 +200,20 @@ public sealed class CompileFarm : IDisposable
         }
     }
 
+    /// <summary>A region is in service that has not been compared with tier 1 yet.</summary>
+    internal void Try(TranslationEngine engine, InstalledRegion installed)
+    {
+        if (IsSynchronous || !_options.Trials) return;
+        lock (_newTrials) _newTrials.Add((engine, installed));
+    }
+
     // SAFETY: loaded code of that length, which stays where it is.
     private static unsafe ReadOnlySpan<byte> CodeAt(ulong address, int length) => new((void*)address, length);
 
-    /// <summary>Ends the process at once if LLVM is compiling: its threads must not see the library's destructors. Else returns.</summary>
+    /// <summary>Ends the process at once if LLVM is loaded: compiling threads must not see the library's destructors. Else returns.</summary>
     public static void EndProcessIfCompiling(int status)
     {
-        if (!LlvmLibrary.IsBusyAtEnd()) return;
+        if (!LlvmLibrary.IsLoadedAtEnd()) return;
         Console.Out.Flush();
         Console.Error.Flush();
         HostThread.EndProcess(status);
@@ -207,7 +225,7 @@ public sealed class CompileFarm : IDisposable
         _stop.Set();
         _queue.Close();
         foreach (Thread thread in _threads) thread.Join();
-        foreach ((LlvmCompiler compiler, _) in _tools.Values) compiler.Dispose();
+        foreach (Tools tools in _tools.Values) tools.Compiler?.Dispose();
         _tools.Dispose();
         _stop.Dispose();
     }

@@ -11,6 +11,9 @@ public sealed class FarmStatistics
     /// <summary>Regions taken out of service because tier 1 is faster.</summary>
     public long Compared, Demoted;
 
+    /// <summary>Regions that earlier runs compiled, put in service, and found not to fit (other code, or damage).</summary>
+    public long Loaded, Stale;
+
     internal Action<string>? Say;
 
     /// <summary>Samples that hit regions, and tier 1's blocks.</summary>
@@ -33,6 +36,8 @@ public sealed class FarmStatistics
         yield return ("regions too late", Lost);
         yield return ("regions compared with tier 1", Compared);
         yield return ("regions demoted", Demoted);
+        yield return ("regions from the cache", Loaded);
+        yield return ("regions from the cache that did not fit", Stale);
         yield return ("region instructions", Instructions);
         yield return ("region code bytes", CodeBytes);
         yield return ("region compile microseconds", Micros(CompileTicks));

@@ -24,6 +24,9 @@ public sealed record OptimizerOptions
     /// <summary>Samples of one block that make it hot.</summary>
     public int Threshold { get; init; } = 4;
 
+    /// <summary>Milliseconds that the guest runs before anything is compiled: short programs do without LLVM, whose loading costs some 30 ms.</summary>
+    public int WarmUp { get; init; } = 100;
+
     /// <summary>Time between samples.</summary>
     public int SampleMilliseconds { get; init; } = 1;
 

@@ -3,7 +3,6 @@ using Vivarium.Translation.Cache;
 using Vivarium.Translation.CodeGen;
 using Vivarium.Translation.Dispatch;
 using Vivarium.Translation.Optimizing.Lowering;
-using Vivarium.Translation.Optimizing.Regions;
 using Vivarium.Translation.X86;
 
 namespace Vivarium.Translation.Optimizing;
@@ -22,12 +21,12 @@ internal static unsafe class RegionEntry
     public static int Room(int exits) => 2048 + exits * 64;
 
     /// <summary>Emits the entry at the arena's cursor and describes it; the cursor has not moved yet.</summary>
-    public static BlockHeader* Emit(CodeArena arena, StubTable stubs, GuestRegion region, RegionLowering lowering, ReadOnlySpan<byte> function)
+    public static BlockHeader* Emit(CodeArena arena, StubTable stubs, RegionShape region, ReadOnlySpan<byte> function)
     {
         // The convention does not preserve xmm16..31. Whatever uses them has an EVEX prefix.
         bool highVectors = function.Contains((byte)0x62);
-        IReadOnlyList<RegionExit> exits = lowering.Exits;
-        int count = exits.Count, runs = region.Runs.Length;
+        RegionExit[] exits = region.Exits;
+        int count = exits.Length, runs = region.Runs.Length;
         var header = (BlockHeader*)arena.Allocate(sizeof(BlockHeader) + count * sizeof(ExitRecord) + runs * sizeof(GuestRun));
         *header = default;
         var records = (ExitRecord*)(header + 1);
@@ -46,28 +45,28 @@ internal static unsafe class RegionEntry
         asm.MovImmediate(Gpr.Rax, (long)&header->Entries);
         asm.Cmp32(Mem.At(Gpr.Rax, (int)((byte*)&header->Aside - (byte*)&header->Entries)), 0);
         asm.Jcc(Cond.Ne, ref aside);
-        if (lowering.HasFloat)
+        if (region.HasFloat)
         {
             // Compiled for round to nearest.
             asm.Cmp32(Mem.At(RegisterMap.Context, HartStateLayout.Frm - RegisterMap.ContextBias), 0);
             asm.Jcc(Cond.Ne, ref jumps[0]);
         }
         asm.Add(Mem.At(Gpr.Rax), 1);
-        MoveIntegers(asm, lowering.UsedIntegers, load: false);
-        MoveFloats(asm, lowering.UsedFloats, highVectors, load: false);
+        MoveIntegers(asm, region.UsedIntegers, load: false);
+        MoveFloats(asm, region.UsedFloats, highVectors, load: false);
         asm.Lea(Gpr.Rdi, Mem.At(RegisterMap.Context, -RegisterMap.ContextBias));
         asm.Mov(Gpr.Rsi, RegisterMap.MemoryBase);
         asm.Mov(Gpr.Rdx, EngineSlots.At(EngineSlots.LeaveCell));
         asm.MovImmediate(Gpr.Rax, (long)TranslationEngine.Address(function));
         asm.Call(Gpr.Rax);
-        if (lowering.CountsRounds)
+        if (region.CountsRounds)
         {
             asm.MovImmediate(Gpr.Rcx, (long)&header->Rounds);
             asm.Mov(Gpr.Rdx, EngineSlots.At(EngineSlots.RegionRounds));
             asm.Add(Mem.At(Gpr.Rcx), Gpr.Rdx);
         }
-        MoveIntegers(asm, lowering.WrittenIntegers, load: true);
-        MoveFloats(asm, lowering.WrittenFloats, highVectors, load: true);
+        MoveIntegers(asm, region.WrittenIntegers, load: true);
+        MoveFloats(asm, region.WrittenFloats, highVectors, load: true);
 
         // A kick that came while the region ran was not noticed by the handler: whoever asks for an exit has set one of these before.
         Label asked = default, table = default, askedTable = default;

@@ -26,13 +26,31 @@ internal sealed unsafe class RegionMemory : IDisposable
 
     /// <summary>Loads an object's code; 0 when there is no room.</summary>
     /// <exception cref="InvalidOperationException">It needs something that is not there.</exception>
-    public (ulong Address, int Length) Load(ElfObject code, string function)
+    public (ulong Place, ulong Address, int Length) Load(ElfObject code, string function)
     {
+        Span<byte> room = Take(code.Size, out ulong place);
+        if (room.IsEmpty) return default;
+        (ulong address, int length) = code.Load(room, place, function);
+        return (place, address, length);
+    }
+
+    /// <summary>Loads code that needs no relocation; its address, or 0 when there is no room.</summary>
+    public ulong Load(ReadOnlySpan<byte> code)
+    {
+        Span<byte> room = Take(code.Length, out ulong place);
+        if (room.IsEmpty) return 0;
+        code.CopyTo(room);
+        return place;
+    }
+
+    private Span<byte> Take(int size, out ulong place)
+    {
+        place = 0;
         ulong at;
         lock (_lock)
         {
             at = (_used + 63) & ~63UL;
-            ulong end = at + (ulong)code.Size;
+            ulong end = at + (ulong)size;
             if (end > Size) return default;
             if (end > _committed)
             {
@@ -44,7 +62,8 @@ internal sealed unsafe class RegionMemory : IDisposable
             _used = end;
         }
         // SAFETY: the range is committed and this call's alone.
-        return code.Load(new Span<byte>((void*)(_memory.Base + at), code.Size), _memory.Base + at, function);
+        place = _memory.Base + at;
+        return new Span<byte>((void*)place, size);
     }
 
     public void Dispose()

@@ -5,7 +5,8 @@ namespace Vivarium.Translation.Persistence;
 /// <param name="End">First address behind it.</param>
 /// <param name="Bias">Guest address - file offset.</param>
 /// <param name="Blocks">What is stored for it; null for no range.</param>
-internal readonly record struct CodeRange(ulong Start, ulong End, ulong Bias, StoredBlocks? Blocks);
+/// <param name="Regions">Regions of the optimising tier that are stored for it; null without that tier.</param>
+internal readonly record struct CodeRange(ulong Start, ulong End, ulong Bias, StoredBlocks? Blocks, StoredBlocks? Regions = null);
 
 /// <summary>Which guest addresses are executable bytes of which file. Lookups take no lock.</summary>
 internal sealed class CodeRanges
@@ -22,6 +23,9 @@ internal sealed class CodeRanges
         }
         return default;
     }
+
+    /// <summary>All ranges; never changed, another array when there are others.</summary>
+    public CodeRange[] All => Volatile.Read(ref _ranges);
 
     public void Add(CodeRange range)
     {

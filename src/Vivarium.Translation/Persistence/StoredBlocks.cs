@@ -3,14 +3,17 @@ using System.Runtime.InteropServices;
 namespace Vivarium.Translation.Persistence;
 
 /// <summary>All that is known of one guest file at one address: what its cache file holds, and the new blocks of this run.</summary>
+/// <param name="store">Where the file is.</param>
+/// <param name="key">What it is valid for.</param>
+/// <param name="replaces">A new record takes the place of a stored one; else what is there stays.</param>
 /// <remarks>Thread-safe.</remarks>
-internal sealed class StoredBlocks(TranslationStore store, TranslationKey key)
+internal sealed class StoredBlocks(TranslationStore store, TranslationKey key, bool replaces = false)
 {
     private readonly Lock _lock = new();
     private readonly Dictionary<uint, int> _newRecords = [];
     private byte[] _new = [];
     private int _newLength;
-    private int _saved, _savedLength; // how much of these is in the file already
+    private int _added, _saved, _savedLength; // how many were added, and how much of that is in the file already
     private TranslationFile? _file;
     private bool _isOpen;
 
@@ -35,6 +38,18 @@ internal sealed class StoredBlocks(TranslationStore store, TranslationKey key)
         }
     }
 
+    /// <summary>The file offsets of all records, unordered.</summary>
+    public List<uint> Offsets()
+    {
+        lock (_lock)
+        {
+            if (!_isOpen) Open();
+            var offsets = new HashSet<uint>(_newRecords.Keys);
+            for (int i = 0; i < (_file?.Count ?? 0); i++) offsets.Add(_file!.OffsetAt(i));
+            return [.. offsets];
+        }
+    }
+
     /// <summary>Keeps a block of this run.</summary>
     public void Add(ReadOnlySpan<byte> record)
     {
@@ -46,6 +61,7 @@ internal sealed class StoredBlocks(TranslationStore store, TranslationKey key)
             record.CopyTo(_new.AsSpan(_newLength));
             _newRecords[MemoryMarshal.Read<StoredHead>(record).FileOffset] = _newLength;
             _newLength += record.Length;
+            _added++;
             isWorthSaving = IsWorthSavingLocked();
         }
         if (isWorthSaving) store.HasNewBlocks();
@@ -76,7 +92,7 @@ internal sealed class StoredBlocks(TranslationStore store, TranslationKey key)
     /// <summary>Blocks that no file holds yet.</summary>
     public int Unsaved
     {
-        get { lock (_lock) return _newRecords.Count - _saved; }
+        get { lock (_lock) return _added - _saved; }
     }
 
     /// <summary>Whether enough is new: a handful of blocks is not worth writing a big file again.</summary>
@@ -85,7 +101,7 @@ internal sealed class StoredBlocks(TranslationStore store, TranslationKey key)
         get { lock (_lock) return IsWorthSavingLocked(); }
     }
 
-    private bool IsWorthSavingLocked() => _newRecords.Count - _saved is > 0 and var unsaved && (_file == null || unsaved * 64 >= _file.Count);
+    private bool IsWorthSavingLocked() => _added - _saved is > 0 and var unsaved && (_file == null || unsaved * 64 >= _file.Count);
 
     /// <summary>Blocks that are new in this run or in the file that it began with.</summary>
     public int Known
@@ -102,7 +118,7 @@ internal sealed class StoredBlocks(TranslationStore store, TranslationKey key)
         int newLength, known;
         lock (_lock)
         {
-            known = _newRecords.Count;
+            known = _added;
             if (!IsWorthSavingLocked()) return 0;
             // In the order of translation: what runs together stands together.
             foreach ((uint fileOffset, int at) in _newRecords)
@@ -125,11 +141,13 @@ internal sealed class StoredBlocks(TranslationStore store, TranslationKey key)
                 store.Refused(key.FileName);
                 break;
             }
+            uint offset = MemoryMarshal.Read<StoredHead>(record).FileOffset;
+            if (replaces && fresh.Exists(f => f.FileOffset == offset)) continue;
             Append(record);
         }
         foreach ((uint fileOffset, int at) in fresh)
         {
-            if (present != null && present.Contains(fileOffset)) continue;
+            if (!replaces && present != null && present.Contains(fileOffset)) continue;
             if (Append(newRecords.AsSpan(at, (int)MemoryMarshal.Read<StoredHead>(newRecords.AsSpan(at)).Length))) added++;
         }
         if (added != 0)

@@ -140,6 +140,9 @@ internal sealed unsafe class TranslationFile : IDisposable
         return -1;
     }
 
+    /// <summary>The file offset of the record with index <paramref name="i"/>.</summary>
+    public uint OffsetAt(int i) => _index[i].FileOffset;
+
     /// <summary>The record with index <paramref name="i"/>; empty where the file is damaged.</summary>
     public ReadOnlySpan<byte> At(int i)
     {

@@ -67,10 +67,22 @@ public sealed unsafe class TranslationStore
     /// <summary>What is stored of a file at an address.</summary>
     internal StoredBlocks Open(in CodeIdentity identity, ulong bias)
     {
-        var key = new TranslationKey(identity, bias, HostFeatures.Cpu.Fingerprint, _version0, _version1);
+        return Open(new TranslationKey(identity, bias, HostFeatures.Cpu.Fingerprint, _version0, _version1), replaces: false);
+    }
+
+    /// <summary>What is stored of the optimising tier's regions of a file at an address, as the compiler with this identity made them.</summary>
+    internal StoredBlocks OpenRegions(in CodeIdentity identity, ulong bias, ulong compiler)
+    {
+        // Files of their own: the header says what kind they are by its version.
+        ReadOnlySpan<byte> seed = System.Runtime.InteropServices.MemoryMarshal.AsBytes(new ReadOnlySpan<ulong>(in compiler));
+        return Open(new TranslationKey(identity, bias, HostFeatures.Cpu.Fingerprint, Checksum.Of(seed, _version0), Checksum.Of(seed, _version1)), replaces: true);
+    }
+
+    private StoredBlocks Open(in TranslationKey key, bool replaces)
+    {
         lock (_known)
         {
-            if (!_known.TryGetValue(key, out StoredBlocks? blocks)) _known[key] = blocks = new StoredBlocks(this, key);
+            if (!_known.TryGetValue(key, out StoredBlocks? blocks)) _known[key] = blocks = new StoredBlocks(this, key, replaces);
             return blocks;
         }
     }

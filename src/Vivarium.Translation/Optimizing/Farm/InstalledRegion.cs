@@ -20,6 +20,10 @@ internal sealed unsafe class InstalledRegion(BlockHeader* header, ulong code, in
     /// <summary>The region and tier 1 count the same: so work done by both can be compared.</summary>
     public bool IsComparable => isComparable;
 
+    /// <summary>Its record for the persistent cache, and where in that it goes; null where it cannot be kept.</summary>
+    public byte[]? Record { get; set; }
+    public Persistence.StoredBlocks? Store { get; set; }
+
     /// <summary>How often control has come to the head, by whatever way is counted.</summary>
     public long Progress => header->Entries + header->Rounds + header->Probes;
 

@@ -42,6 +42,9 @@ internal sealed class ElfObject
     /// <summary>Bytes of all sections that are loaded.</summary>
     public int Size { get; }
 
+    /// <summary>Once loaded, its bytes would run as well anywhere else that is aligned as well.</summary>
+    public bool IsPositionIndependent { get; private set; } = true;
+
     /// <summary>Copies the sections to <paramref name="target"/>, which lies at <paramref name="address"/> (64-byte aligned), and relocates them.</summary>
     /// <returns>The address of <paramref name="function"/>, and the bytes of its code.</returns>
     /// <exception cref="InvalidOperationException">It needs something from outside.</exception>
@@ -78,6 +81,7 @@ internal sealed class ElfObject
             switch (type)
             {
                 case Absolute64:
+                    IsPositionIndependent = false;
                     BinaryPrimitives.WriteUInt64LittleEndian(target[place..], value);
                     break;
                 case Relative64:

@@ -11,7 +11,9 @@ internal sealed unsafe class LlvmLibrary
 {
     private const int Version = 19;
     private static readonly string[] Names = ["libLLVM.so.19.1", "libLLVM-19.so.1", "libLLVM-19.so"];
+    private static readonly string[] Directories = ["/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/lib/llvm-19/lib", "/usr/local/lib", "/lib/x86_64-linux-gnu"];
     private static readonly Lazy<(LlvmLibrary? Library, string Problem)> Loaded = new(Load);
+    private static readonly Lazy<FileInfo?> Found = new(Find);
 
     private readonly nint _handle;
     private static int s_compiling, s_ending;
@@ -27,11 +29,49 @@ internal sealed unsafe class LlvmLibrary
 
     public static void Leave() => Interlocked.Decrement(ref s_compiling);
 
-    /// <summary>From now on nobody begins to use LLVM. Whether somebody still does: then the process must not run the library's destructors.</summary>
-    public static bool IsBusyAtEnd()
+    /// <summary>From now on nobody begins to use LLVM. Whether it is loaded or being loaded: then the process must not run the library's destructors, under
+    /// which its threads would fall.</summary>
+    public static bool IsLoadedAtEnd()
     {
         Interlocked.Exchange(ref s_ending, 1);
-        return Volatile.Read(ref s_compiling) != 0;
+        return Volatile.Read(ref s_compiling) != 0 || Loaded.IsValueCreated;
+    }
+
+    /// <summary>Whether the library seems to be there; nothing is loaded where a look at the usual directories says so.</summary>
+    public static bool IsThere(out string problem)
+    {
+        problem = "";
+        return Found.Value != null || TryGet(out problem) != null;
+    }
+
+    /// <summary>Whether using it costs no loading any more.</summary>
+    public static bool IsLoaded => Loaded.IsValueCreated;
+
+    /// <summary>Tells installations of the library apart, by what a look at its file says; 0 where it was not found that way.</summary>
+    public static ulong Identity
+    {
+        get
+        {
+            if (Found.Value is not { } file) return 0;
+            try
+            {
+                return (ulong)file.Length * 0x9E3779B97F4A7C15 ^ (ulong)file.LastWriteTimeUtc.Ticks;
+            }
+            catch (IOException)
+            {
+                return 0;
+            }
+        }
+    }
+
+    private static FileInfo? Find()
+    {
+        foreach (string directory in Directories)
+        {
+            string path = Path.Combine(directory, Names[0]);
+            if (File.Exists(path)) return new FileInfo(path);
+        }
+        return null;
     }
 
     public readonly delegate* unmanaged<nint> ContextCreate;

@@ -1,0 +1,35 @@
+using Vivarium.Translation.Optimizing.Lowering;
+using Vivarium.Translation.Optimizing.Regions;
+
+namespace Vivarium.Translation.Optimizing;
+
+/// <summary>What has to be known of a compiled region to put it in service, whether it has just been compiled or comes from the persistent cache.</summary>
+internal sealed record RegionShape
+{
+    public required ulong Head { get; init; }
+
+    /// <summary>Guest bytes that it was made from: consecutive runs, sorted.</summary>
+    public required (ulong Start, int Length)[] Runs { get; init; }
+    public required int Instructions { get; init; }
+
+    /// <summary>What the function's result means.</summary>
+    public required RegionExit[] Exits { get; init; }
+
+    /// <summary>Registers that the function reads or writes, and writes, in the hart's state.</summary>
+    public required uint UsedIntegers { get; init; }
+    public required uint WrittenIntegers { get; init; }
+    public required uint UsedFloats { get; init; }
+    public required uint WrittenFloats { get; init; }
+
+    /// <summary>See <see cref="RegionLowering.CountsRounds"/>.</summary>
+    public required bool CountsRounds { get; init; }
+
+    public bool HasFloat => UsedFloats != 0;
+
+    public static RegionShape Of(GuestRegion region, RegionLowering lowering) => new()
+    {
+        Head = region.Head, Runs = region.Runs, Instructions = region.Instructions, Exits = [.. lowering.Exits],
+        UsedIntegers = lowering.UsedIntegers, WrittenIntegers = lowering.WrittenIntegers,
+        UsedFloats = lowering.UsedFloats, WrittenFloats = lowering.WrittenFloats, CountsRounds = lowering.CountsRounds,
+    };
+}

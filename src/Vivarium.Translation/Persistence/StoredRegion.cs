@@ -1,0 +1,145 @@
+using System.Runtime.InteropServices;
+using Vivarium.Translation.Cache;
+using Vivarium.Translation.Optimizing;
+using Vivarium.Translation.Optimizing.Lowering;
+
+namespace Vivarium.Translation.Persistence;
+
+// A region in the persistent cache: this head, then ExitCount StoredRegionExits, RunCount StoredRuns, and the code, padded to 8 bytes. The code runs anywhere that is
+// aligned to 64 bytes. Guest addresses are relative to the region's head. The first two fields are those of StoredHead.
+
+/// <summary>The head of a stored region.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct StoredRegionHead
+{
+    /// <summary>Bytes of the whole record, a multiple of 8.</summary>
+    public uint Length;
+
+    /// <summary>Where the region's head lies in the file that it comes from.</summary>
+    public uint FileOffset;
+    public ulong GuestHash;
+    public RegionVerdict Verdict;
+    public uint Instructions, UsedIntegers, WrittenIntegers, UsedFloats, WrittenFloats, CountsRounds;
+    public uint ExitCount, RunCount, CodeLength, FunctionOffset, FunctionLength;
+}
+
+/// <summary>What the comparison with tier 1 said.</summary>
+internal enum RegionVerdict : uint
+{
+    Untried,
+    Stays,
+
+    /// <summary>Tier 1 is faster: a record without exits, runs and code, so that nobody compiles the region again.</summary>
+    Goes,
+}
+
+/// <summary>See <see cref="RegionExit"/>.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct StoredRegionExit
+{
+    public long Target;
+    public ulong IsIndirect;
+}
+
+/// <summary>Regions to records of the persistent cache and back. Nothing in a record is trusted.</summary>
+internal static unsafe class StoredRegion
+{
+    public const int MaxExits = 4096, MaxRuns = 4096, MaxRunLength = 256, MaxCode = 1 << 20;
+
+    /// <summary>The record of a region whose code needs no relocation.</summary>
+    public static byte[] Make(RegionShape shape, ulong guestHash, ReadOnlySpan<byte> code, int functionOffset, int functionLength, ulong bias)
+    {
+        int exits = shape.Exits.Length, runs = shape.Runs.Length;
+        int length = (sizeof(StoredRegionHead) + exits * sizeof(StoredRegionExit) + runs * sizeof(StoredRun) + code.Length + 7) & ~7;
+        var record = new byte[length];
+        MemoryMarshal.Write(record, new StoredRegionHead
+        {
+            Length = (uint)length, FileOffset = (uint)(shape.Head - bias), GuestHash = guestHash, Instructions = (uint)shape.Instructions,
+            UsedIntegers = shape.UsedIntegers, WrittenIntegers = shape.WrittenIntegers, UsedFloats = shape.UsedFloats, WrittenFloats = shape.WrittenFloats,
+            CountsRounds = shape.CountsRounds ? 1u : 0, ExitCount = (uint)exits, RunCount = (uint)runs, CodeLength = (uint)code.Length,
+            FunctionOffset = (uint)functionOffset, FunctionLength = (uint)functionLength,
+        });
+        Span<StoredRegionExit> storedExits = MemoryMarshal.Cast<byte, StoredRegionExit>(record.AsSpan(sizeof(StoredRegionHead), exits * sizeof(StoredRegionExit)));
+        for (int i = 0; i < exits; i++)
+        {
+            RegionExit exit = shape.Exits[i];
+            storedExits[i] = new StoredRegionExit { Target = (long)(exit.Pc - shape.Head), IsIndirect = exit.IsIndirect ? 1u : 0 };
+        }
+        int at = sizeof(StoredRegionHead) + exits * sizeof(StoredRegionExit);
+        Span<StoredRun> storedRuns = MemoryMarshal.Cast<byte, StoredRun>(record.AsSpan(at, runs * sizeof(StoredRun)));
+        for (int i = 0; i < runs; i++) storedRuns[i] = new StoredRun { Start = (long)(shape.Runs[i].Start - shape.Head), Length = (ulong)shape.Runs[i].Length };
+        code.CopyTo(record.AsSpan(at + runs * sizeof(StoredRun)));
+        return record;
+    }
+
+    /// <summary>The record to keep once the verdict is known.</summary>
+    public static byte[] Judge(byte[] record, RegionVerdict verdict)
+    {
+        StoredRegionHead head = MemoryMarshal.Read<StoredRegionHead>(record);
+        head.Verdict = verdict;
+        if (verdict == RegionVerdict.Goes)
+        {
+            head.Length = (uint)sizeof(StoredRegionHead);
+            head.ExitCount = head.RunCount = head.CodeLength = head.FunctionOffset = head.FunctionLength = 0;
+        }
+        byte[] judged = record.AsSpan(0, (int)head.Length).ToArray();
+        MemoryMarshal.Write(judged, head);
+        return judged;
+    }
+
+    /// <summary>Reads a record of the region at <paramref name="pc"/>. False where it is nonsense.</summary>
+    /// <param name="record">At least a head.</param>
+    /// <param name="pc">Guest address of its head.</param>
+    /// <param name="range">Where its guest bytes must lie, pc among them.</param>
+    /// <param name="head">The record's head.</param>
+    /// <param name="shape">The region; null where the verdict is <see cref="RegionVerdict.Goes"/>.</param>
+    /// <param name="code">Its code.</param>
+    public static bool TryRead(ReadOnlySpan<byte> record, ulong pc, in CodeRange range, out StoredRegionHead head, out RegionShape? shape, out ReadOnlySpan<byte> code)
+    {
+        head = default;
+        shape = null;
+        code = default;
+        if (record.Length < sizeof(StoredRegionHead)) return false;
+        head = MemoryMarshal.Read<StoredRegionHead>(record);
+        if (head.Verdict == RegionVerdict.Goes) return head.ExitCount == 0 && head.RunCount == 0 && head.CodeLength == 0;
+        if (head.Verdict > RegionVerdict.Goes || head.ExitCount is 0 or > MaxExits || head.RunCount is 0 or > MaxRuns || head.CodeLength is 0 or > MaxCode) return false;
+        int exitsAt = sizeof(StoredRegionHead), runsAt = exitsAt + (int)head.ExitCount * sizeof(StoredRegionExit), codeAt = runsAt + (int)head.RunCount * sizeof(StoredRun);
+        if (codeAt + (long)head.CodeLength > record.Length) return false;
+        if (head.FunctionLength == 0 || head.FunctionOffset > head.CodeLength || head.FunctionLength > head.CodeLength - head.FunctionOffset) return false;
+        if (head.CountsRounds > 1 || (head.WrittenIntegers & ~head.UsedIntegers) != 0 || ((head.UsedIntegers | head.WrittenIntegers) & 1) != 0) return false;
+        if ((head.WrittenFloats & ~head.UsedFloats) != 0) return false;
+        var exits = new RegionExit[head.ExitCount];
+        ReadOnlySpan<StoredRegionExit> storedExits = MemoryMarshal.Cast<byte, StoredRegionExit>(record[exitsAt..runsAt]);
+        for (int i = 0; i < exits.Length; i++)
+        {
+            if (storedExits[i].IsIndirect > 1) return false;
+            exits[i] = new RegionExit(storedExits[i].IsIndirect != 0 || i == 0 ? 0 : pc + (ulong)storedExits[i].Target, storedExits[i].IsIndirect != 0);
+        }
+        var runs = new (ulong Start, int Length)[head.RunCount];
+        ReadOnlySpan<StoredRun> storedRuns = MemoryMarshal.Cast<byte, StoredRun>(record[runsAt..codeAt]);
+        for (int i = 0; i < runs.Length; i++)
+        {
+            ulong start = pc + (ulong)storedRuns[i].Start;
+            if (storedRuns[i].Length is 0 or > MaxRunLength || start < range.Start || start >= range.End || storedRuns[i].Length > range.End - start) return false;
+            runs[i] = (start, (int)storedRuns[i].Length);
+        }
+        shape = new RegionShape
+        {
+            Head = pc, Runs = runs, Instructions = (int)head.Instructions, Exits = exits, UsedIntegers = head.UsedIntegers, WrittenIntegers = head.WrittenIntegers,
+            UsedFloats = head.UsedFloats, WrittenFloats = head.WrittenFloats, CountsRounds = head.CountsRounds != 0,
+        };
+        code = record.Slice(codeAt, (int)head.CodeLength);
+        return true;
+    }
+
+    /// <summary>Whether all guest bytes of a region lie in a range of one file.</summary>
+    public static bool Fits(RegionShape shape, in CodeRange range)
+    {
+        if (range.Regions == null || shape.Exits.Length > MaxExits || shape.Runs.Length > MaxRuns) return false;
+        foreach ((ulong start, int length) in shape.Runs)
+        {
+            if (start < range.Start || start >= range.End || (ulong)length > range.End - start || length is <= 0 or > MaxRunLength) return false;
+        }
+        return true;
+    }
+}

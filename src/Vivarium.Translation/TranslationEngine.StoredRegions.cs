@@ -1,0 +1,112 @@
+using System.Runtime.InteropServices;
+using Vivarium.Translation.Cache;
+using Vivarium.Translation.Optimizing;
+using Vivarium.Translation.Optimizing.Farm;
+using Vivarium.Translation.Persistence;
+
+namespace Vivarium.Translation;
+
+// Regions that outlive the process. What was compiled is kept as it is, with what the comparison with tier 1 said; a later run puts a region in service as soon as
+// the block at its head has been executed, without LLVM. The farm's sampler does that, so the guest does not wait for it.
+public sealed unsafe partial class TranslationEngine
+{
+    private readonly Lock _storedLock = new(); // before _optimizeLock
+    private readonly Dictionary<ulong, CodeRange> _pending = []; // heads of stored regions that have not been looked at; under _storedLock
+    private readonly HashSet<ulong> _lookedAt = [];
+    private readonly List<ulong> _arrived = [];
+    private CodeRange[]? _rangesSeen;
+    private byte[] _regionRecord = [];
+
+    /// <summary>Puts those stored regions in service whose heads have been executed.</summary>
+    internal void InstallStored(CompileFarm farm)
+    {
+        if (_cache.Store == null || !CanOptimize) return;
+        lock (_storedLock)
+        {
+            FindStored();
+            _arrived.Clear();
+            foreach (ulong pc in _pending.Keys)
+            {
+                if (_blocks.IsHead(pc)) _arrived.Add(pc);
+            }
+            foreach (ulong pc in _arrived)
+            {
+                CodeRange range = _pending[pc];
+                _pending.Remove(pc);
+                _lookedAt.Add(pc);
+                InstallStored(farm, pc, range);
+            }
+        }
+    }
+
+    private void FindStored()
+    {
+        CodeRange[] ranges = _codeRanges.All;
+        if (ranges == _rangesSeen) return;
+        _rangesSeen = ranges;
+        _pending.Clear();
+        foreach (CodeRange range in ranges)
+        {
+            if (range.Regions == null) continue;
+            foreach (uint offset in range.Regions.Offsets())
+            {
+                ulong pc = offset + range.Bias;
+                if (pc >= range.Start && pc < range.End && !_lookedAt.Contains(pc)) _pending.TryAdd(pc, range);
+            }
+        }
+    }
+
+    private void InstallStored(CompileFarm farm, ulong pc, in CodeRange range)
+    {
+        int length = range.Regions!.Find((uint)(pc - range.Bias), ref _regionRecord);
+        if (length == 0) return;
+        ReadOnlySpan<byte> record = _regionRecord.AsSpan(0, length);
+        if (!StoredRegion.TryRead(record, pc, range, out StoredRegionHead head, out RegionShape? shape, out ReadOnlySpan<byte> code))
+        {
+            farm.Statistics.Stale++;
+            range.Regions.Refuse();
+            return;
+        }
+        if (shape == null)
+        {
+            lock (_lock) _demoted.Add((pc, (int)head.Instructions));
+            return;
+        }
+        if (HashOf(shape.Runs) != head.GuestHash || (shape.HasFloat && !AllowsFloatRegions))
+        {
+            farm.Statistics.Stale++;
+            return;
+        }
+        ulong place = Regions.Load(code);
+        if (place == 0) return;
+        // SAFETY: TryRead has checked that the function lies in the code, which has just been loaded and stays.
+        var function = new ReadOnlySpan<byte>((void*)(place + head.FunctionOffset), (int)head.FunctionLength);
+        if (Install(shape, function, head.GuestHash) is not { } installed)
+        {
+            farm.Statistics.Lost++;
+            return;
+        }
+        farm.Statistics.Loaded++;
+        if (head.Verdict == RegionVerdict.Stays) return;
+        (installed.Record, installed.Store) = (record.ToArray(), range.Regions);
+        farm.Try(this, installed);
+    }
+
+    /// <summary>Keeps a region that has just been compiled for later runs; <paramref name="code"/> is all that its function needs.</summary>
+    internal void Keep(InstalledRegion installed, RegionShape shape, ReadOnlySpan<byte> code, int functionOffset, int functionLength, ulong guestHash)
+    {
+        CodeRange range = _codeRanges.Find(shape.Head);
+        if (code.Length > StoredRegion.MaxCode || !StoredRegion.Fits(shape, range)) return;
+        installed.Record = StoredRegion.Make(shape, guestHash, code, functionOffset, functionLength, range.Bias);
+        installed.Store = range.Regions;
+        installed.Store!.Add(installed.Record);
+    }
+
+    /// <summary>The comparison with tier 1 has ended.</summary>
+    private static void Judged(InstalledRegion region, bool stays)
+    {
+        if (region.Record == null) return;
+        region.Store!.Add(StoredRegion.Judge(region.Record, stays ? RegionVerdict.Stays : RegionVerdict.Goes));
+        region.Record = null;
+    }
+}
