@@ -19,6 +19,7 @@ public sealed unsafe partial class TranslationEngine
     private readonly List<InstalledRegion> _installed = []; // the same, for the sampler; under _lock
     private readonly HashSet<(ulong Head, int Instructions)> _demoted = [];
     private readonly Lock _optimizeLock = new(); // held while a region is put in place; taken before _lock
+    private readonly HashSet<ulong> _compiling = []; // heads of regions; under _lock
     private CodeArena? _regionArena;
     private bool _optimizingStopped, _observesFlags;
 
@@ -82,6 +83,17 @@ public sealed unsafe partial class TranslationEngine
     {
         // One that has grown a little would not fare otherwise.
         lock (_lock) return _demoted.Any(d => d.Head == region.Head && Math.Abs(d.Instructions - region.Instructions) * 8 <= d.Instructions) || _installed.Exists(r => r.Head == region.Head && r.Instructions == region.Instructions);
+    }
+
+    /// <summary>A thread begins to compile a region with this head; false where another one does. <see cref="EndCompiling"/> must follow.</summary>
+    internal bool BeginCompiling(ulong head)
+    {
+        lock (_lock) return _compiling.Add(head);
+    }
+
+    internal void EndCompiling(ulong head)
+    {
+        lock (_lock) _compiling.Remove(head);
     }
 
     private InstalledRegion? TryInstall(RegionShape region, ReadOnlySpan<byte> function, ulong guestHash, out bool changing)

@@ -164,8 +164,14 @@ public sealed class CompileFarm : IDisposable
         }
         // From here on LLVM is used, and nothing before: a run whose regions are all known does not load it.
         if (!LlvmLibrary.Enter()) return false;
+        bool mine = engine.BeginCompiling(region.Head);
         try
         {
+            if (!mine)
+            {
+                Statistics.Refused++; // another thread is at it
+                return false;
+            }
             tools.Compiler ??= new LlvmCompiler(LlvmLibrary.TryGet(out string problem) ?? throw new InvalidOperationException(problem));
             bool dump = _options.DumpSink != null && region.Head >= _options.DumpStart && region.Head < _options.DumpEnd;
             RegionLowering lowering = RegionLowering.Lower(region, out string text);
@@ -195,6 +201,7 @@ public sealed class CompileFarm : IDisposable
         }
         finally
         {
+            if (mine) engine.EndCompiling(region.Head);
             LlvmLibrary.Leave();
             Interlocked.Add(ref Statistics.CompileTicks, Stopwatch.GetTimestamp() - started);
         }

@@ -15,6 +15,8 @@ public sealed class StoredRegionTests : IDisposable
 
     private readonly CacheDirectory _directory = new();
 
+    public StoredRegionTests() => Directory.CreateDirectory(_directory.Path, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+
     public void Dispose() => _directory.Dispose();
 
     /// <summary>A loop in a loop, with memory; the result is in x6.</summary>
