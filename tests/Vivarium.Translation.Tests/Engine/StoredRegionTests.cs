@@ -15,7 +15,7 @@ public sealed class StoredRegionTests : IDisposable
 
     private readonly CacheDirectory _directory = new();
 
-    public StoredRegionTests() => Directory.CreateDirectory(_directory.Path, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+    public StoredRegionTests() => Directory.CreateDirectory(_directory.Path);
 
     public void Dispose() => _directory.Dispose();
 
