@@ -62,7 +62,7 @@ static Result Measure(Row row, List<Runner> runners, int runs, string scratch)
         {
             var native = name == "native";
             if (failures.Any(f => f.StartsWith($"{row.Name}: {name}:", StringComparison.Ordinal))) continue;
-            var s = row.Output == Compare.Memory ? MemoryOf.Run(command) : TimedProcess.Run(command, environment, scratch);
+            var s = row.Output == Compare.Memory ? MemoryOf.Run(command, environment) : TimedProcess.Run(command, environment, scratch);
             if (row.Output == Compare.Nanoseconds && s.ExitCode == 0) s = s with { WallSeconds = double.Parse(s.Output, CultureInfo.InvariantCulture) / 1e9 };
             if (s.ExitCode != 0)
             {

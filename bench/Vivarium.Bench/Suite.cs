@@ -76,6 +76,18 @@ internal static class Suite
                 UsesHostExec = true,
             };
         }
+        if (tree is not null && nativeTree is not null)
+        {
+            var path = new Dictionary<string, string> { ["PATH"] = nativeTree + "/bench-bin" };
+            // Programs of Debian that wait: shells that have stopped themselves, and sleeps.
+            foreach (var (name, script) in new[]
+            {
+                ("1 bash", "echo ready; kill -STOP $$"),
+                ("50 bash", "for i in {2..50}; do bash -c 'x=1; kill -STOP $$' & done; echo ready; kill -STOP $$"),
+                ("50 sleep", "for i in {1..50}; do sleep 1000 & done; echo ready; kill -STOP $$"),
+            })
+                yield return new Row("memory", name, [nativeTree + "/bench-bin/bash", "-c", script], ["/usr/bin/bash", "-c", script], tree, path, Compare.Memory) { UsesHostExec = true };
+        }
         foreach (var count in (string[])["1", "50"])
             yield return new Row("memory", count == "1" ? "1 process" : count + " processes", [native, "processes", count], [guest, "processes", count], Output: Compare.Memory);
     }

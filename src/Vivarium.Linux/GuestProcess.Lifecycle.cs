@@ -262,7 +262,7 @@ public sealed partial class GuestProcess
             foreach (var thread in _threads) thread.Nudge();
         }
         // A parent that traces it hears of the stop as its tracer.
-        if (IsTraced && Parent is { } parent && Threads().Any(thread => thread.Tracee?.Tracer == parent)) return;
+        if (IsTraced && Parent is { } parent && Threads().Any(thread => thread.Tid == Pid && thread.Tracee?.Tracer == parent)) return;
         Realm.ChildChanged(this, SigInfo.CLD_STOPPED, signal);
     }
 

@@ -146,6 +146,7 @@ public sealed partial class GuestThread
     private void End()
     {
         TraceEnd();
+        if (Process.Tracees.Count > 0) Process.ReleaseTracees(this);
         // After exit_group or a fatal signal nobody of this process looks any more, but shared memory may have other users.
         Futex.ReleaseRobustList(this);
         if (ClearChildTid != 0 && Window.TryStore32(ClearChildTid, 0)) Futex.Wake(Window, ClearChildTid, 1);

@@ -24,6 +24,7 @@ S
 riscv64-linux-gnu-gcc -g -O0 -pthread -o "$root/tmp/threads" "$SCRATCH/threads.c"
 
 strace_ls() { local out; out=$(guest 60 "$root" /usr/bin/strace -f /bin/ls /) && grep -q '^exit_group(0) *= ?' <<<"$out" && grep -q '^+++ exited with 0 +++' <<<"$out" && grep -q 'getdents64(' <<<"$out"; }
+strace_counts() { guest 60 "$root" /usr/bin/strace -c -f /bin/bash -c '/bin/ls / | /usr/bin/wc -l' | grep -q '^100.00 .* total$'; }
 strace_children() { local out; out=$(guest 60 "$root" /usr/bin/strace -f /bin/bash -c '/bin/ls / | /usr/bin/wc -l'); [ "$(grep -c '+++ exited with 0 +++' <<<"$out")" = 3 ]; }
 strace_threads() { local out; out=$(guest 60 "$root" /usr/bin/strace -f -e trace=clone3,exit,exit_group /tmp/threads); [ "$(grep -c 'exit(0)\|exit resumed' <<<"$out")" = 4 ] && grep -q '^+++ exited with 3 +++' <<<"$out"; }
 strace_attach() { guest 60 "$root" /bin/bash -c '/usr/bin/sleep 100 & sleep 0.3; /usr/bin/timeout 2 /usr/bin/strace -p $! 2>&1; kill $!' | grep -q 'clock_nanosleep.*<detached ...>\|restart_syscall\|clock_nanosleep(CLOCK_REALTIME'; }
@@ -37,6 +38,7 @@ gdb_attach() { guest 120 "$root" /bin/bash -c '/tmp/threads forever & sleep 1; g
 gdb_watch() { guest 120 "$root" /usr/bin/gdb -batch -ex 'break main' -ex run -ex 'set can-use-hw-watchpoints 0' -ex 'break add if a == 1' -ex continue -ex 'print a' -ex kill /tmp/threads | grep -q '\$1 = 1'; }
 check "strace -f /bin/ls" strace_ls
 check "strace follows children" strace_children
+check "strace -c counts" strace_counts
 check "strace follows threads" strace_threads
 check "strace attaches to a process" strace_attach
 check "gdb stops at breakpoints and steps" gdb_breakpoints

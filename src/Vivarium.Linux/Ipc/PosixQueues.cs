@@ -14,9 +14,36 @@ internal sealed class PosixQueue
     public int Receivers;
 
     /// <summary>Who is told of the next message to the empty queue (mq_notify); null for nobody. Guarded by this object.</summary>
-    public (GuestProcess Process, int Signal, ulong Value)? Registration;
+    public QueueRegistration? Registration;
 
     public volatile bool HasRegistration;
+}
+
+/// <summary>Who wants to know of a message: a signal (0 for none), or a line on a socket that a thread of the guest's C library waits at (SIGEV_THREAD).</summary>
+internal sealed record QueueRegistration(GuestProcess Process, int Signal, ulong Value)
+{
+    /// <summary>struct sigevent's cookie; its last byte says what happened.</summary>
+    public const int CookieSize = 32;
+    public const byte WokenUp = 1, Removed = 2;
+
+    public OpenFile? Socket { get; init; }
+
+    /// <summary>The host's descriptor at the other end of the socket.</summary>
+    public int Sender { get; init; }
+
+    public byte[] Cookie { get; init; } = [];
+
+    /// <summary>Sends the cookie and lets the socket go.</summary>
+    public void Tell(byte what)
+    {
+        if (Socket == null) return;
+        const int DontWait = 0x40, NoSignal = 0x4000;
+        Cookie[^1] = what;
+        using var text = HostScratch.Rent(CookieSize);
+        Cookie.CopyTo(text.Span);
+        HostSyscall.Invoke(HostCall.SendTo, Sender, text.Address, CookieSize, DontWait | NoSignal);
+        Socket.Release();
+    }
 }
 
 /// <summary>
@@ -136,7 +163,7 @@ internal static class PosixQueueSyscalls
 
     private static void Tell(GuestThread sender, PosixQueue queue)
     {
-        (GuestProcess Process, int Signal, ulong Value) registration;
+        QueueRegistration registration;
         lock (queue)
         {
             if (queue.Registration is not { } found) return;
@@ -144,6 +171,7 @@ internal static class PosixQueueSyscalls
             queue.Registration = null;
             queue.HasRegistration = false;
         }
+        registration.Tell(QueueRegistration.WokenUp);
         if (registration.Signal == 0 || registration.Process.HasEnded) return;
         var who = sender.Process;
         registration.Process.Queue(null, SigInfo.From(registration.Signal, SigInfo.SI_MESGQ, who.Pid, who.Credentials.Uid) with { Field1 = registration.Value });
@@ -156,10 +184,15 @@ internal static class PosixQueueSyscalls
         if (args.A1 != 0 && !(thread.Window.TryLoad64(args.A1, out value) && thread.Window.TryLoad64(args.A1 + 8, out kinds))) return -Errno.EFAULT;
         int signal = (int)kinds, kind = (int)(kinds >> 32);
         if (args.A1 != 0 && (kind is not (SIGEV_SIGNAL or SIGEV_NONE or SIGEV_THREAD) || kind == SIGEV_SIGNAL && !Signal.IsValid(signal))) return -Errno.EINVAL;
-        // The thread of SIGEV_THREAD would wait at a netlink socket for a cookie.
-        if (args.A1 != 0 && kind == SIGEV_THREAD) return -Errno.ENOSYS;
+        QueueRegistration? made = null;
+        if (args.A1 != 0 && kind != SIGEV_THREAD) made = new QueueRegistration(thread.Process, kind == SIGEV_SIGNAL ? signal : 0, value);
+        else if (args.A1 != 0 && WithThread(thread, signal, value, out made) is < 0 and var error) return error;
         var file = thread.Process.Files.Acquire((int)args.A0);
-        if (file == null) return -Errno.EBADF;
+        if (file == null)
+        {
+            made?.Socket?.Release();
+            return -Errno.EBADF;
+        }
         long result = 0;
         if (file.Queue is not { } queue) result = -Errno.EBADF;
         else
@@ -167,17 +200,56 @@ internal static class PosixQueueSyscalls
             lock (queue)
             {
                 bool taken = queue.Registration is { } other && !other.Process.HasEnded;
-                if (args.A1 == 0)
+                if (made == null)
                 {
-                    if (taken && queue.Registration!.Value.Process == thread.Process) queue.Registration = null;
+                    if (taken && queue.Registration!.Process == thread.Process)
+                    {
+                        queue.Registration.Tell(QueueRegistration.Removed);
+                        queue.Registration = null;
+                    }
                 }
                 else if (taken) result = -Errno.EBUSY;
-                else queue.Registration = (thread.Process, kind == SIGEV_SIGNAL ? signal : 0, value);
+                else
+                {
+                    queue.Registration?.Socket?.Release();
+                    (queue.Registration, made) = (made, null);
+                }
                 queue.HasRegistration = queue.Registration != null;
             }
         }
         file.Release();
+        made?.Socket?.Release();
         return result;
+    }
+
+    /// <summary>SIGEV_THREAD: <paramref name="fd"/> is a netlink socket that a thread reads cookies from. No host sends them there for us, so a pair of sockets
+    /// takes its place; who reads already begins anew.</summary>
+    private static long WithThread(GuestThread thread, int fd, ulong cookieAddress, out QueueRegistration? registration)
+    {
+        const int AF_UNIX = 1, AF_NETLINK = 16, Datagram = 2 | 0x80000, SOL_SOCKET = 1, SO_DOMAIN = 39;
+        registration = null;
+        var cookie = new byte[QueueRegistration.CookieSize];
+        if (thread.Get(cookieAddress, cookie) < 0) return -Errno.EFAULT;
+        var files = thread.Process.Files;
+        var socket = files.Acquire(fd);
+        if (socket == null) return -Errno.EBADF;
+        if (socket.Notices < 0)
+        {
+            using var buffer = HostScratch.Rent(16);
+            MemoryMarshal.Write(buffer.Span[8..], 4);
+            long status = HostSyscall.Invoke(HostCall.GetSockOpt, socket.HostDescriptor, SOL_SOCKET, SO_DOMAIN, buffer.Address, buffer.Address + 8);
+            if (status == 0 && MemoryMarshal.Read<int>(buffer.Span) != AF_NETLINK) status = -Errno.EINVAL;
+            if (status == 0) status = HostSyscall.Invoke(HostCall.SocketPair, AF_UNIX, Datagram, 0, buffer.Address);
+            socket.Release();
+            if (status < 0) return status;
+            socket = new OpenFile(MemoryMarshal.Read<int>(buffer.Span)) { Notices = MemoryMarshal.Read<int>(buffer.Span[4..]) };
+            socket.AddDuplicate(socket.Notices);
+            socket.TryAcquire();
+            files.Set(fd, socket, files.IsCloseOnExec(fd) ?? true);
+            foreach (var other in thread.Process.Threads()) if (other != thread) other.Nudge();
+        }
+        registration = new QueueRegistration(thread.Process, 0, 0) { Socket = socket, Sender = socket.Notices, Cookie = cookie };
+        return 0;
     }
 
     private static long Attributes(GuestThread thread, in SyscallArgs args)

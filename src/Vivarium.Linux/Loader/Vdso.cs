@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Text;
 using Vivarium.Host;
 using Vivarium.Linux.Memory;
+using Vivarium.Linux.Syscalls;
 
 namespace Vivarium.Linux.Loader;
 
@@ -32,6 +33,7 @@ public static class Vdso
         new("__vdso_getcpu", 0x148, 0xc),
         new("__vdso_flush_icache", 0x154, 0xc),
         new("__vdso_rt_sigreturn", 0x160, 0x8),
+        new("__vdso_riscv_hwprobe", 0x170, 0x6c),
     ];
 
     private const int SignalReturn = CodeOffset + 0x160;
@@ -143,7 +145,39 @@ public static class Vdso
 
         // 0x168 the multiplier for ns / 10^9 = mulhu(ns >> 9, multiplier) >> 11
         0xa09b5a53, 0x0044b82f,
+
+        // 0x170 riscv_hwprobe: for all processors from the table behind the code (number of keys; values), else the system call
+        0x00d662b3, // 170: or t0,a2,a3
+        0x00e2e2b3, // 174: or t0,t0,a4
+        0x04029c63, // 178: bnez t0,1d0
+        0x00000317, // 17c: auipc t1,0x0
+        0x06430313, // 180: add t1,t1,100
+        0x00032383, // 184: lw t2,0(t1)
+        0x04058063, // 188: beqz a1,1c8
+        0x00052e03, // 18c: lw t3,0(a0)
+        0x00452e83, // 190: lw t4,4(a0)
+        0x000e9e63, // 194: bnez t4,1b0
+        0x007e7c63, // 198: bgeu t3,t2,1b0
+        0x003e1e13, // 19c: sll t3,t3,0x3
+        0x006e0e33, // 1a0: add t3,t3,t1
+        0x008e3e03, // 1a4: ld t3,8(t3)
+        0x01c53423, // 1a8: sd t3,8(a0)
+        0x0100006f, // 1ac: j 1bc
+        0xfff00e13, // 1b0: li t3,-1
+        0x01c53023, // 1b4: sd t3,0(a0)
+        0x00053423, // 1b8: sd zero,8(a0)
+        0x01050513, // 1bc: add a0,a0,16
+        0xfff58593, // 1c0: add a1,a1,-1
+        0xfc5ff06f, // 1c4: j 188
+        0x00000513, // 1c8: li a0,0
+        0x00008067, // 1cc: ret
+        0x10200893, // 1d0: li a7,258
+        0x00000073, // 1d4: ecall
+        0x00008067, // 1d8: ret
+        0x00000000,
     ];
+
+    private const int ProbeTable = CodeOffset + 0x1e0;
 
     private static readonly byte[] s_image = Build();
 
@@ -162,7 +196,8 @@ public static class Vdso
         const MapFlags Flags = MapFlags.Private | MapFlags.Anonymous | MapFlags.Fixed;
         ulong address = AddressIn(memory);
         long result = memory.Map(address, AddressSpace.PageSize, Protection.Read | Protection.Write, Flags, null, 0, "[vdso]");
-        if (result < 0 || !memory.Window.TryWriteBytes(address, s_image)) throw LoadException.Of(-Errno.ENOMEM, "the vDSO");
+        if (result < 0 || !memory.Window.TryWriteBytes(address, s_image)
+            || !memory.Window.TryStore64(address + ProbeTable + 8 + 8 * ProcessSyscalls.HighestAddressKey, ProcessSyscalls.Probe(ProcessSyscalls.HighestAddressKey, memory.Size)!.Value)) throw LoadException.Of(-Errno.ENOMEM, "the vDSO");
         memory.Protect(address, AddressSpace.PageSize, Protection.Read | Protection.Execute);
     }
 
@@ -171,7 +206,7 @@ public static class Vdso
     private static byte[] Build()
     {
         const int HeaderSize = 64, SegmentSize = 56, SymbolSize = 24;
-        var image = new byte[CodeOffset + Code.Length * 4];
+        var image = new byte[ProbeTable + 8 + 8 * ProcessSyscalls.ProbeKeys];
         int at = HeaderSize + 2 * SegmentSize;
 
         var strings = new List<byte> { 0 };
@@ -241,6 +276,9 @@ public static class Vdso
             Put64(dynamic + i * 16 + 8, entries[i].Value);
         }
         for (int i = 0; i < Code.Length; i++) Put32(CodeOffset + i * 4, Code[i]);
+
+        Put32(ProbeTable, ProcessSyscalls.ProbeKeys);
+        for (int key = 0; key < ProcessSyscalls.ProbeKeys; key++) Put64(ProbeTable + 8 + 8 * key, (long)ProcessSyscalls.Probe((ulong)key, 0)!.Value);
 
         ReadOnlySpan<byte> identity = [0x7f, (byte)'E', (byte)'L', (byte)'F', 2, 1, 1];
         identity.CopyTo(image);

@@ -48,18 +48,22 @@ public sealed partial class GuestProcess
         thread.Unpark();
     }
 
-    /// <summary>This process is gone: its tracees are on their own.</summary>
-    internal void ReleaseTracees()
+    /// <summary>The thread that made this process by fork; 0 for none.</summary>
+    internal int ForkedBy { get; set; }
+
+    /// <summary>This process, or one thread of it, is gone: its tracees are on their own.</summary>
+    internal void ReleaseTracees(GuestThread? of = null)
     {
         lock (Realm.Tree)
         {
             foreach (var thread in Tracees.ToArray())
             {
+                if (of != null && thread.Tracee?.By != of) continue;
                 bool kills = thread.Tracee is { } tracee && tracee.Has(Tracee.ExitKill);
                 RemoveTracee(thread, 0);
                 if (kills) thread.Process.Queue(null, SigInfo.Kernel(Signal.SIGKILL));
             }
-            EndedTracees.Clear();
+            if (of == null) EndedTracees.Clear();
         }
     }
 

@@ -100,7 +100,7 @@ public sealed partial class GuestThread
     internal void TraceChild(GuestThread child, int option)
     {
         if (Tracee is not { } tracee || !tracee.Has(option)) return;
-        var inherited = new Tracee(tracee.Tracer, tracee.Seized) { Options = tracee.Options, Mode = TraceMode.Continue, Interrupted = tracee.Seized };
+        var inherited = new Tracee(tracee.By, tracee.Seized) { Options = tracee.Options, Mode = TraceMode.Continue, Interrupted = tracee.Seized };
         if (!tracee.Tracer.AddTracee(child, inherited) || tracee.Seized) return;
         lock (child.Process.Sync) child.Pending.Add(SigInfo.From(Signal.SIGSTOP, SigInfo.SI_USER, 0, 0));
     }

@@ -31,13 +31,15 @@ internal static class PtraceSyscalls
         var process = thread.Process;
         if (request == TraceMe)
         {
+            // The thread that forked is the tracer; another of its process where it has ended.
             if (process.Parent is not { } parent) return -Errno.EPERM;
-            return parent.AddTracee(thread, new Tracee(parent, seized: false)) ? 0 : -Errno.EPERM;
+            var by = process.Realm.Threads.TryGetValue(process.ForkedBy, out var forked) && forked.Process == parent ? forked : parent.Threads().FirstOrDefault();
+            return by != null && parent.AddTracee(thread, new Tracee(by, seized: false)) ? 0 : -Errno.EPERM;
         }
         if (!process.Realm.Threads.TryGetValue(tid, out var target)) return -Errno.ESRCH;
         if (request is Attach or Seize) return Begin(thread, target, request == Seize, args);
         var tracee = target.Tracee;
-        if (tracee == null || tracee.Tracer != process) return -Errno.ESRCH;
+        if (tracee == null || tracee.By != thread) return -Errno.ESRCH;
         switch (request)
         {
             case Kill:
@@ -69,7 +71,7 @@ internal static class PtraceSyscalls
         bool same = mine.Uid == its.Uid && its.Uid == its.EffectiveUid && its.Uid == its.SavedUid && mine.Gid == its.Gid && target.Process.Traits.Dumpable;
         if (mine.EffectiveUid != 0 && !same) return -Errno.EPERM;
         if (seize && (args.A2 != 0 || (args.A3 & ~(ulong)Tracee.AllOptions) != 0)) return -Errno.EIO;
-        if (!thread.Process.AddTracee(target, new Tracee(thread.Process, seize) { Options = seize ? (int)args.A3 : 0 })) return -Errno.EPERM;
+        if (!thread.Process.AddTracee(target, new Tracee(thread, seize) { Options = seize ? (int)args.A3 : 0 })) return -Errno.EPERM;
         if (!seize) thread.Process.Realm.SendToThread(target, SigInfo.From(Signal.SIGSTOP, SigInfo.SI_USER, thread.Process.Pid, mine.Uid));
         // One that its group's stop holds becomes the tracer's to hold.
         target.Nudge();

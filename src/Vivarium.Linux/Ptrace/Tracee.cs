@@ -7,7 +7,7 @@ internal enum TraceMode { Continue, Syscall }
 
 /// <summary>A thread's side of ptrace: who traces it, where it stands, how it goes on.</summary>
 /// <remarks>Guarded by <see cref="Lock"/>, a leaf. While <see cref="Stopped"/> is set the thread waits, and its registers are the tracer's to read and write.</remarks>
-internal sealed class Tracee(GuestProcess tracer, bool seized)
+internal sealed class Tracee(GuestThread by, bool seized)
 {
     public const int EventFork = 1, EventVfork = 2, EventClone = 3, EventExec = 4, EventVforkDone = 5, EventExit = 6, EventStop = 128;
 
@@ -17,7 +17,11 @@ internal sealed class Tracee(GuestProcess tracer, bool seized)
 
     public readonly Lock Lock = new();
 
-    public GuestProcess Tracer { get; } = tracer;
+    /// <summary>The tracer is this thread: only it may make requests, and its end is the end of the tracing.</summary>
+    public GuestThread By { get; } = by;
+
+    /// <summary>Its process, any thread of which may wait for the tracee.</summary>
+    public GuestProcess Tracer { get; } = by.Process;
 
     /// <summary>By PTRACE_SEIZE: no SIGSTOP at the start, and stops say what they are.</summary>
     public bool Seized { get; } = seized;

@@ -255,8 +255,11 @@ public static class ProcessSyscalls
         return thread.Window.TryWriteBytes(args.A1, MemoryMarshal.AsBytes(sets)) ? 0 : -Errno.EFAULT;
     }
 
+    /// <summary>riscv_hwprobe: keys below this are known; the one that differs between address spaces.</summary>
+    internal const int ProbeKeys = 10, HighestAddressKey = 7;
+
     /// <summary>What riscv_hwprobe says: exactly the extensions of the instruction table.</summary>
-    private static ulong? Probe(GuestThread thread, ulong key)
+    internal static ulong? Probe(ulong key, ulong addressSpace)
     {
         const int FD = 0, C = 1, Zba = 3, Zbb = 4, Zbs = 5, Zicboz = 6, Zbc = 7, Zfa = 32, Zacas = 34, Zicond = 35, Zihintpause = 36, Zca = 43, Zcd = 45, Zawrs = 48;
         ReadOnlySpan<int> extensions = [FD, C, Zba, Zbb, Zbs, Zicboz, Zbc, Zfa, Zacas, Zicond, Zihintpause, Zca, Zcd, Zawrs];
@@ -270,7 +273,7 @@ public static class ProcessSyscalls
                 return bits;
             case 5 or 9: return 3; // misaligned scalar accesses are fast
             case 6: return 64; // Zicboz block size
-            case 7: return thread.Process.Memory.Size - 1;
+            case HighestAddressKey: return addressSpace - 1;
             case 8: return 10_000_000; // the time CSR's frequency
             default: return null;
         }
@@ -283,7 +286,7 @@ public static class ProcessSyscalls
         {
             ulong pair = args.A0 + i * 16;
             if (!thread.Window.TryLoad64(pair, out ulong key)) return -Errno.EFAULT;
-            var value = Probe(thread, key);
+            var value = Probe(key, thread.Process.Memory.Size);
             if (value == null && !thread.Window.TryStore64(pair, ulong.MaxValue)) return -Errno.EFAULT;
             if (!thread.Window.TryStore64(pair + 8, value ?? 0)) return -Errno.EFAULT;
         }

@@ -57,6 +57,7 @@ internal static class Forking
         var (option, kind) = vfork ? (Ptrace.Tracee.TraceVfork, Ptrace.Tracee.EventVfork) : request.ExitSignal != Signal.SIGCHLD
             ? (Ptrace.Tracee.TraceClone, Ptrace.Tracee.EventClone) : (Ptrace.Tracee.TraceFork, Ptrace.Tracee.EventFork);
         parent.TraceChild(thread, option);
+        child.ForkedBy = parent.Tid;
         if (vfork) child.VforkParent = parent;
         child.AddThread(thread);
         lock (realm.Tree)

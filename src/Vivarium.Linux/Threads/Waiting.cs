@@ -76,7 +76,7 @@ internal static class Waiting
                 bool any = false;
                 lock (process.Realm.Tree)
                 {
-                    if (LookAtTracees(process, kind, id, options, ref any, out news)) return news.Pid;
+                    if (LookAtTracees(thread, kind, id, options, ref any, out news)) return news.Pid;
                     foreach (var child in process.Children)
                     {
                         if ((kind == P_PID && child.Pid != id) || (kind == P_PGID && child.ProcessGroup != id)) continue;
@@ -99,8 +99,9 @@ internal static class Waiting
     }
 
     /// <summary>Ends and stops of what the process traces.</summary>
-    private static bool LookAtTracees(GuestProcess process, int kind, int id, int options, ref bool any, out News news)
+    private static bool LookAtTracees(GuestThread waiter, int kind, int id, int options, ref bool any, out News news)
     {
+        var process = waiter.Process;
         bool keep = (options & WNOWAIT) != 0;
         for (int i = 0; i < process.EndedTracees.Count; i++)
         {
@@ -116,8 +117,9 @@ internal static class Waiting
         {
             if (kind == P_PID && thread.Tid != id || kind == P_PGID && thread.Process.ProcessGroup != id) continue;
             if (thread.Tid != thread.Process.Pid && (options & (WALL | WCLONE)) == 0) continue;
-            any = true;
             var tracee = thread.Tracee!;
+            if ((options & WNOTHREAD) != 0 && tracee.By != waiter) continue;
+            any = true;
             lock (tracee.Lock)
             {
                 if (!tracee.Stopped || tracee.Reported || tracee.Listening) continue;

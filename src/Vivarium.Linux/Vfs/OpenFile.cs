@@ -69,6 +69,9 @@ public sealed class OpenFile
     /// <summary>Set for a POSIX message queue.</summary>
     internal Ipc.PosixQueue? Queue { get; init; }
 
+    /// <summary>Host descriptor of the other end of a socket that stands in for a netlink socket (mq_notify), else -1.</summary>
+    internal int Notices { get; init; } = -1;
+
     /// <summary>Set for an epoll descriptor.</summary>
     internal EPollSet? EPoll { get; init; }
 

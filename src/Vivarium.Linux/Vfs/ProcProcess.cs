@@ -144,7 +144,7 @@ internal static partial class ProcFileSystem
             Ngid:	0
             Pid:	{process.Pid}
             PPid:	{process.Parent?.Pid ?? 0}
-            TracerPid:	{process.Threads().FirstOrDefault(thread => thread.Tracee != null)?.Tracee?.Tracer.Pid ?? 0}
+            TracerPid:	{process.Threads().FirstOrDefault(thread => thread.Tracee != null)?.Tracee?.By.Tid ?? 0}
             Uid:	{who.Uid}	{who.EffectiveUid}	{who.SavedUid}	{who.FsUid}
             Gid:	{who.Gid}	{who.EffectiveGid}	{who.SavedGid}	{who.FsGid}
             FDSize:	256

@@ -109,6 +109,40 @@ CASE(mq_notification)
     ZERO(mq_unlink(queue_name));
 }
 
+// The C library's thread runs a function for the message, once per registration.
+static _Atomic int threads_told;
+static mqd_t thread_queue;
+static void on_message_thread(union sigval v)
+{
+    char text[16];
+    unsigned priority;
+    EQUAL(v.sival_int, 43);
+    EQUAL(mq_receive(thread_queue, text, sizeof text, &priority), 1);
+    threads_told++;
+}
+CASE(mq_notification_by_thread)
+{
+    mqd_t q = thread_queue = open_queue(4, 16);
+    struct sigevent e = { .sigev_notify = SIGEV_THREAD, .sigev_notify_function = on_message_thread, .sigev_value.sival_int = 43 };
+    for (int i = 1; i <= 5; i++)
+    {
+        ZERO(mq_notify(q, &e));
+        FAILS(mq_notify(q, &e), EBUSY);
+        ZERO(mq_send(q, "x", 1, 0));
+        int64_t end = now() + 10000000000ll;
+        while (threads_told < i) { sleep_ms(1); CHECK(now() < end); }
+    }
+    ZERO(mq_notify(q, &e));
+    ZERO(mq_notify(q, NULL));
+    ZERO(mq_notify(q, &e));
+    ZERO(mq_send(q, "x", 1, 0));
+    int64_t end = now() + 10000000000ll;
+    while (threads_told < 6) { sleep_ms(1); CHECK(now() < end); }
+    e.sigev_notify = 77;
+    FAILS(mq_notify(q, &e), EINVAL);
+    ZERO(mq_unlink(queue_name));
+}
+
 // A signal without SA_RESTART ends a receive.
 static void nothing(int s, siginfo_t *i, void *u) { (void)s, (void)i, (void)u; }
 CASE(mq_interrupted)

@@ -1,6 +1,7 @@
 // ptrace: stops, registers, memory, events; process_vm_readv and process_vm_writev.
 #include "guest.h"
 #include <elf.h>
+#include <semaphore.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
 #include <sys/user.h>
@@ -291,6 +292,95 @@ CASE(trace_attach, "fork noqemu")
     ZERO(kill(pid, SIGKILL));
     int status = wait_for(pid);
     CHECK(WIFSIGNALED(status));
+}
+
+// The tracer is a thread: others of its process may wait, but not ask; its end ends the tracing.
+struct thread_tracer { pid_t victim; sem_t seized, done; };
+static void *trace_by_thread(void *argument)
+{
+    struct thread_tracer *t = argument;
+    ZERO(ptrace(PTRACE_SEIZE, t->victim, NULL, PTRACE_O_TRACESYSGOOD));
+    ZERO(ptrace(PTRACE_INTERRUPT, t->victim, NULL, NULL));
+    expect_stop(t->victim, SIGTRAP | PTRACE_EVENT_STOP << 8);
+    sem_post(&t->seized);
+    while (sem_wait(&t->done)) { }
+    // A system call at the end, still by this thread.
+    ZERO(ptrace(PTRACE_SYSCALL, t->victim, NULL, 0));
+    return NULL;
+}
+CASE(trace_by_another_thread, "fork noqemu")
+{
+    struct thread_tracer t;
+    sem_init(&t.seized, 0, 0);
+    sem_init(&t.done, 0, 0);
+    t.victim = fork();
+    if (!t.victim) for (;;) { usleep(1000); getppid(); }
+    pthread_t tracer = start(trace_by_thread, &t);
+    while (sem_wait(&t.seized)) { }
+    FAILS(ptrace(PTRACE_CONT, t.victim, NULL, 0), ESRCH);
+    FAILS(ptrace(PTRACE_SEIZE, t.victim, NULL, 0), EPERM);
+    int status;
+    FAILS(waitpid(t.victim + 100000, &status, __WALL | WNOHANG), ECHILD);
+    sem_post(&t.done);
+    join(tracer);
+    // Nobody traces it now (a kernel may take a moment longer than the join): this thread may.
+    int64_t end = now() + 10000000000ll;
+    while (ptrace(PTRACE_SEIZE, t.victim, NULL, PTRACE_O_EXITKILL)) { EQUAL(errno, EPERM); CHECK(now() < end); }
+    ZERO(ptrace(PTRACE_INTERRUPT, t.victim, NULL, NULL));
+    expect_stop(t.victim, SIGTRAP | PTRACE_EVENT_STOP << 8);
+    ZERO(kill(t.victim, SIGKILL));
+    CHECK(WIFSIGNALED(wait_for(t.victim)));
+}
+
+// One thread of a process is traced, the others run on.
+static _Atomic long beats[2];
+static void *beat(void *n) { for (;;) { beats[(long)n]++; usleep(500); } return NULL; }
+static _Atomic pid_t *traced_tid;
+static void *beat_traced(void *n) { *traced_tid = (pid_t)syscall(SYS_gettid); return beat(n); }
+CASE(trace_one_thread, "fork noqemu")
+{
+    traced_tid = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    volatile long *seen = (long *)(traced_tid + 16);
+    pid_t pid = fork();
+    if (!pid)
+    {
+        start(beat_traced, (void *)0l);
+        start(beat, (void *)1l);
+        for (;;) { seen[0] = beats[0]; seen[1] = beats[1]; usleep(500); }
+    }
+    int64_t end = now() + 10000000000ll;
+    while (!*traced_tid || !seen[0] || !seen[1]) { sleep_ms(1); CHECK(now() < end); }
+    pid_t tid = *traced_tid;
+    ZERO(ptrace(PTRACE_SEIZE, tid, NULL, PTRACE_O_TRACESYSGOOD));
+    ZERO(ptrace(PTRACE_INTERRUPT, tid, NULL, NULL));
+    expect_stop(tid, SIGTRAP | PTRACE_EVENT_STOP << 8);
+    FAILS(ptrace(PTRACE_INTERRUPT, pid, NULL, NULL), ESRCH);
+    sleep_ms(20);
+    long stands = seen[0], runs = seen[1];
+    while (seen[1] < runs + 20) { sleep_ms(1); CHECK(now() < end); }
+    EQUAL(seen[0], stands);
+    ZERO(ptrace(PTRACE_SYSCALL, tid, NULL, 0));
+    expect_stop(tid, TRAP);
+    ZERO(ptrace(PTRACE_CONT, tid, NULL, 0));
+    while (seen[0] < stands + 20) { sleep_ms(1); CHECK(now() < end); }
+    // Stops by signals are the whole process's.
+    ZERO(kill(pid, SIGSTOP));
+    int status = 0;
+    EQUAL(waitpid(tid, &status, __WALL), tid);
+    CHECK(WIFSTOPPED(status) && (WSTOPSIG(status) == SIGSTOP));
+    if (status >> 16 == 0)
+    {
+        ZERO(ptrace(PTRACE_CONT, tid, NULL, (void *)(long)SIGSTOP));
+        expect_stop(tid, SIGSTOP | PTRACE_EVENT_STOP << 8);
+    }
+    EQUAL(waitpid(pid, &status, WUNTRACED), pid);
+    CHECK(WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
+    ZERO(ptrace(PTRACE_DETACH, tid, NULL, 0));
+    ZERO(kill(pid, SIGCONT));
+    stands = seen[0], runs = seen[1];
+    while (seen[0] < stands + 5 || seen[1] < runs + 5) { sleep_ms(1); CHECK(now() < end); }
+    ZERO(kill(pid, SIGKILL));
+    CHECK(WIFSIGNALED(wait_for(pid)));
 }
 
 static void *thread_of_tracee(void *a) { return a; }

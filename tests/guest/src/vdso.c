@@ -106,6 +106,28 @@ static void agree(clockid_t c)
     }
 }
 
+#ifdef __riscv
+struct probe { int64_t key; uint64_t value; };
+CASE(vdso_probes_hardware, "noqemu") // QEMU 7.2 has neither
+{
+    int (*probe)(struct probe *, size_t, size_t, void *, unsigned) = symbol("__vdso_riscv_hwprobe");
+    CHECK(probe);
+    struct probe a[14], b[14];
+    for (int i = 0; i < 14; i++) a[i].key = b[i].key = i == 12 ? -5 : i == 13 ? 1l << 40 : i;
+    ZERO(syscall(258, a, 14, 0, NULL, 0));
+    ZERO(probe(b, 14, 0, NULL, 0));
+    ZERO(memcmp(a, b, sizeof a));
+    CHECK(b[3].value == 1 && b[4].value & 3 && b[12].key == -1 && b[13].key == -1);
+    // For some processors only it is the kernel's to say.
+    unsigned long cpus = 1;
+    for (int i = 0; i < 14; i++) b[i].key = i == 12 ? -5 : i == 13 ? 1l << 40 : i;
+    ZERO(probe(b, 14, sizeof cpus, &cpus, 0));
+    ZERO(memcmp(a, b, sizeof a));
+    EQUAL(probe(b, 1, 0, NULL, 4), -EINVAL);
+    ZERO(probe(b, 0, 0, NULL, 0));
+}
+#endif
+
 CASE(vdso_agrees_with_the_calls, "noqemu") // QEMU 7.2 has none for riscv64
 {
     find();
