@@ -84,17 +84,24 @@ public sealed unsafe partial class CodeGenerator
         long low = offset, high = offset + size - 1;
         if (isGrouped && FindGroup(op, isStore, size, out long first, out long last) is var followers && followers >= (near >= 0 ? 3 : 1))
         {
-            (low, high, near) = (first, last, -1);
-            miss.Access &= (1 << MissAccess.NearShift) - 1;
+            (low, high) = (first, last);
             miss.Group = op.A;
         }
         if (near >= 0)
         {
-            PutAddress(miss, op);
-            // Where it is misaligned it never hits: so it does not cross into the next page.
-            _asm.And(Rax, -PageSize | size - 1);
-            _asm.Cmp(Rax, NearTag(near));
-            _asm.Jcc(Cond.Ne, ref miss.Cold);
+            if (miss.Group == 0)
+            {
+                PutAddress(miss, op);
+                // Where it is misaligned it never hits: so it does not cross into the next page.
+                _asm.And(Rax, -PageSize | size - 1);
+                _asm.Cmp(Rax, NearTag(near));
+                _asm.Jcc(Cond.Ne, ref miss.Cold);
+            }
+            else
+            {
+                TryNear(near, op.A, low, ref miss.Cold);
+                TryNear(near, op.A, high, ref miss.Cold);
+            }
             _asm.Mov(Rax, State(HartStateLayout.NearAddends + near * 8));
         }
         else
@@ -132,11 +139,11 @@ public sealed unsafe partial class CodeGenerator
             _asm.Cmp(Rax, Mem.At(RegisterMap.MemoryBase, Rcx, 0, tag));
             _asm.Jcc(Cond.Ne, ref miss.Cold);
             _asm.Mov(Rax, Mem.At(RegisterMap.MemoryBase, Rcx, 0, AddendOffset));
-            if (miss.Group != 0)
-            {
-                _asm.Mov(GroupAddend(miss.Group), Rax);
-                BeginGroup(miss.Group, isStore, low, high);
-            }
+        }
+        if (miss.Group != 0)
+        {
+            _asm.Mov(GroupAddend(miss.Group), Rax);
+            BeginGroup(miss.Group, isStore, low, high);
         }
         return AtBack(ref miss, op);
     }
@@ -155,6 +162,21 @@ public sealed unsafe partial class CodeGenerator
         if (!miss.InMemory) return Mem.At(Rax, miss.Base, 0, (int)miss.Offset);
         _asm.Add(Rax, RegisterMap.Home(op.A));
         return Mem.At(Rax, (int)miss.Offset);
+    }
+
+    /// <summary>Goes to the label where register + offset is not in a near page.</summary>
+    private void TryNear(int near, int g, long offset, ref Label cold)
+    {
+        if (!InRegister(g))
+        {
+            _asm.Mov(Rax, RegisterMap.Home(g));
+            if (offset != 0) _asm.Add(Rax, (int)offset);
+        }
+        else if (offset == 0) _asm.Mov(Rax, HostOf(g));
+        else _asm.Lea(Rax, Mem.At(HostOf(g), (int)offset));
+        _asm.And(Rax, -PageSize);
+        _asm.Cmp(Rax, NearTag(near));
+        _asm.Jcc(Cond.Ne, ref cold);
     }
 
     private Mem WithOffset(long offset)
