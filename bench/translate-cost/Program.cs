@@ -4,14 +4,16 @@ using Vivarium.Translation;
 using Vivarium.Translation.Cache;
 
 // What translation costs by itself: translates the blocks that a program had, in their order, again and again, with nothing in between.
-//   viv run --no-cache --dump ir --dump-range 0-7fffffffffff PROGRAM 2>&1 | grep -a ^superblock > heads
+//   VIV_QUICK=0 viv run --no-cache --dump ir --dump-range 0-7fffffffffff PROGRAM 2>&1 | grep -a ^superblock > heads
+// or, for the quick path, without VIV_QUICK=0 and with `quick block` in the place of `superblock`; lines of both sorts may be mixed.
 //   translate-cost PROGRAM(static, not relocated) heads [ROUNDS [REPEATS]]
 // With COUNT set: how often each guest instruction is translated, and a hash of the code, by which to see that a change left it as it was.
 // REPEATS > 1 translates each block that many times in a row: what is left is the cost without cache misses and mispredicted branches.
 unsafe
 {
     byte[] elf = File.ReadAllBytes(args[0]);
-    ulong[] heads = [.. File.ReadLines(args[1]).Select(l => ulong.Parse(l.Split(' ')[1].AsSpan(2), NumberStyles.HexNumber, CultureInfo.InvariantCulture))];
+    (ulong Pc, bool Quick)[] heads = [.. File.ReadLines(args[1]).Select(l => l.Split(' ')).Select(w =>
+        (ulong.Parse(w[w[0] == "quick" ? 2 : 1].AsSpan(2), NumberStyles.HexNumber, CultureInfo.InvariantCulture), w[0] == "quick"))];
     int rounds = args.Length > 2 ? int.Parse(args[2], CultureInfo.InvariantCulture) : 5;
     bool count = Environment.GetEnvironmentVariable("COUNT") != null;
     int repeats = args.Length > 3 ? int.Parse(args[3], CultureInfo.InvariantCulture) : 1;
@@ -27,7 +29,7 @@ unsafe
         memory.Write(address, elf.AsSpan((int)offset, (int)size));
         end = address + size;
     }
-    heads = [.. heads.Where(h => h < end)];
+    heads = [.. heads.Where(h => h.Pc < end)];
     var seen = new Dictionary<ulong, int>();
     ulong hash = 0;
 
@@ -43,7 +45,7 @@ unsafe
             if (at >= 0) code.AsSpan(at, 8).Clear();
         }
         foreach (byte b in code) hash = (hash ^ b) * 0x100000001B3;
-        for (int i = 0; i < block->FaultCount; i++)
+        for (int i = 0; i < block->FaultCount && block->Counter == null; i++)
         {
             ref FaultPoint f = ref block->Faults[i];
             hash = (hash ^ f.CodeOffset ^ (ulong)(uint)f.PcDelta << 20 ^ (ulong)f.Live << 40 ^ (ulong)f.Pending << 30 ^ f.Float.DirtyD ^ (ulong)f.Float.DirtyS << 32) * 0x100000001B3;
@@ -59,14 +61,15 @@ unsafe
         translator.Use(arenas);
         var statistics = new Statistics();
         TimeSpan cpu = Environment.CpuUsage.TotalTime;
-        foreach (ulong head in heads)
+        foreach ((ulong head, bool quick) in heads)
         {
-            if (table.Find(head) != null) continue;
+            if (table.Find(head) != null) continue; // or has been promoted
             BlockHeader* block = null;
             for (int i = 0; i < repeats; i++)
             {
                 if (i != 0) translator.Discard();
-                block = translator.Translate(memory, head, table, options, statistics);
+                block = quick ? translator.TranslateQuick(memory, head, table, options, statistics) : null;
+                if (block == null) block = translator.Translate(memory, head, table, options, statistics);
             }
             if (count && round == 0) Count(block);
             translator.Keep(block);

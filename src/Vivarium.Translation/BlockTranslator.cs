@@ -104,7 +104,12 @@ internal sealed unsafe partial class BlockTranslator(CodeCache cache)
         _counters.GuestInstructions += _quick.Count;
         _counters.QuickInstructions += _quick.Count;
         _counters.HostBytes += (long)(header->CodeEnd - header->Entry);
-        if (timed) _counters.Ticks += 16 * (Stopwatch.GetTimestamp() - started);
+        if (timed)
+        {
+            long ticks = 16 * (Stopwatch.GetTimestamp() - started);
+            _counters.Ticks += ticks;
+            _counters.QuickTicks += ticks;
+        }
         if (sampled) Sample(clock, _quick.Count, ref _counters.QuickSampledNanoseconds, ref _counters.QuickSampledInstructions);
         if (options.DumpSink is { } sink && pc >= options.DumpStart && pc < options.DumpEnd) DumpQuick(header, options, sink);
         return header;

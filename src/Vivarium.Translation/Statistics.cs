@@ -55,6 +55,7 @@ public sealed class Statistics
         yield return ("translation: processor nanoseconds per guest instruction", NanosecondsPerInstruction);
         yield return ("quick: blocks", QuickBlocks);
         yield return ("quick: guest instructions", QuickInstructions);
+        yield return ("quick: nanoseconds per guest instruction", (long)(System.Diagnostics.Stopwatch.GetElapsedTime(0, Sum(static c => c.QuickTicks)).TotalNanoseconds / Math.Max(1, QuickInstructions)));
         yield return ("quick: processor nanoseconds per guest instruction", Sum(static c => c.QuickSampledNanoseconds) / Math.Max(1, Sum(static c => c.QuickSampledInstructions)));
         yield return ("quick: blocks replaced", Promotions);
         yield return ("exits chained", Links);
@@ -84,7 +85,7 @@ internal sealed class TranslationCounters
 
     /// <summary>Processor time of every 64th block that the translator made, and those blocks' guest instructions: the clock costs as much as a small block.</summary>
     public long SampledNanoseconds, SampledInstructions;
-    public long QuickBlocks, QuickInstructions, QuickSampledNanoseconds, QuickSampledInstructions;
+    public long QuickBlocks, QuickInstructions, QuickTicks, QuickSampledNanoseconds, QuickSampledInstructions;
     private long _b0, _b1, _b2, _b3, _b4, _b5, _b6, _b7;
 #pragma warning restore CS0169, IDE0051, IDE0044
 }

@@ -215,9 +215,10 @@ public sealed unsafe partial class TranslationEngine : Executor
         if (block == null) throw new InvalidOperationException($"translated code faulted outside every block, at host address 0x{hostPc:x}");
         if (block->Counter != null)
         {
-            for (int h = 0; h < 16; h++)
+            for (int g = 1; g < 32; g++)
             {
-                if (block->GuestOfHost[h] != 0) state.X[block->GuestOfHost[h]] = state.Engine[EngineSlots.RegisterDump + h];
+                int h = RegisterMap.IntegerHost[g];
+                if (h >= 0) state.X[g] = state.Engine[EngineSlots.RegisterDump + h];
             }
             state.Pc = QuickTranslator.GuestPcOf(block, hostPc);
             return;
@@ -262,7 +263,9 @@ public sealed unsafe partial class TranslationEngine : Executor
             if (fresh)
             {
                 translator.MayExecute = MayExecute;
-                if (!full && _options.QuickRuns > 0 && !_options.StrictMemory) block = translator.TranslateQuick(memory, pc, _blocks, _options, Statistics);
+                // What is stored is paid for once, and for all runs to come: there the full pipeline is best from the start.
+                if (!full && range.Blocks == null && _options.QuickRuns > 0 && !_options.StrictMemory)
+                    block = translator.TranslateQuick(memory, pc, _blocks, _options, Statistics);
                 fresh = block == null; // nothing of the quick path is stored
                 if (fresh) block = translator.Translate(memory, pc, _blocks, _options, Statistics);
             }

@@ -9,8 +9,8 @@ public sealed record TranslationOptions
     public int BlockLimit { get; init; } = 32;
 
     /// <summary>How often a block runs as the quick path made it before the full pipeline makes it anew (<see cref="int.MaxValue"/>: for ever); 0 is without the
-    /// quick path. Strict memory is, and so are machines.</summary>
-    public int QuickRuns { get; init; }
+    /// quick path. Strict memory is, and so are machines and code that the persistent cache keeps.</summary>
+    public int QuickRuns { get; init; } = 1000;
 
     /// <summary>Check that guest addresses lie in the memory window, where nothing else makes sure of it. Without, an address more than 4 GiB outside
     /// traps unless the host happens to have memory there.</summary>

@@ -31,11 +31,6 @@ internal unsafe struct BlockHeader
     /// <summary>Non-zero once invalidated: never linked to or entered again.</summary>
     public int Dead;
 
-    /// <summary>On a machine: physical address of the entry, the privilege mode that it is for, and the next block of the same hash.</summary>
-    public ulong Physical;
-    public int Mode;
-    public BlockHeader* NextInBucket;
-
     /// <summary>Exits of other blocks (or its own) that jump here directly.</summary>
     public ExitRecord* Incoming;
 
@@ -45,6 +40,17 @@ internal unsafe struct BlockHeader
     /// <summary>Of a region's entry: the block whose place it has taken. Of such a block: the region's entry.</summary>
     public BlockHeader* Fallback, Overlay;
 
+    /// <summary>Of a quick block: the word that counts down its entries, and then asks for the full pipeline; null for others. Its <see cref="Faults"/> are
+    /// bytes, one per guest instruction; see <see cref="Quick.QuickTranslator.GuestPcOf"/>.</summary>
+    public int* Counter;
+
+    // A quick block has nothing of what follows: see QuickSize.
+
+    /// <summary>On a machine: physical address of the entry, the privilege mode that it is for, and the next block of the same hash.</summary>
+    public ulong Physical;
+    public int Mode;
+    public BlockHeader* NextInBucket;
+
     /// <summary>Of a region: how often it was entered, how often its head was reached inside, and how often its entry was reached while it was
     /// <see cref="Aside"/>. The four stand together: emitted code has one address for them.</summary>
     public long Entries, Rounds, Probes;
@@ -52,12 +58,17 @@ internal unsafe struct BlockHeader
     /// <summary>Non-zero sends those who come to the region's entry to the fallback.</summary>
     public long Aside;
 
-    /// <summary>Of a quick block: the word that counts down its entries, and then asks for the full pipeline; null for others. Its <see cref="Faults"/> are
-    /// bytes, one per guest instruction; see <see cref="Quick.QuickTranslator.GuestPcOf"/>.</summary>
-    public int* Counter;
-
     /// <summary>Which guest register each host register holds inside the block; 0 for none.</summary>
     public fixed byte GuestOfHost[16];
+
+    /// <summary>Bytes of a quick block's header: up to <see cref="Physical"/>.</summary>
+    public static readonly int QuickSize = OffsetOfPhysical();
+
+    private static int OffsetOfPhysical()
+    {
+        BlockHeader header = default;
+        return (int)((byte*)&header.Physical - (byte*)&header);
+    }
 }
 
 /// <summary>One way out of a block: a jump whose 4-byte displacement is patched between the exit stub and the target block.</summary>

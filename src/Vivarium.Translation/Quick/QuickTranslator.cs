@@ -1,6 +1,5 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
-using System.Runtime.Intrinsics;
 using Vivarium.Host;
 using Vivarium.RiscV.Isa;
 using Vivarium.Translation.Cache;
@@ -31,7 +30,6 @@ internal sealed unsafe partial class QuickTranslator
     private readonly byte[] _shapes = new byte[MostInstructions];
     private readonly sbyte* _host; // 32: guest register -> host register, or RegisterMap.InMemory
     private readonly sbyte[] _map = GC.AllocateArray<sbyte>(32, pinned: true);
-    private readonly byte[] _guestOfHost = new byte[16];
     private int _exitCount, _count, _firstOffset;
     private int _knownRegister; // whose value the instruction before has set, 0 for none
     private ulong _knownValue;
@@ -50,17 +48,13 @@ internal sealed unsafe partial class QuickTranslator
     {
         _host = (sbyte*)Unsafe.AsPointer(ref MemoryMarshal.GetArrayDataReference(_map)); // SAFETY: pinned, and indexed by register numbers
         RegisterMap.IntegerHost.CopyTo(_map, 0);
-        for (int g = 1; g < 32; g++)
-        {
-            if (_map[g] >= 0) _guestOfHost[_map[g]] = (byte)g;
-        }
     }
 
     /// <summary>Guest instructions of the block.</summary>
     public int Count => _count;
 
     /// <summary>Bytes that <see cref="Describe"/> needs.</summary>
-    public int DescriptionBytes => sizeof(BlockHeader) + _exitCount * sizeof(ExitRecord) + sizeof(GuestRun) + _count;
+    public int DescriptionBytes => BlockHeader.QuickSize + _exitCount * sizeof(ExitRecord) + sizeof(GuestRun) + _count;
 
     /// <summary>See <see cref="Vivarium.RiscV.Execution.Executor.MayExecute"/>.</summary>
     public Func<ulong, bool>? MayExecute { get; set; }
@@ -107,8 +101,9 @@ internal sealed unsafe partial class QuickTranslator
             offset = now;
             pc = next;
             if (flow == Flow.End) break;
-            if (flow == Flow.Branch && (++branches > MostBranches || _exits[_exitCount - 1].Target <= pc)) { Leave(pc); break; }
-            if (_count == MostInstructions || heads.IsAnyHead(pc))
+            // Only behind branches is it asked what is there already: the question costs a cache miss.
+            if (_count == MostInstructions
+                || (flow == Flow.Branch && (++branches > MostBranches || _exits[_exitCount - 1].Target <= pc || heads.IsAnyHead(pc))))
             {
                 Leave(pc);
                 break;
@@ -133,8 +128,8 @@ internal sealed unsafe partial class QuickTranslator
     public void Describe(BlockHeader* header, int* counter)
     {
         byte* code = _asm.Start;
-        *header = default;
-        var exits = (ExitRecord*)(header + 1);
+        new Span<byte>(header, BlockHeader.QuickSize).Clear();
+        var exits = (ExitRecord*)((byte*)header + BlockHeader.QuickSize);
         var run = (GuestRun*)(exits + _exitCount);
         var shapes = (byte*)(run + 1);
         header->GuestPc = _start;
@@ -152,7 +147,6 @@ internal sealed unsafe partial class QuickTranslator
         header->RunCount = 1;
         header->GuestHash = _hash;
         header->Counter = counter;
-        Vector128.LoadUnsafe(ref MemoryMarshal.GetArrayDataReference(_guestOfHost)).Store(header->GuestOfHost);
         *run = new GuestRun { Start = _start, Length = (int)(_end - _start) };
         _shapes.AsSpan(0, _count).CopyTo(new Span<byte>(shapes, _count));
         for (int i = 0; i < _exitCount; i++)
