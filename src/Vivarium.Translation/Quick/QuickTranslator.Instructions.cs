@@ -195,6 +195,11 @@ internal sealed unsafe partial class QuickTranslator
                 break;
             case Kind.Branch:
                 Compare(rs1, rs2);
+                if (imm > i.Length && imm <= i.Length + ShortSkip && _labelCount < MostLabels)
+                {
+                    GoTo((Cond)argument, pc + (ulong)imm);
+                    break;
+                }
                 ref ExitPlan taken = ref NewExit(pc + (ulong)imm, BlockExit.Direct);
                 taken.Field = _asm.JccPatchable((Cond)argument, ref taken.Stub);
                 return Flow.Branch;

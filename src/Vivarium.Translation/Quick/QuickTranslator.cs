@@ -24,13 +24,17 @@ internal sealed unsafe partial class QuickTranslator
     /// <summary>Branches that a block goes on behind: more of them make fewer, longer blocks, and more code that never runs.</summary>
     private const int MostBranches = 2;
 
+    /// <summary>Most bytes that a branch may skip to stay in the block, and most such branches whose targets are still to come.</summary>
+    private const int ShortSkip = 20, MostLabels = 4;
+
     private readonly Assembler _asm = new();
     private readonly GuestCodeReader _reader = new();
-    private readonly ExitPlan[] _exits = new ExitPlan[MostBranches + 2];
+    private readonly ExitPlan[] _exits = new ExitPlan[MostBranches + 2 + MostLabels];
+    private readonly ForwardLabel[] _labels = new ForwardLabel[MostLabels];
     private readonly byte[] _shapes = new byte[MostInstructions];
     private readonly sbyte* _host; // 32: guest register -> host register, or RegisterMap.InMemory
     private readonly sbyte[] _map = GC.AllocateArray<sbyte>(32, pinned: true);
-    private int _exitCount, _count, _firstOffset;
+    private int _exitCount, _labelCount, _count, _firstOffset;
     private int _knownRegister; // whose value the instruction before has set, 0 for none
     private ulong _knownValue;
     private ulong _start, _end, _hash;
@@ -42,6 +46,13 @@ internal sealed unsafe partial class QuickTranslator
         public int Field; // -1 for none
         public int StubOffset, RecordOffset;
         public BlockExit Kind;
+    }
+
+    /// <summary>Where a short branch further up leads.</summary>
+    private struct ForwardLabel
+    {
+        public ulong Target;
+        public Label Label;
     }
 
     public QuickTranslator()
@@ -66,7 +77,7 @@ internal sealed unsafe partial class QuickTranslator
     {
         _reader.Reset(memory, MayExecute);
         _start = pc;
-        _exitCount = _count = _knownRegister = 0;
+        _exitCount = _labelCount = _count = _knownRegister = 0;
         ulong hash = GuestHash.Start;
         int branches = 0;
         Label promote = default;
@@ -100,7 +111,14 @@ internal sealed unsafe partial class QuickTranslator
             _shapes[_count++] = (byte)(now - offset << 1 | i.Length >> 2);
             offset = now;
             pc = next;
-            if (flow == Flow.End) break;
+            if (flow == Flow.End)
+            {
+                // What a branch skips may end in a jump: the block goes on where the branch leads.
+                if (_labelCount == 0 || _count == MostInstructions || !IsAwaited(pc)) break;
+                PlaceLabels(pc);
+                continue;
+            }
+            if (_labelCount != 0) PlaceLabels(pc);
             // Only behind branches is it asked what is there already: the question costs a cache miss.
             if (_count == MostInstructions
                 || (flow == Flow.Branch && (++branches > MostBranches || _exits[_exitCount - 1].Target <= pc || heads.IsAnyHead(pc))))
@@ -111,6 +129,12 @@ internal sealed unsafe partial class QuickTranslator
         }
         _end = pc;
         _hash = hash;
+        for (int l = 0; l < _labelCount; l++)
+        {
+            // The block has ended before it came there.
+            _asm.Bind(ref _labels[l].Label);
+            Leave(_labels[l].Target);
+        }
         for (int e = 0; e < _exitCount; e++)
         {
             ref ExitPlan exit = ref _exits[e];
@@ -186,6 +210,35 @@ internal sealed unsafe partial class QuickTranslator
         exit.Field = -1;
         exit.Kind = kind;
         return ref exit;
+    }
+
+    /// <summary>A branch to <paramref name="target"/> that stays in the block, if it comes so far.</summary>
+    private void GoTo(Cond condition, ulong target)
+    {
+        ref ForwardLabel to = ref _labels[_labelCount++];
+        to.Target = target;
+        to.Label = default;
+        _asm.Jcc(condition, ref to.Label);
+    }
+
+    private bool IsAwaited(ulong pc)
+    {
+        for (int l = 0; l < _labelCount; l++)
+        {
+            if (_labels[l].Target == pc) return true;
+        }
+        return false;
+    }
+
+    private void PlaceLabels(ulong pc)
+    {
+        for (int l = _labelCount - 1; l >= 0; l--)
+        {
+            if (_labels[l].Target != pc) continue;
+            _asm.Bind(ref _labels[l].Label);
+            _labels[l] = _labels[--_labelCount];
+            _knownRegister = 0;
+        }
     }
 
     private void EmitStub(ref ExitPlan exit, StubTable stubs)
