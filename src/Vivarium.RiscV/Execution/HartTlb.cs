@@ -156,12 +156,20 @@ public sealed unsafe class HartTlb
         Flush(SupervisorSum(space));
     }
 
-    /// <summary>Forgets one page in a table.</summary>
+    /// <summary>Forgets one page in a table, but not as a near page: see <see cref="ForgetNear(ulong)"/>.</summary>
     public void FlushPage(int table, ulong address)
     {
-        if (_fills[table] == 0) return;
-        Clear(table, address);
-        ForgetNear();
+        if (_fills[table] != 0) Clear(table, address);
+    }
+
+    /// <summary>Forgets one page as a near page.</summary>
+    public void ForgetNear(ulong address)
+    {
+        address &= ~PageMask;
+        foreach (ref var tag in MemoryMarshal.CreateSpan(ref _hart.State.NearTags[0], HartState.NearPages))
+        {
+            if (tag == address) tag = None;
+        }
     }
 
     /// <summary>Forgets the near pages: another address space, or supervisor mode with another SUM.</summary>

@@ -239,7 +239,11 @@ public sealed partial class PrivilegedUnit
         if (_locals > _local.Length) _tlb.Flush(HartTlb.Supervisor);
         else
         {
-            foreach (var page in _local.AsSpan(0, _locals)) _tlb.FlushPage(HartTlb.Supervisor, page);
+            foreach (var page in _local.AsSpan(0, _locals))
+            {
+                _tlb.FlushPage(HartTlb.Supervisor, page);
+                _tlb.ForgetNear(page);
+            }
         }
         if (_hasLocalCode) TranslationsFlushed?.Invoke(null, PrivilegedSpaces);
         (_locals, _hasLocalCode) = (0, false);
@@ -260,6 +264,7 @@ public sealed partial class PrivilegedUnit
             }
             _tlb.FlushPage(HartTlb.Supervisor, page);
             _tlb.FlushPage(HartTlb.Machine, page);
+            _tlb.ForgetNear(page);
             TranslationsFlushed?.Invoke(page, spaces | PrivilegedSpaces);
             return;
         }

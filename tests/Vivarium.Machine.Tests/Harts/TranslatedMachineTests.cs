@@ -131,6 +131,52 @@ public sealed class TranslatedMachineTests
         Assert.InRange(((MachineEngine)actual.Executor).Statistics.Evictions, 1, long.MaxValue);
     }
 
+    /// <summary>A structure and single bytes around every address of some pages that lie scattered: what shares a look into the TLB must notice where a page ends.</summary>
+    [Theory]
+    [InlineData(10, 0), InlineData(10, 3), InlineData(2, 0), InlineData(2, 5), InlineData(20, 1)]
+    public unsafe void AccessesAroundEveryPageBoundaryAgree(int pointer, int start)
+    {
+        const int value = 5, sum = 11, end = 12, loaded = 13, first = 24;
+        uint[] code =
+        [
+            Store(3, -24, value, pointer), Store(3, -16, pointer, pointer), Load(3, -24, loaded, pointer), Register(0, sum, sum, loaded),
+            Store(2, 4, value, pointer), Store(0, 20, pointer, pointer), Load(4, 20, loaded, pointer), Register(4, sum, sum, loaded), Load(3, -9, loaded, pointer),
+            Register(0, sum, sum, loaded), Store(3, -8, sum, pointer), Immediate(1, value, value), Immediate(1, pointer, pointer),
+            0x00000063 | Branch(1, pointer, end, -13 * 4), 0x00100073,
+        ];
+        var random = new Random(start);
+        var pages = new Pages(random, 0);
+        using var expected = new Machine(false);
+        using var actual = new Machine(true);
+        var all = Enumerable.Range(0, (int)(RandomProgram.DataSize >> 12)).Select(i => RandomProgram.DataStart + (ulong)i * 4096).Prepend(RandomProgram.CodeStart).ToArray();
+        foreach (var page in all)
+        {
+            pages.Add(page);
+            pages.Allow(page);
+        }
+        foreach (var machine in new[] { expected, actual })
+        {
+            pages.WriteTables(machine);
+            for (var i = 0; i < code.Length; i++) Assert.True(machine.Memory.TryWrite(pages.Physical(RandomProgram.CodeStart) + (ulong)i * 4, 4, code[i]));
+            machine.Unit.EnterSupervisor();
+            machine.Unit.WriteCsr(0x180, 8UL << 60 | Root >> 12);
+            machine.Unit.WriteCsr(0x300, 3UL << 11 | Spp);
+            ref var state = ref machine.Hart.State;
+            state.X[pointer] = RandomProgram.DataStart + first + (ulong)start;
+            state.X[end] = RandomProgram.DataStart + RandomProgram.DataSize - 64;
+            state.Pc = RandomProgram.CodeStart;
+        }
+        Compare(start, 0, expected, actual, expected.Executor.Run(expected.Hart), actual.Executor.Run(actual.Hart), pages, null!);
+        Assert.Equal(expected.Hart.State.X[end], actual.Hart.State.X[pointer]);
+
+        static uint Load(uint width, int offset, int rd, int rs) => (uint)offset << 20 | (uint)rs << 15 | width << 12 | (uint)rd << 7 | 0x03;
+        static uint Store(uint width, int offset, int rs2, int rs1) => ((uint)offset >> 5 & 127) << 25 | (uint)rs2 << 20 | (uint)rs1 << 15 | width << 12 | ((uint)offset & 31) << 7 | 0x23;
+        static uint Register(uint operation, int rd, int rs1, int rs2) => (uint)rs2 << 20 | (uint)rs1 << 15 | operation << 12 | (uint)rd << 7 | 0x33;
+        static uint Immediate(int value, int rd, int rs) => (uint)value << 20 | (uint)rs << 15 | (uint)rd << 7 | 0x13;
+        static uint Branch(uint condition, int rs1, int rs2, int offset) => ((uint)offset >> 12 & 1) << 31 | ((uint)offset >> 5 & 63) << 25 | (uint)rs2 << 20 | (uint)rs1 << 15
+            | condition << 12 | ((uint)offset >> 1 & 15) << 8 | ((uint)offset >> 11 & 1) << 7;
+    }
+
     private static unsafe void Run(int seed, PrivilegeMode mode, Machine expected, Machine actual)
     {
         var random = new Random(seed);
