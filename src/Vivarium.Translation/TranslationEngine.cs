@@ -114,6 +114,13 @@ public sealed unsafe partial class TranslationEngine : Executor
                 if (Interpret(hart, ref state) is { } stopped) return stopped;
                 continue;
             }
+            if (Volatile.Read(ref _toObserve) != 0)
+            {
+                from = null;
+                indirect = false;
+                if (InterpretAndObserve(hart, ref state) is { } seen) return seen;
+                continue;
+            }
             ulong pc = state.Pc;
             BlockHeader* block = _blocks.Find(pc);
             if (block == null)

@@ -157,6 +157,8 @@ public sealed class CompileFarm : IDisposable
         long started = Stopwatch.GetTimestamp();
         Tools tools = _tools.Value!;
         GuestRegion? region = engine.CanOptimize ? engine.Grow(tools.Builder, pc, level, everything) : null;
+        // What cannot grow past an indirect jump is grown again when somebody has seen where that leads.
+        if (!everything && tools.Builder.UnknownJumps > 0 && (region == null || engine.Knows(region))) engine.ObserveTargets();
         if (region == null || (!everything && engine.Knows(region)) || engine.HashOf(region.Runs) is not { } hash)
         {
             Statistics.Refused++;

@@ -226,6 +226,41 @@ public sealed class RegionTests : IDisposable
         Assert.Equal(new ExecutionExit(ExitKind.Trap, TrapCause.EnvironmentCall), exit);
     }
 
+    /// <summary>An interpreter's loop: where its indirect jump was seen to lead becomes part of the region, and anywhere else leads out.</summary>
+    [Fact]
+    public void ObservedTargetsOfAJumpAreLifted()
+    {
+        if (_guest is not { } guest) return;
+        ulong table = EngineGuest.Data + 0x2000;
+        guest.Write(EngineGuest.Code,
+            EngineGuest.I(Opcode.Lbu, 8, 5, 0), EngineGuest.I(Opcode.Slli, 8, 8, 3), EngineGuest.R(Opcode.Add, 8, 8, 9), EngineGuest.I(Opcode.Ld, 8, 8, 0),
+            EngineGuest.I(Opcode.Jalr, 0, 8, 0),
+            Addi(7, 7, 1), EngineGuest.Branch(Opcode.Beq, 0, 0, 24),
+            Addi(7, 7, 10), EngineGuest.Branch(Opcode.Beq, 0, 0, 16),
+            EngineGuest.I(Opcode.Xori, 7, 7, 5), EngineGuest.Branch(Opcode.Beq, 0, 0, 8),
+            EngineGuest.R(Opcode.Add, 7, 7, 7),
+            Addi(5, 5, 1), EngineGuest.Branch(Opcode.Bne, 5, 6, -52), EngineGuest.Ecall);
+        for (int t = 0; t < 4; t++) guest.Window.Write(table + (ulong)t * 8, BitConverter.GetBytes(EngineGuest.Code + 20 + (ulong)t * 8));
+        var data = new byte[6000];
+        var random = new Random(5);
+        // The fourth target shows when the region has been compiled.
+        for (int i = 0; i < data.Length; i++) data[i] = (byte)(i == 5500 ? 3 : random.Next(3));
+        guest.Window.Write(EngineGuest.Data, data);
+        ulong expected = 0;
+        foreach (byte b in data) expected = b switch { 0 => expected + 1, 1 => expected + 10, 2 => expected ^ 5, _ => expected * 2 };
+        Assert.True(guest.Engine.ObserveTargets());
+        for (int round = 0; round < 3; round++)
+        {
+            using Hart hart = guest.NewHart(EngineGuest.Code);
+            (hart[5], hart[6], hart[9]) = (EngineGuest.Data, EngineGuest.Data + (ulong)data.Length, table);
+            guest.RunToEcall(hart);
+            Assert.Equal(expected, hart[7]);
+        }
+        Assert.Equal(3, guest.Engine.TargetsOf(EngineGuest.Code + 16).Length);
+        Assert.True(_farm!.Statistics.Regions > 0);
+        Assert.InRange(guest.Engine.RegionEntries, 3, 60); // once a run, and again behind the fourth target
+    }
+
     [Fact]
     public void RoundsAreCountedByRegionsAndByThoseSetAside()
     {

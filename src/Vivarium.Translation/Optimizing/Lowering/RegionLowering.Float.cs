@@ -112,7 +112,7 @@ internal sealed partial class RegionLowering
             for (int n = blocks.Length - 1; n >= 0; n--)
             {
                 RegionBlock b = blocks[n];
-                bool leaves = b.Next.Block == null || b.Flow is RegionFlow.Return or RegionFlow.Indirect || (b.Flow == RegionFlow.Branch && b.Taken.Block == null);
+                bool leaves = b.Next.Block == null || b.Flow is RegionFlow.Return or RegionFlow.Indirect or RegionFlow.Switch || (b.Flow == RegionFlow.Branch && b.Taken.Block == null);
                 uint live = leaves ? uint.MaxValue : 0;
                 foreach (RegionBlock s in b.Successors()) live |= _liveIn[s.Index];
                 for (int k = b.Instructions.Count - 1; k >= 0; k--)

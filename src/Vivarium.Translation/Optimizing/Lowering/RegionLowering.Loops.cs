@@ -90,6 +90,7 @@ internal sealed partial class RegionLowering
         RegionBlock? latch = null;
         foreach (RegionBlock b in body)
         {
+            if (b.Cases.Any(c => c.Block == head)) return null;
             if (b.Next.Block != head && b.Taken.Block != head) continue;
             if (latch != null) return null;
             latch = b;

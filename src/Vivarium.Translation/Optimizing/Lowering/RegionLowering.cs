@@ -141,7 +141,7 @@ internal sealed partial class RegionLowering
         for (int n = 0; n < block.Instructions.Count; n++)
         {
             (_pc, Instruction i) = block.Instructions[n];
-            if (n == block.Instructions.Count - 1 && block.Flow is RegionFlow.Branch or RegionFlow.Return or RegionFlow.Indirect && IsTransfer(i.Opcode)) End(block, i);
+            if (n == block.Instructions.Count - 1 && block.Flow is RegionFlow.Branch or RegionFlow.Return or RegionFlow.Switch or RegionFlow.Indirect && IsTransfer(i.Opcode)) End(block, i);
             else LowerOne(i);
         }
         if (block.Flow is RegionFlow.Jump or RegionFlow.Exit)
@@ -183,6 +183,13 @@ internal sealed partial class RegionLowering
         if (block.Flow == RegionFlow.Indirect)
         {
             Line($"br label %{leave}");
+            return;
+        }
+        if (block.Flow == RegionFlow.Switch)
+        {
+            _text.Append(CultureInfo.InvariantCulture, $" switch i64 {target}, label %{leave} [");
+            foreach (RegionEdge edge in block.Cases) _text.Append(CultureInfo.InvariantCulture, $" i64 {Constant(edge.Pc)}, label %{Edge(block, edge)}");
+            _text.Append(" ]\n");
             return;
         }
         string same = Name();

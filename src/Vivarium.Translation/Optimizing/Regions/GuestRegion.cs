@@ -16,6 +16,9 @@ internal enum RegionFlow
     /// <summary>The last instruction is a return from an inlined call: to <see cref="RegionBlock.Next"/> if that is where it leads, else out.</summary>
     Return,
 
+    /// <summary>The last instruction is an indirect jump that was seen to lead to <see cref="RegionBlock.Cases"/>; anywhere else leads out.</summary>
+    Switch,
+
     /// <summary>The last instruction is an indirect jump out.</summary>
     Indirect,
 
@@ -38,6 +41,7 @@ internal sealed class RegionBlock(int index, ulong pc, int context)
     public RegionFlow Flow { get; set; }
     public RegionEdge Next { get; set; }
     public RegionEdge Taken { get; set; }
+    public RegionEdge[] Cases { get; set; } = [];
     public List<RegionBlock> Predecessors { get; } = [];
 
     /// <summary>Successors inside the region.</summary>
@@ -45,6 +49,10 @@ internal sealed class RegionBlock(int index, ulong pc, int context)
     {
         if (Next.Block != null) yield return Next.Block;
         if (Taken.Block != null) yield return Taken.Block;
+        foreach (RegionEdge edge in Cases)
+        {
+            if (edge.Block != null) yield return edge.Block;
+        }
     }
 
     /// <summary>Position in reverse post-order from the head.</summary>
@@ -79,7 +87,7 @@ internal sealed class GuestRegion
         {
             text.Append(CultureInfo.InvariantCulture, $" b{block.Index} context {block.Context}{(block.IsLoopHead ? block.InnermostLoop != null ? " innermost loop" : " loop" : "")}\n");
             foreach ((ulong pc, Instruction i) in block.Instructions) text.Append(CultureInfo.InvariantCulture, $"  0x{pc:x}: {i.Opcode} rd {i.Rd} rs1 {i.Rs1} rs2 {i.Rs2} imm {i.Imm}\n");
-            text.Append(CultureInfo.InvariantCulture, $"  {block.Flow} next {Name(block.Next)} taken {Name(block.Taken)}\n");
+            text.Append(CultureInfo.InvariantCulture, $"  {block.Flow} next {Name(block.Next)} taken {Name(block.Taken)}{string.Concat(block.Cases.Select(c => " case " + Name(c)))}\n");
         }
         return text.ToString();
 

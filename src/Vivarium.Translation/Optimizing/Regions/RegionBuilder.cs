@@ -19,6 +19,10 @@ internal sealed class RegionBuilder
     private readonly Dictionary<(ulong, int), Node> _byKey = [];
     private readonly List<(int Parent, ulong Return, ulong Callee, int Depth)> _contexts = [];
     private bool _allowFloat;
+    private Func<ulong, ulong[]> _targetsOf = static _ => [];
+
+    /// <summary>Indirect jumps that the last growth came to and whose targets nobody has observed.</summary>
+    public int UnknownJumps { get; private set; }
 
     /// <summary>Most guest instructions in a region.</summary>
     public int MaxInstructions { get; init; } = 600;
@@ -30,6 +34,8 @@ internal sealed class RegionBuilder
         public Instruction Instruction;
         public RegionFlow Flow;
         public Node? Next, Taken;
+        public Node?[] Cases = [];
+        public ulong[] CasePcs = [];
         public ulong NextPc, TakenPc;
         public int ConstantRegister; // what an auipc right in front of this instruction wrote
         public ulong Constant;
@@ -46,8 +52,11 @@ internal sealed class RegionBuilder
     /// <param name="allowFloat">Floating-point instructions may be part of it.</param>
     /// <param name="isWarm">Whether a branch target has been executed: other targets are left out.</param>
     /// <param name="level">How many enclosing loops to leave out, from the outermost.</param>
-    public GuestRegion? Build(MemoryWindow memory, Func<ulong, bool>? mayExecute, ulong hot, Func<ulong, bool> isWarm, int level, bool allowFloat)
+    /// <param name="targetsOf">Where the indirect jump at an address was seen to lead, most frequent first; empty where nobody has looked, or it leads everywhere.</param>
+    public GuestRegion? Build(MemoryWindow memory, Func<ulong, bool>? mayExecute, ulong hot, Func<ulong, bool> isWarm, int level, bool allowFloat, Func<ulong, ulong[]>? targetsOf = null)
     {
+        _targetsOf = targetsOf ?? (static _ => []);
+        UnknownJumps = 0;
         _reader.Reset(memory, mayExecute);
         _allowFloat = allowFloat;
         _nodes.Clear();
@@ -62,7 +71,9 @@ internal sealed class RegionBuilder
             List<Node> loop = LoopAround(origin);
             if (loop.Count == 0) return null;
             Node head = HeadOf(loop, origin);
-            if (level <= 0 && loop.Count <= MaxInstructions) return Make(loop, head);
+            // Interpreters' loops are large, and worth it.
+            int limit = loop.Exists(static n => n.Flow == RegionFlow.Switch) ? 2 * MaxInstructions : MaxInstructions;
+            if (level <= 0 && loop.Count <= limit) return Make(loop, head);
             level--;
             // One loop deeper: without the head there are no ways around this one.
             foreach (Node n in _nodes) n.IsIn = false;
@@ -87,6 +98,12 @@ internal sealed class RegionBuilder
             {
                 taken.Number = 1;
                 work.Enqueue(taken);
+            }
+            foreach (Node? c in n.Cases)
+            {
+                if (c is not { Number: 0 }) continue;
+                c.Number = 1;
+                work.Enqueue(c);
             }
         }
     }
@@ -130,7 +147,8 @@ internal sealed class RegionBuilder
                     n.NextPc = _contexts[n.Context].Return;
                     n.Next = TryAdd(n.NextPc, _contexts[n.Context].Parent);
                 }
-                else n.Flow = RegionFlow.Indirect;
+                else if (i.Rd == 0 && i.Rs1 is 1 or 5) n.Flow = RegionFlow.Indirect; // back to a caller that is not part of the region
+                else Observed(n, i.Rd, next);
                 break;
             case >= Opcode.Beq and <= Opcode.Bgeu:
                 n.Flow = RegionFlow.Branch;
@@ -150,6 +168,29 @@ internal sealed class RegionBuilder
                 }
                 break;
         }
+    }
+
+    /// <summary>A jump or call to wherever it was seen to lead.</summary>
+    private void Observed(Node n, int link, ulong next)
+    {
+        n.Flow = RegionFlow.Indirect;
+        ulong[] targets = _targetsOf(n.Pc);
+        if (targets.Length == 0)
+        {
+            UnknownJumps++;
+            return;
+        }
+        if (link == 0)
+        {
+            n.Flow = RegionFlow.Switch;
+            n.CasePcs = targets;
+            n.Cases = [.. targets.Select(t => TryAdd(t, n.Context))];
+            return;
+        }
+        // A call through a pointer that has always led to the same function: inlined behind a check.
+        if (targets.Length > 1) return;
+        Goto(n, link, next, targets[0]);
+        n.Flow = n.Next == null ? RegionFlow.Indirect : RegionFlow.Return;
     }
 
     /// <summary>A jump or call to a known address.</summary>
@@ -184,10 +225,10 @@ internal sealed class RegionBuilder
         while (path.Count > 0)
         {
             (Node n, int edge) = path.Pop();
-            if (edge < 2)
+            if (edge < 2 + n.Cases.Length)
             {
                 path.Push((n, edge + 1));
-                Node? to = edge == 0 ? n.Next : n.Taken;
+                Node? to = edge == 0 ? n.Next : edge == 1 ? n.Taken : n.Cases[edge - 2];
                 if (to is not { IsIn: true }) continue;
                 if (to.Number == 0) Enter(to);
                 else if (to.OnStack) n.Low = Math.Min(n.Low, to.Number);
@@ -205,7 +246,7 @@ internal sealed class RegionBuilder
             }
             while (last != n);
             if (n != origin) continue;
-            return component.Count > 1 || n.Next == n || n.Taken == n ? component : [];
+            return component.Count > 1 || n.Next == n || n.Taken == n || n.Cases.Contains(n) ? component : [];
         }
         return [];
 
@@ -227,6 +268,7 @@ internal sealed class RegionBuilder
         {
             Consider(n, n.Next);
             Consider(n, n.Taken);
+            foreach (Node? c in n.Cases) Consider(n, c);
         }
         return head ?? origin;
 
@@ -245,6 +287,10 @@ internal sealed class RegionBuilder
         {
             if (n.Next != null && members.Contains(n.Next)) incoming[n.Next] = incoming.GetValueOrDefault(n.Next) + (n.Flow == RegionFlow.Jump && !IsTransfer(n) ? 1 : 2);
             if (n.Taken != null && members.Contains(n.Taken)) incoming[n.Taken] = incoming.GetValueOrDefault(n.Taken) + 2;
+            foreach (Node? c in n.Cases)
+            {
+                if (c != null && members.Contains(c)) incoming[c] = incoming.GetValueOrDefault(c) + 2;
+            }
         }
         var blocks = new Dictionary<Node, RegionBlock>();
         var list = new List<RegionBlock>();
@@ -267,6 +313,16 @@ internal sealed class RegionBuilder
             block.Flow = n.Flow;
             block.Next = Edge(n.Next, n.NextPc);
             if (n.Flow == RegionFlow.Branch) block.Taken = Edge(n.Taken, n.TakenPc);
+            if (n.Flow == RegionFlow.Switch)
+            {
+                var cases = new List<RegionEdge>();
+                for (int c = 0; c < n.Cases.Length; c++)
+                {
+                    if (Edge(n.Cases[c], n.CasePcs[c]) is { Block: not null } edge) cases.Add(edge);
+                }
+                block.Cases = [.. cases];
+                if (cases.Count == 0) block.Flow = RegionFlow.Indirect;
+            }
             if (n.Flow == RegionFlow.Jump && block.Next.Block == null) block.Flow = RegionFlow.Exit;
             if (n.Flow == RegionFlow.Return && block.Next.Block == null) block.Flow = RegionFlow.Indirect;
         }
