@@ -144,7 +144,7 @@ public sealed unsafe partial class TranslationEngine
                 bool tierOneLoops = false;
                 for (int i = 0; i < old->ExitCount; i++) tierOneLoops |= old->Exits[i].Kind == 1;
                 _installed.Add(installed = new InstalledRegion(entry, Address(function), function.Length,
-                    addresses, region.Instructions, region.CountsRounds != tierOneLoops));
+                    addresses, region.Instructions, region.HasSwitch || region.CountsRounds != tierOneLoops));
                 // Blocks that run through the head would never come to the region: made anew, they stop there.
                 ulong head = region.Head;
                 DropInPage(head >> 12, head, head + 1, (_, block) => ((BlockHeader*)block)->GuestPc != head);

@@ -7,7 +7,7 @@ using Vivarium.Translation.Persistence;
 namespace Vivarium.Translation;
 
 // Regions that outlive the process. What was compiled is kept as it is, with what the comparison with tier 1 said; a later run puts a region in service as soon as
-// the block at its head has been executed, without LLVM. The farm's sampler does that, so the guest does not wait for it.
+// the page of its head has been executed, without LLVM. The farm's sampler does that, so the guest does not wait for it.
 public sealed unsafe partial class TranslationEngine
 {
     private readonly Lock _storedLock = new(); // before _optimizeLock
@@ -17,7 +17,7 @@ public sealed unsafe partial class TranslationEngine
     private CodeRange[]? _rangesSeen;
     private byte[] _regionRecord = [];
 
-    /// <summary>Puts those stored regions in service whose heads have been executed.</summary>
+    /// <summary>Puts those stored regions in service whose heads lie in pages that have been executed.</summary>
     internal void InstallStored(CompileFarm farm)
     {
         if (_cache.Store == null || !CanOptimize) return;
@@ -25,9 +25,14 @@ public sealed unsafe partial class TranslationEngine
         {
             FindStored();
             _arrived.Clear();
-            foreach (ulong pc in _pending.Keys)
+            if (_pending.Count == 0) return;
+            lock (_lock)
             {
-                if (_blocks.IsHead(pc)) _arrived.Add(pc);
+                // A page that runs: stored blocks may run through the head, and would never make it one of a block.
+                foreach (ulong pc in _pending.Keys)
+                {
+                    if (_pages.ContainsKey(pc >> 12)) _arrived.Add(pc);
+                }
             }
             foreach (ulong pc in _arrived)
             {
@@ -37,6 +42,20 @@ public sealed unsafe partial class TranslationEngine
                 InstallStored(farm, pc, range);
             }
         }
+    }
+
+    /// <summary>Whether a block runs through the head of a region, which would never be reached there.</summary>
+    private bool RunsThroughRegion(BlockHeader* block)
+    {
+        if (_farm == null) return false;
+        lock (_lock)
+        {
+            foreach (InstalledRegion region in _installed)
+            {
+                if (region.Head != block->GuestPc && Touches(block, region.Head, region.Head + 1)) return true;
+            }
+        }
+        return false;
     }
 
     private void FindStored()

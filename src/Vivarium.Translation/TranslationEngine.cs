@@ -266,6 +266,11 @@ public sealed unsafe partial class TranslationEngine : Executor
             long generation = Volatile.Read(ref _generation);
             CodeRange range = _codeRanges.Find(pc);
             BlockHeader* block = range.Blocks == null ? null : Load(translator, memory, pc, range);
+            if (block != null && RunsThroughRegion(block))
+            {
+                translator.Discard();
+                block = null;
+            }
             bool fresh = block == null;
             if (fresh)
             {

@@ -24,12 +24,14 @@ internal sealed record RegionShape
     /// <summary>See <see cref="RegionLowering.CountsRounds"/>.</summary>
     public required bool CountsRounds { get; init; }
 
+    public required bool HasSwitch { get; init; }
+
     public bool HasFloat => UsedFloats != 0;
 
     public static RegionShape Of(GuestRegion region, RegionLowering lowering) => new()
     {
         Head = region.Head, Runs = region.Runs, Instructions = region.Instructions, Exits = [.. lowering.Exits],
         UsedIntegers = lowering.UsedIntegers, WrittenIntegers = lowering.WrittenIntegers,
-        UsedFloats = lowering.UsedFloats, WrittenFloats = lowering.WrittenFloats, CountsRounds = lowering.CountsRounds,
+        UsedFloats = lowering.UsedFloats, WrittenFloats = lowering.WrittenFloats, CountsRounds = lowering.CountsRounds, HasSwitch = lowering.HasSwitch,
     };
 }

@@ -26,7 +26,12 @@ internal sealed partial class RegionLowering
             Line($"store i64 {limit}, ptr %limit{h}");
             _text.Append(CultureInfo.InvariantCulture, $" br label %b{h}\n");
         }
-        else _text.Append(CultureInfo.InvariantCulture, $" br label %b{h}\nlatch{h}:\n br label %poll{h}\n");
+        else
+        {
+            _text.Append(CultureInfo.InvariantCulture, $" br label %b{h}\nlatch{h}:\n");
+            CountRound(head);
+            _text.Append(CultureInfo.InvariantCulture, $" br label %poll{h}\n");
+        }
         _text.Append(CultureInfo.InvariantCulture, $"poll{h}:\n");
         Poll(head);
     }
@@ -45,10 +50,15 @@ internal sealed partial class RegionLowering
     {
         string label = Label("poll");
         StringBuilder text = Behind(label);
-        if (head == _region.Blocks[0]) Line($"store i64 {Op($"add i64 {Op("load i64, ptr %rounds")}, 1")}, ptr %rounds");
+        CountRound(head);
         Poll(head);
         _text = text;
         return label;
+    }
+
+    private void CountRound(RegionBlock head)
+    {
+        if (head == _region.Blocks[0] && CountsRounds) Line($"store i64 {Op($"add i64 {Op("load i64, ptr %rounds")}, 1")}, ptr %rounds");
     }
 
     /// <summary>Leaves for the dispatcher when somebody asked for it. The fence stops only the compiler: guest memory is read anew

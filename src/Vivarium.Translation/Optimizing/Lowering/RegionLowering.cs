@@ -45,7 +45,10 @@ internal sealed partial class RegionLowering
     public bool HasFloat => UsedFloats != 0;
 
     /// <summary>The function counts how often it comes to its head again (<see cref="EngineSlots.RegionRounds"/>).</summary>
-    public bool CountsRounds => _region.Blocks[0] is { IsLoopHead: true, InnermostLoop: null };
+    public bool CountsRounds => _region.Blocks[0] is { IsLoopHead: true } head && (head.InnermostLoop == null || HasSwitch);
+
+    /// <summary>It holds an indirect jump with its targets, as interpreters do: tier 1 comes to the head by that way, and counts each time.</summary>
+    public bool HasSwitch => Array.Exists(_region.Blocks, static b => b.Flow == RegionFlow.Switch);
 
     /// <summary>Instructions that a region can hold; all others lead out of it.</summary>
     public static bool Supports(in Instruction i, bool allowFloat) =>
