@@ -45,7 +45,7 @@ public sealed class PreparedProgram : IDisposable
     public Credentials CredentialsFor(Credentials old, bool noNewPrivileges)
     {
         uint uid = noNewPrivileges ? old.EffectiveUid : SetUid ?? old.EffectiveUid, gid = noNewPrivileges ? old.EffectiveGid : SetGid ?? old.EffectiveGid;
-        return old with { EffectiveUid = uid, SavedUid = uid, FsUid = uid, EffectiveGid = gid, SavedGid = gid, FsGid = gid };
+        return old.Executing(uid, gid);
     }
     public ElfHeaders? InterpreterHeaders { get; init; }
 

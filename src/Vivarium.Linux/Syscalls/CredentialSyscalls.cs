@@ -7,6 +7,8 @@ internal static class CredentialSyscalls
 {
     public static readonly SyscallRow[] Rows =
     [
+        new(90, "capget", "ptr ptr", CapGet),
+        new(91, "capset", "ptr ptr", CapSet),
         new(143, "setregid", "int int", (thread, in args) => SetGroups(thread, args.A0, args.A1, null)),
         new(144, "setgid", "int", (thread, in args) => SetId(thread, args.A0, group: true)),
         new(145, "setreuid", "int int", (thread, in args) => SetUsers(thread, args.A0, args.A1, null)),
@@ -35,7 +37,7 @@ internal static class CredentialSyscalls
         var old = thread.Process.Credentials;
         uint id = (uint)value;
         if (id == uint.MaxValue) return -Errno.EINVAL;
-        bool root = old.EffectiveUid == 0;
+        bool root = old.Has(group ? Credentials.CapSetGid : Credentials.CapSetUid);
         if (group)
         {
             if (!root && id != old.Gid && id != old.SavedGid) return -Errno.EPERM;
@@ -45,9 +47,7 @@ internal static class CredentialSyscalls
             return 0;
         }
         if (!root && id != old.Uid && id != old.SavedUid) return -Errno.EPERM;
-        thread.Process.Credentials = root
-            ? old with { Uid = id, EffectiveUid = id, SavedUid = id, FsUid = id }
-            : old with { EffectiveUid = id, FsUid = id };
+        thread.Process.Credentials = root ? old.WithUsers(id, id, id, Keeps(thread)) : old.WithUsers(old.Uid, id, old.SavedUid, Keeps(thread));
         return 0;
     }
 
@@ -57,8 +57,8 @@ internal static class CredentialSyscalls
         var old = thread.Process.Credentials;
         uint real = Choose(r, old.Uid), effective = Choose(e, old.EffectiveUid);
         uint saved = s is { } given ? Choose(given, old.SavedUid) : (uint)r != uint.MaxValue || effective != old.Uid ? effective : old.SavedUid;
-        if (old.EffectiveUid != 0 && !(Allowed(real) && Allowed(effective) && (s == null || Allowed(saved)))) return -Errno.EPERM;
-        thread.Process.Credentials = old with { Uid = real, EffectiveUid = effective, SavedUid = saved, FsUid = effective };
+        if (!old.Has(Credentials.CapSetUid) && !(Allowed(real) && Allowed(effective) && (s == null || Allowed(saved)))) return -Errno.EPERM;
+        thread.Process.Credentials = old.WithUsers(real, effective, saved, Keeps(thread));
         return 0;
 
         bool Allowed(uint id) => id == old.Uid || id == old.EffectiveUid || id == old.SavedUid;
@@ -69,12 +69,14 @@ internal static class CredentialSyscalls
         var old = thread.Process.Credentials;
         uint real = Choose(r, old.Gid), effective = Choose(e, old.EffectiveGid);
         uint saved = s is { } given ? Choose(given, old.SavedGid) : (uint)r != uint.MaxValue || effective != old.Gid ? effective : old.SavedGid;
-        if (old.EffectiveUid != 0 && !(Allowed(real) && Allowed(effective) && (s == null || Allowed(saved)))) return -Errno.EPERM;
+        if (!old.Has(Credentials.CapSetGid) && !(Allowed(real) && Allowed(effective) && (s == null || Allowed(saved)))) return -Errno.EPERM;
         thread.Process.Credentials = old with { Gid = real, EffectiveGid = effective, SavedGid = saved, FsGid = effective };
         return 0;
 
         bool Allowed(uint id) => id == old.Gid || id == old.EffectiveGid || id == old.SavedGid;
     }
+
+    private static bool Keeps(GuestThread thread) => thread.Process.Traits.KeepCapabilities;
 
     private static uint Choose(ulong wanted, uint old) => (uint)wanted == uint.MaxValue ? old : (uint)wanted;
 
@@ -82,7 +84,7 @@ internal static class CredentialSyscalls
     {
         var old = thread.Process.Credentials;
         uint id = (uint)args.A0;
-        if (id != uint.MaxValue && (old.EffectiveUid == 0 || id == old.Uid || id == old.EffectiveUid || id == old.SavedUid))
+        if (id != uint.MaxValue && (old.Has(Credentials.CapSetUid) || id == old.Uid || id == old.EffectiveUid || id == old.SavedUid))
             thread.Process.Credentials = old with { FsUid = id };
         return old.FsUid;
     }
@@ -91,7 +93,7 @@ internal static class CredentialSyscalls
     {
         var old = thread.Process.Credentials;
         uint id = (uint)args.A0;
-        if (id != uint.MaxValue && (old.EffectiveUid == 0 || id == old.Gid || id == old.EffectiveGid || id == old.SavedGid))
+        if (id != uint.MaxValue && (old.Has(Credentials.CapSetGid) || id == old.Gid || id == old.EffectiveGid || id == old.SavedGid))
             thread.Process.Credentials = old with { FsGid = id };
         return old.FsGid;
     }
@@ -107,11 +109,60 @@ internal static class CredentialSyscalls
     private static long SetGroupList(GuestThread thread, in SyscallArgs args)
     {
         var old = thread.Process.Credentials;
-        if (old.EffectiveUid != 0) return -Errno.EPERM;
+        if (!old.Has(Credentials.CapSetGid)) return -Errno.EPERM;
         if (args.A0 > 65536) return -Errno.EINVAL;
         uint[] groups = new uint[args.A0];
         if (!thread.Window.TryReadBytes(args.A1, MemoryMarshal.AsBytes(groups.AsSpan()))) return -Errno.EFAULT;
         thread.Process.Credentials = old with { Groups = groups };
+        return 0;
+    }
+
+    private const uint CapabilityVersion3 = 0x20080522;
+
+    /// <summary>The header's process; null with the status where there is none such, or its version is not the third.</summary>
+    private static GuestProcess? CapabilityTarget(GuestThread thread, ulong header, out long status)
+    {
+        status = -Errno.EFAULT;
+        if (!thread.Window.TryLoad32(header, out uint version) || !thread.Window.TryLoad32(header + 4, out uint pid)) return null;
+        status = -Errno.EINVAL;
+        if (version != CapabilityVersion3)
+        {
+            thread.Window.TryStore32(header, CapabilityVersion3);
+            return null;
+        }
+        if ((int)pid < 0) return null;
+        status = -Errno.ESRCH;
+        return pid == 0 || pid == thread.Tid ? thread.Process : ProcessSyscalls.Find(thread, pid);
+    }
+
+    private static long CapGet(GuestThread thread, in SyscallArgs args)
+    {
+        var target = CapabilityTarget(thread, args.A0, out long status);
+        if (target == null) return args.A1 == 0 && status == -Errno.EINVAL ? 0 : status;
+        if (args.A1 == 0) return 0;
+        var of = target.Credentials;
+        Span<uint> sets =
+        [
+            (uint)of.EffectiveCapabilities, (uint)of.PermittedCapabilities, (uint)of.InheritableCapabilities,
+            (uint)(of.EffectiveCapabilities >> 32), (uint)(of.PermittedCapabilities >> 32), (uint)(of.InheritableCapabilities >> 32),
+        ];
+        return thread.Window.TryWriteBytes(args.A1, MemoryMarshal.AsBytes(sets)) ? 0 : -Errno.EFAULT;
+    }
+
+    private static long CapSet(GuestThread thread, in SyscallArgs args)
+    {
+        var target = CapabilityTarget(thread, args.A0, out long status);
+        if (target == null) return status;
+        if (target != thread.Process) return -Errno.EPERM;
+        Span<uint> sets = stackalloc uint[6];
+        if (!thread.Window.TryReadBytes(args.A1, MemoryMarshal.AsBytes(sets))) return -Errno.EFAULT;
+        ulong effective = (sets[0] | (ulong)sets[3] << 32) & Credentials.AllCapabilities, permitted = (sets[1] | (ulong)sets[4] << 32) & Credentials.AllCapabilities,
+            inheritable = (sets[2] | (ulong)sets[5] << 32) & Credentials.AllCapabilities;
+        var old = target.Credentials;
+        // Nothing comes back that is no longer permitted; CAP_SETPCAP may hand on what is bounded by nothing here.
+        if ((permitted & ~old.PermittedCapabilities) != 0 || (effective & ~permitted) != 0) return -Errno.EPERM;
+        if (!old.Has(Credentials.CapSetPCap) && (inheritable & ~(old.InheritableCapabilities | old.PermittedCapabilities)) != 0) return -Errno.EPERM;
+        target.Credentials = old with { EffectiveCapabilities = effective, PermittedCapabilities = permitted, InheritableCapabilities = inheritable };
         return 0;
     }
 }

@@ -15,8 +15,6 @@ public static class ProcessSyscalls
     [
         new(30, "ioprio_set", "int int int", (_, in _) => 0),
         new(31, "ioprio_get", "int int", (_, in _) => 4 << 13),
-        new(90, "capget", "ptr ptr", CapGet),
-        new(91, "capset", "ptr ptr", (_, in _) => 0),
         new(92, "personality", "hex", Personality),
         new(95, "waitid", "int int ptr hex ptr", Waiting.WaitId),
         new(97, "unshare", "flags:clone", Unshare),
@@ -53,7 +51,7 @@ public static class ProcessSyscalls
         .. PidFds.Rows,
     ];
 
-    private static GuestProcess? Find(GuestThread thread, ulong pid) =>
+    internal static GuestProcess? Find(GuestThread thread, ulong pid) =>
         (int)pid == 0 || (int)pid == thread.Process.Pid ? thread.Process : thread.Process.Realm.Processes.GetValueOrDefault((int)pid);
 
     /// <summary>The processes that PRIO_PROCESS, PRIO_PGRP or PRIO_USER mean.</summary>
@@ -238,21 +236,6 @@ public static class ProcessSyscalls
         ulong size = Math.Min(args.A1, 0x1ff_ffff);
         if (!thread.Window.TryGetHostAddress(args.A0, size, out long address)) return -Errno.EFAULT;
         return thread.Block(318, address, (long)size, (long)args.A2);
-    }
-
-    private static long CapGet(GuestThread thread, in SyscallArgs args)
-    {
-        const uint Version3 = 0x20080522;
-        if (!thread.Window.TryLoad32(args.A0, out uint version)) return -Errno.EFAULT;
-        if (version != Version3)
-        {
-            thread.Window.TryStore32(args.A0, Version3);
-            return args.A1 == 0 ? 0 : -Errno.EINVAL;
-        }
-        if (args.A1 == 0) return 0;
-        uint low = thread.Process.Credentials.EffectiveUid == 0 ? 0xffffffff : 0, high = low & 0x1ff;
-        Span<uint> sets = [low, low, 0, high, high, 0];
-        return thread.Window.TryWriteBytes(args.A1, MemoryMarshal.AsBytes(sets)) ? 0 : -Errno.EFAULT;
     }
 
     /// <summary>riscv_hwprobe: keys below this are known; the one that differs between address spaces.</summary>

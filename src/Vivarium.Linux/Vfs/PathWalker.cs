@@ -66,7 +66,44 @@ public sealed partial class NameSpace
             }
         }
         int prefix = SetPrefix(path, directory);
-        return prefix < 0 ? -Errno.ENOENT : WalkComponents(path, prefix, text, climbs, request, ref result);
+        if (prefix < 0) return climbs ? ClimbUnnamed(directory, address, path.Path[start..], request, ref result) : -Errno.ENOENT;
+        return WalkComponents(path, prefix, text, climbs, request, ref result);
+    }
+
+    // "..", perhaps with a path behind it, from a directory whose own path is longer than any path may be. What is not the root of its file
+    // system has its parent inside, wherever others may move it meanwhile; so steps of the host's kernel stay inside too.
+    private long ClimbUnnamed(OpenFile directory, long address, Span<byte> text, in PathRequest request, ref PathResult result)
+    {
+        if ((directory.Layer?.FileSystem ?? (FileSystem?)_hostRoot) is not HostFileSystem host || _base.Length > 0) return -Errno.ENOENT;
+        if (FileStat.OfDescriptor(host.RootDescriptor, out var root) < 0) return -Errno.ENOENT;
+        using var parent = Vivarium.Host.HostScratch.Rent(3);
+        "..\0"u8.CopyTo(parent.Span);
+        int at = 0;
+        long fd = directory.HostDescriptor, status = -Errno.ENOENT;
+        bool owned = false;
+        for (;;)
+        {
+            while (at < text.Length && text[at] == '/') at++;
+            int end = text[at..].IndexOf((byte)'/');
+            var component = end < 0 ? text[at..] : text.Slice(at, end);
+            bool up = component.SequenceEqual(".."u8);
+            if (!up && !component.SequenceEqual("."u8)) break;
+            at += component.Length;
+            if (!up) continue;
+            if (FileStat.OfDescriptor((int)fd, out var stat) < 0 || stat.Device == root.Device && stat.Inode == root.Inode) goto done;
+            long above = Vivarium.Host.HostSyscall.Invoke(HostCall.OpenAt, fd, parent.Address, OpenFlags.Path | OpenFlags.Directory | OpenFlags.CloseOnExec);
+            if (owned) Vivarium.Host.HostSyscall.Invoke(HostCall.Close, fd);
+            owned = false;
+            if (above < 0) return above;
+            (fd, owned) = (above, true);
+        }
+        if (HasDotDot(text[at..])) goto done;
+        if (at == text.Length && request.Intent == PathIntent.Parent) status = -Errno.EEXIST;
+        else status = host.Finish(request, (int)fd, address + at, text[at..], ref result);
+        if (status >= 0 && owned && result.Descriptor == fd) (result.Owned, owned) = (true, false);
+        done:
+        if (owned) Vivarium.Host.HostSyscall.Invoke(HostCall.Close, fd);
+        return status;
     }
 
     // For directories that came without a layer: only their descriptor counts.

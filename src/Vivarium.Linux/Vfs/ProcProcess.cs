@@ -6,7 +6,7 @@ namespace Vivarium.Linux.Vfs;
 /// <summary>/proc/PID: one guest process.</summary>
 internal static partial class ProcFileSystem
 {
-    private static SyntheticNode ProcessDirectory(string path, GuestProcess process, bool task = false)
+    private static SyntheticNode ProcessDirectory(string path, GuestProcess process, bool task = false, GuestThread? thread = null)
     {
         SyntheticNode? Child(string name, GuestProcess? caller)
         {
@@ -20,7 +20,7 @@ internal static partial class ProcFileSystem
                 "cmdline" => new ContentFile(child, _ => Joined(process.HasEnded ? [] : process.Arguments)),
                 "environ" => new ContentFile(child, _ => Joined(process.HasEnded ? [] : process.Environment), 0x100),
                 "auxv" => new ContentFile(child, _ => process.AuxiliaryVector, 0x100),
-                "comm" => new ContentFile(child, _ => process.Name + "\n", 0x1A4),
+                "comm" => new ContentFile(child, _ => (thread?.Name ?? process.Name) + "\n", 0x1A4),
                 "status" => new ContentFile(child, _ => Status(process)),
                 "stat" => new ContentFile(child, _ => Stat(process)),
                 "statm" => new ContentFile(child, _ => StatM(process)),
@@ -82,7 +82,7 @@ internal static partial class ProcFileSystem
     private static DynamicDirectory Tasks(string path, GuestProcess process)
     {
         IEnumerable<int> Tids() => process.Realm.Threads.Values.Where(thread => thread.Process == process).Select(thread => thread.Tid).Append(process.Pid).Distinct().Order();
-        SyntheticNode Task(int tid) => ProcessDirectory($"{path}/{tid}", process, task: true);
+        SyntheticNode Task(int tid) => ProcessDirectory($"{path}/{tid}", process, task: true, process.Realm.Threads.GetValueOrDefault(tid));
         return new DynamicDirectory(path, 0x16D,
             (name, _) => int.TryParse(name, NumberStyles.None, CultureInfo.InvariantCulture, out int tid) && Tids().Contains(tid) ? Task(tid) : null,
             _ => Tids().Select(Task));
@@ -168,9 +168,9 @@ internal static partial class ProcFileSystem
             SigBlk:	{signals.Blocked:x16}
             SigIgn:	{signals.Ignored:x16}
             SigCgt:	{signals.Caught:x16}
-            CapInh:	0000000000000000
-            CapPrm:	{(who.EffectiveUid == 0 ? "000001ffffffffff" : "0000000000000000")}
-            CapEff:	{(who.EffectiveUid == 0 ? "000001ffffffffff" : "0000000000000000")}
+            CapInh:	{who.InheritableCapabilities:x16}
+            CapPrm:	{who.PermittedCapabilities:x16}
+            CapEff:	{who.EffectiveCapabilities:x16}
             CapBnd:	000001ffffffffff
             CapAmb:	0000000000000000
             NoNewPrivs:	{(process.NoNewPrivileges ? 1 : 0)}

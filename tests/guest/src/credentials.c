@@ -4,6 +4,8 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 
 CASE(prctl_state, "fork noqemu")
@@ -325,4 +327,86 @@ CASE(permissions, "internal")
     EQUAL(opens("closed/file", O_RDWR), 0);
     FAILS(access("world", X_OK), EACCES);
     ZERO(access("closed/file", X_OK));
+}
+
+#include <linux/capability.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static unsigned capability(int set, struct __user_cap_data_struct *all)
+{
+    struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
+    if (syscall(SYS_capget, &header, all)) return 77;
+    return set ? all->permitted : all->effective;
+}
+
+// What setpriv --reuid --regid does: keep the permitted capabilities over the change of users, take CAP_SETGID again, then change groups.
+CASE(capabilities_follow_users, "fork noqemu")
+{
+    struct __user_cap_data_struct sets[2];
+    struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
+    if (geteuid()) return; // only root has any
+    pid_t child = fork();
+    if (!child) { // without PR_SET_KEEPCAPS all is gone
+        if (setresuid(65534, 65534, 65534)) _exit(1);
+        if (capability(0, sets) || capability(1, sets)) _exit(2);
+        if (setresgid(65534, 65534, 65534) != -1 || errno != EPERM) _exit(3);
+        sets[0].effective = 1;
+        if (syscall(SYS_capset, &header, sets) != -1 || errno != EPERM) _exit(4);
+        _exit(0);
+    }
+    int status;
+    EQUAL(waitpid(child, &status, 0), child);
+    EQUAL(status, 0);
+    child = fork();
+    if (!child) {
+        if (prctl(PR_SET_KEEPCAPS, 1)) _exit(1);
+        if (setresuid(65534, 65534, 65534)) _exit(2);
+        if (capability(0, sets) || !(capability(1, sets) >> CAP_SETGID & 1)) _exit(3);
+        if (setresgid(65534, 65534, 65534) != -1 || errno != EPERM) _exit(4);
+        sets[0].effective = sets[0].permitted = 1u << CAP_SETGID;
+        sets[1].permitted = 0;
+        if (syscall(SYS_capset, &header, sets)) _exit(5);
+        if (setresgid(65534, 65534, 65534)) _exit(6);
+        if (setresuid(0, 0, 0) != -1 || errno != EPERM) _exit(7);
+        sets[0].permitted = ~0u; // what was given up does not come back
+        if (syscall(SYS_capset, &header, sets) != -1 || errno != EPERM) _exit(8);
+        _exit(0);
+    }
+    EQUAL(waitpid(child, &status, 0), child);
+    EQUAL(status, 0);
+    child = fork();
+    if (!child) { // an effective user that comes and goes takes the effective ones along
+        if (setresuid(-1, 65534, 0)) _exit(1);
+        if (capability(0, sets) || !capability(1, sets)) _exit(2);
+        if (setresuid(-1, 0, -1)) _exit(3);
+        _exit(capability(0, sets) ? 0 : 4);
+    }
+    EQUAL(waitpid(child, &status, 0), child);
+    EQUAL(status, 0);
+}
+
+// A UNIX socket's name belongs to who bound it.
+CASE(sockets_belong_to_their_makers, "internal")
+{
+    if (geteuid() || !getenv("GUEST_TESTS_OWN_ROOT")) skip("needs a tree of its own");
+    char name[64];
+    snprintf(name, sizeof name, "/tmp/owned-%d", getpid());
+    pid_t child = fork();
+    if (!child) {
+        if (setresgid(54321, 54321, 54321) || setresuid(54321, 54321, 54321)) _exit(1);
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        strcpy(address.sun_path, name);
+        int s = socket(AF_UNIX, SOCK_STREAM, 0);
+        if (bind(s, (void *)&address, sizeof address)) _exit(2);
+        struct stat st;
+        if (stat(name, &st)) _exit(3);
+        if (st.st_uid != 54321 || st.st_gid != 54321) _exit(4);
+        if (chmod(name, 0777)) _exit(5);
+        _exit(unlink(name) ? 6 : 0);
+    }
+    int status;
+    EQUAL(waitpid(child, &status, 0), child);
+    unlink(name);
+    EQUAL(status, 0);
 }

@@ -588,3 +588,47 @@ CASE(advisory_locks)
     l.l_type = F_UNLCK;
     ZERO(fcntl(fd, F_SETLK, &l));
 }
+
+// A directory whose path is longer than any path may be is still left by "..": what rm -r and pwd do there.
+CASE(paths_longer_than_any_path, "fork")
+{
+    char top[64], name[201];
+    snprintf(top, sizeof top, "/tmp/deep-%d", getpid());
+    memset(name, 'n', 200);
+    name[200] = 0;
+    ZERO(mkdir(top, 0755));
+    ZERO(chdir(top));
+    for (int i = 0; i < 30; i++) {
+        ZERO(mkdir(name, 0755));
+        ZERO(chdir(name));
+    }
+    struct stat here, there;
+    ZERO(stat(".", &here));
+    ZERO(mkdir("below", 0755));
+    ZERO(chdir("below"));
+    ZERO(stat("..", &there));
+    CHECK(here.st_ino == there.st_ino && here.st_dev == there.st_dev);
+    int fd = open("..", O_RDONLY | O_DIRECTORY);
+    CHECK(fd >= 0);
+    int made = openat(fd, "below/../file", O_CREAT | O_WRONLY, 0644); // further climbing behind names may fail, but only so
+    CHECK(made >= 0 || errno == ENOENT);
+    if (made >= 0) { close(made); ZERO(unlinkat(fd, "file", 0)); }
+    made = open("../file", O_CREAT | O_WRONLY | O_EXCL, 0644);
+    CHECK(made >= 0);
+    close(made);
+    ZERO(fstatat(fd, "file", &there, 0));
+    ZERO(unlink("../file"));
+    FAILS(stat("../file", &there), ENOENT);
+    FAILS(mkdir("..", 0755), EEXIST);
+    ZERO(chdir(".."));
+    ZERO(rmdir("below"));
+    close(fd);
+    for (int i = 0; i < 30; i++) {
+        ZERO(chdir("../."));
+        ZERO(rmdir(name));
+    }
+    ZERO(stat(".", &here));
+    ZERO(stat(top, &there));
+    EQUAL(here.st_ino, there.st_ino);
+    ZERO(rmdir(top));
+}

@@ -410,3 +410,29 @@ CASE(thread_once_and_ids)
     CHECK(CPU_COUNT(&cpus) >= 1);
     CHECK(sysconf(_SC_NPROCESSORS_ONLN) >= 1);
 }
+
+static void *named(void *arg)
+{
+    pthread_barrier_t *b = arg;
+    pthread_setname_np(pthread_self(), "a-name-of-mine");
+    pthread_barrier_wait(b);
+    pthread_barrier_wait(b);
+    return 0;
+}
+
+// Each thread has a name of its own in /proc.
+CASE(thread_names)
+{
+    pthread_barrier_t b;
+    char name[16], before[16];
+    ZERO(pthread_barrier_init(&b, 0, 2));
+    ZERO(pthread_getname_np(pthread_self(), before, sizeof before));
+    pthread_t t = start(named, &b);
+    pthread_barrier_wait(&b);
+    ZERO(pthread_getname_np(t, name, sizeof name));
+    EQUAL(strcmp(name, "a-name-of-mine"), 0);
+    ZERO(pthread_getname_np(pthread_self(), name, sizeof name));
+    EQUAL(strcmp(name, before), 0);
+    pthread_barrier_wait(&b);
+    join(t);
+}
