@@ -391,6 +391,7 @@ CASE(sockets_belong_to_their_makers, "internal")
 {
     if (geteuid() || !getenv("GUEST_TESTS_OWN_ROOT")) skip("needs a tree of its own");
     char name[64];
+    ZERO(chmod("/tmp", 01777));
     snprintf(name, sizeof name, "/tmp/owned-%d", getpid());
     pid_t child = fork();
     if (!child) {
