@@ -30,7 +30,8 @@ public sealed record Credentials(uint Uid, uint EffectiveUid, uint SavedUid, uin
     /// <inheritdoc cref="EffectiveCapabilities"/>
     public ulong InheritableCapabilities { get; init; }
 
-    public static Credentials Of(uint uid, uint gid) => new(uid, uid, uid, uid, gid, gid, gid, gid);
+    /// <summary>Who logs in as that user: the group is a supplementary one too.</summary>
+    public static Credentials Of(uint uid, uint gid) => new(uid, uid, uid, uid, gid, gid, gid, gid) { Groups = [gid] };
 
     /// <summary>The host process's own ids.</summary>
     public static Credentials FromHost() => Of((uint)HostSyscall.Invoke(102), (uint)HostSyscall.Invoke(104));
