@@ -127,12 +127,18 @@ public sealed partial class AddressSpace
         lock (_lock) return UnmapLocked(start, length);
     }
 
+    // Small blocks come and go all the time; large ones may have properties of their own (huge pages).
+    private const ulong WorthClosing = 1UL << 20;
+
+    // The guest has given advice that the kernel keeps with a mapping: what is unmapped must lose it.
+    private bool _advised;
+
     private int UnmapLocked(ulong start, ulong length)
     {
         if (_table.IsFree(start, start + length)) return 0;
         BeforeRelease(length);
         bool hadCode = _table.AnyExecutable(start, start + length);
-        int error = Window.Unmap(start, length);
+        int error = length <= WorthClosing && !_advised && _table.IsPlain(start, start + length) ? Window.Close(start, length) : Window.Unmap(start, length);
         if (error < 0) return error;
         DropFrozen(start, start + length);
         _table.Remove(start, start + length);

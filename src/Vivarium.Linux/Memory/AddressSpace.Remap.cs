@@ -182,6 +182,7 @@ public sealed partial class AddressSpace
                             if (vma.IsExecutable) Executor.InvalidateCode(vma.Start, vma.Length);
                             continue;
                         }
+                        if (advice is 14 or 15) _advised = true;
                         int error = Window.Advise(vma.Start, vma.Length, advice);
                         // Huge pages are a wish: hosts without them say EINVAL.
                         if (error < 0 && advice is not (14 or 15)) return error;

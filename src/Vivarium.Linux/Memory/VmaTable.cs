@@ -56,6 +56,16 @@ public sealed class VmaTable
         return false;
     }
 
+    /// <summary>Whether all that is mapped in [start, end) is private memory without a file.</summary>
+    public bool IsPlain(ulong start, ulong end)
+    {
+        for (int i = IndexAfter(start); i < _list.Count && _list[i].Start < end; i++)
+        {
+            if (_list[i].File != null || _list[i].IsShared) return false;
+        }
+        return true;
+    }
+
     /// <summary>The mappings that overlap [start, end), clipped to it. A copy: the table may change while one looks at it.</summary>
     public List<Vma> Within(ulong start, ulong end)
     {

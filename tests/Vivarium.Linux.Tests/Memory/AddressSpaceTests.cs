@@ -32,6 +32,38 @@ public class AddressSpaceTests
     public void MemoryIsWhatTheModelSays() =>
         Prop.ForAll(Gen.ArrayOf(s_operation).ToArbitrary(), operations => Check(operations)).Check(Config.QuickThrowOnFailure.WithMaxTest(300).WithEndSize(120));
 
+    [Fact]
+    public void BlocksThatComeAndGoAreZeroAndLeaveNoMappingsBehind()
+    {
+        using var memory = Create();
+        ulong low = memory.Window.HostBase, high = low + memory.Size;
+        int CountMappings() => File.ReadLines("/proc/self/maps").Count(line => Convert.ToUInt64(line[..line.IndexOf('-')], 16) is var start && start >= low && start < high);
+        var random = new Random(7);
+        var blocks = new List<(ulong Start, ulong Length)>();
+        for (int i = 0; i < 20000; i++)
+        {
+            if (blocks.Count > 0 && random.Next(3) == 0 || blocks.Count > 40)
+            {
+                int which = random.Next(blocks.Count);
+                Assert.Equal(0, memory.Unmap(blocks[which].Start, blocks[which].Length));
+                Assert.False(memory.Window.TryLoad8(blocks[which].Start, out _));
+                blocks.RemoveAt(which);
+                continue;
+            }
+            ulong length = (ulong)random.Next(1, 40) * Page;
+            long start = memory.Map(0, length, Protection.Read | Protection.Write, MapFlags.Private | MapFlags.Anonymous);
+            Assert.True(start > 0);
+            for (ulong at = 0; at < length; at += Page)
+            {
+                Assert.True(memory.Window.TryLoad8((ulong)start + at, out byte value) && value == 0);
+                if (random.Next(2) == 0) Assert.True(memory.Window.TryStore8((ulong)start + at, 1));
+            }
+            blocks.Add(((ulong)start, length));
+        }
+        foreach (var (start, length) in blocks) Assert.Equal(0, memory.Unmap(start, length));
+        Assert.InRange(CountMappings(), 0, 40);
+    }
+
     private static AddressSpace Create()
     {
         var window = MemoryWindow.Reserve(AddressSpace.WindowSize);
