@@ -61,6 +61,9 @@ public sealed class BootCommandTests : IDisposable
     [InlineData("--net is user or none", "--net", "tap")]
     [InlineData("--forward needs", "--forward", "80")]
     [InlineData("--disk knows ro, temporary and format=raw|qcow2 after the file", "--disk", "x,rw")]
+    [InlineData("--console is uart or virtio, not 'vga'", "--console", "vga")]
+    [InlineData("cannot read the saved machine '/none.viv': no such file", "--load", "/none.viv")]
+    [InlineData("this is not a saved machine", "--load", "/bin/ls")]
     [InlineData("unknown option '--bogus'", "--bogus")]
     [InlineData("no such file", "/none.toml")]
     public void WhatIsWrongIsSaidInOneLine(string reason, params string[] arguments) => Refused(reason, arguments);
@@ -72,6 +75,10 @@ public sealed class BootCommandTests : IDisposable
     [InlineData(3, "cpus is a number", "[machine]\n\ncpus = 'four'\n")]
     [InlineData(2, "minimal is true or false", "[machine]\nminimal = 1\n")]
     [InlineData(2, "memory needs a size", "[machine]\nmemory = '1X'\n")]
+    [InlineData(2, "console is uart or virtio", "[devices]\nconsole = 'vga'\n")]
+    [InlineData(3, "disks is a list of strings", "[devices]\n# some\ndisks = 5\n")]
+    [InlineData(2, "kernel is a string", "[boot]\nkernel = true\n")]
+    [InlineData(1, "[[boot]] is not an array of tables here", "[[boot]]\n")]
     [InlineData(2, "forward needs", "[devices]\nforward = ['2222:22', 'x']\n")]
     [InlineData(2, "", "[boot]\nkernel = \n")]
     public void WhatIsWrongInAMachineFileIsSaidWithItsLine(int line, string reason, string content)

@@ -100,6 +100,29 @@ run_suspend() {
     fi
 }
 
+# A machine that is saved at a prompt and goes on as another process, with all devices on either bus; and with firmware.
+run_saved() {
+    local pid log start status ok n=0
+    for options in "--console uart --net user" "--console virtio --bus pci --net user" "--firmware $opensbi" "--minimal"; do
+        n=$((n + 1)); start=$SECONDS; log=$work/saved$n.log; ok=1; rm -f "$work/now.viv" "$work/typed"; mkfifo "$work/typed"
+        exec 7<>"$work/typed"
+        # shellcheck disable=SC2086
+        VIV_NO_BUILD=1 "$viv" boot "${linux[@]}" --memory 256M --cpus 2 $options --save "$work/now.viv" <"$work/typed" >"$log" 2>&1 &
+        pid=$!
+        for _ in $(seq 300); do grep -aq 'viv# ' "$log" && break; sleep 0.2; done
+        echo 'x=remem; sleep 1000 & top=1; echo $((40+2))' >&7
+        for _ in $(seq 100); do grep -aq '^42' "$log" && break; sleep 0.2; done
+        kill -USR1 "$pid"; wait "$pid"; status=$?
+        exec 7>&-
+        [ "$status" = 0 ] && [ -s "$work/now.viv" ] || ok=
+        # shellcheck disable=SC2086
+        echo 'echo ${x}bered; jobs; exit' | timeout 100 "$viv" boot --memory 256M --cpus 2 $options --load "$work/now.viv" >>"$log" 2>&1 || ok=
+        grep -aq '^remembered' "$log" && grep -aq 'Running.*sleep 1000' "$log" && grep -aq 'reboot: Power down' "$log" || ok=
+        if [ -n "$ok" ]; then printf 'boot.sh: %-12s ok    %4d s (%s)\n' saved $((SECONDS - start)) "$options"
+        else printf 'boot.sh: %-12s FAIL  %4d s (%s), log:\n' saved $((SECONDS - start)) "$options"; tail -n 30 "$log"; failures=$((failures + 1)); fi
+    done
+}
+
 # A signal from outside ends the machine at once, whatever its harts do, with the status that shells expect.
 run_signals() {
     local signal want got start=$SECONDS bad=
@@ -122,6 +145,6 @@ run_signals() {
 for file in "$opensbi" "$uboot"; do
     [ -e "$file" ] || { echo "boot.sh: $file is missing: apt-get install opensbi u-boot-qemu"; exit 125; }
 done
-[ $# -gt 0 ] || set -- shell minimal smp devices pci reboot suspend signals uboot opensbi
+[ $# -gt 0 ] || set -- shell minimal smp devices pci reboot suspend saved signals uboot opensbi
 for name in "$@"; do "run_$name"; done
 exit "$failures"

@@ -9,11 +9,16 @@ namespace Vivarium.Cli.Boot;
 /// <summary><c>viv boot</c>: a whole machine on the terminal.</summary>
 internal static class BootCommand
 {
+    /// <summary>SIGUSR1 and SIGWINCH on Linux.</summary>
+    private const int UserSignal = 10, WindowSignal = 28;
+
     public static Command Build()
     {
         var file = new Argument<string?>("MACHINE") { Description = "Machine file (TOML); options come on top of it", Arity = ArgumentArity.ZeroOrOne };
         var check = new Option<bool>("--check") { Description = "Read everything, put the machine together, and say what is wrong, without running it" };
         var stats = new Option<bool>("--stats") { Description = "Print statistics of the run to standard error at its end" };
+        var save = new Option<string>("--save") { Description = "Where Ctrl-A s or SIGUSR1 saves the machine, and ends", HelpName = "FILE" };
+        var load = new Option<string>("--load") { Description = "Go on from a saved machine of the same settings instead of booting", HelpName = "FILE" };
         var noReboot = new Option<bool>("--no-reboot") { Description = "End where the guest asks for a reboot" };
         var command = new Command("boot", "Boot a riscv64 machine. Its serial port is the terminal; Ctrl-A x ends it.") { file };
         var options = new List<(BootSetting Setting, Option<string[]> Option)>();
@@ -32,6 +37,8 @@ internal static class BootCommand
             options.Add((setting, option));
         }
 
+        command.Options.Add(save);
+        command.Options.Add(load);
         command.Options.Add(noReboot);
         command.Options.Add(stats);
         command.Options.Add(check);
@@ -59,7 +66,7 @@ internal static class BootCommand
             try
             {
                 if (!result.GetValue(check))
-                    return Run(configuration, reboot: !result.GetValue(noReboot), result.GetValue(stats));
+                    return Run(configuration, reboot: !result.GetValue(noReboot), result.GetValue(stats), result.GetValue(save), result.GetValue(load));
                 VirtualMachine.TryOut(configuration);
                 return 0;
             }
@@ -71,7 +78,7 @@ internal static class BootCommand
         return command;
     }
 
-    private static int Run(MachineConfiguration configuration, bool reboot, bool stats)
+    private static int Run(MachineConfiguration configuration, bool reboot, bool stats, string? saveTo, string? loadFrom)
     {
         VirtualMachine? machine = null;
         SerialConsole? console = null;
@@ -87,17 +94,31 @@ internal static class BootCommand
 
         // The first machine is made before the terminal changes: what is wrong with it is said on a terminal that works.
         using var serial = new SerialPort(() => console);
-        machine = new VirtualMachine(configuration, serial);
+        machine = Make(configuration, serial, loadFrom);
+        void Save() => SaveMachine(machine, saveTo, problem => console!.Say(problem), () => Quit(0));
+        using var saving = saveTo is null ? null : PosixSignalRegistration.Create((PosixSignal)UserSignal, context =>
+        {
+            context.Cancel = true;
+            Save();
+        });
         using var terminal = HostTerminal.Open(signal =>
         {
             Quit(128 + signal switch { PosixSignal.SIGHUP => 1, PosixSignal.SIGINT => 2, PosixSignal.SIGQUIT => 3, _ => 15 });
         });
-        Volatile.Write(ref console, new SerialConsole(escapes: terminal is not null, Quit));
+        Volatile.Write(ref console, new SerialConsole(escapes: terminal is not null, Quit, Save));
+        using var resizing = !configuration.VirtioConsole ? null : PosixSignalRegistration.Create((PosixSignal)WindowSignal, _ => Resize());
+        void Resize()
+        {
+            if (HostTerminal.Size() is var (columns, rows))
+                Volatile.Read(ref machine)?.ResizeConsole(columns, rows);
+        }
+
         try
         {
             while (true)
             {
-                console.Attach(machine.Uart);
+                console.Attach(machine.Console);
+                Resize();
                 if (Volatile.Read(ref quit))
                     machine.End(new Shutdown(ShutdownKind.Quit));
                 var shutdown = machine.Run();
@@ -123,6 +144,50 @@ internal static class BootCommand
         {
             console.Dispose();
             machine.Dispose();
+        }
+    }
+
+    private static VirtualMachine Make(MachineConfiguration configuration, SerialPort serial, string? loadFrom)
+    {
+        if (loadFrom is null)
+            return new VirtualMachine(configuration, serial);
+        try
+        {
+            using var saved = new FileStream(loadFrom, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 20);
+            return new VirtualMachine(configuration, serial, saved);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new BootException($"cannot read the saved machine '{loadFrom}': {(e is FileNotFoundException or DirectoryNotFoundException ? "no such file" : e.Message)}");
+        }
+    }
+
+    /// <summary>Saves a machine and ends it where that went well: it must not touch its disks any more. The file appears whole or not at all.</summary>
+    private static void SaveMachine(VirtualMachine machine, string? path, Action<string> complain, Action quit)
+    {
+        if (path is null)
+        {
+            complain("cannot save: --save FILE says where to");
+            return;
+        }
+
+        machine.Quiesce();
+        try
+        {
+            string part = path + ".part";
+            using (var file = new FileStream(part, FileMode.Create, FileAccess.Write, FileShare.None, 1 << 20))
+            {
+                machine.Save(file);
+                file.Flush(flushToDisk: true);
+            }
+
+            File.Move(part, path, overwrite: true);
+            quit();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            complain($"cannot save to '{path}': {e.Message}");
+            machine.Resume();
         }
     }
 

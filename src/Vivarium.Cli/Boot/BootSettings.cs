@@ -41,7 +41,7 @@ internal static class BootSettings
     [
         new("--kernel", "boot", "kernel", SettingKind.File, "FILE", "Linux kernel: an Image as Debian's vmlinuz, also gzip or zstd, or an ELF file", (c, v) => Set(() => c.Kernel = v)),
         new("--initrd", "boot", "initrd", SettingKind.File, "FILE", "Initial RAM file system", (c, v) => Set(() => c.Initrd = v)),
-        new("--append", "boot", "append", SettingKind.Text, "TEXT", "The kernel's command line (default: console=ttyS0)", (c, v) => Set(() => c.Append = v)),
+        new("--append", "boot", "append", SettingKind.Text, "TEXT", "The kernel's command line (default: console=ttyS0, or hvc0 with --console virtio)", (c, v) => Set(() => c.Append = v)),
         new("--firmware", "boot", "firmware", SettingKind.File, "FILE", "Run this in M-mode (OpenSBI, U-Boot) instead of the built-in SBI", (c, v) => Set(() => c.Firmware = v)),
         new("--dtb", "boot", "dtb", SettingKind.File, "FILE", "Device tree blob instead of the generated one", (c, v) => Set(() => c.DeviceTree = v)),
         new("--cpus", "machine", "cpus", SettingKind.Number, "N", "Harts (default: 1)", SetHarts),
@@ -50,6 +50,7 @@ internal static class BootSettings
         new("--tier", "machine", "tier", SettingKind.Text, "interp|1", "Execute with the reference interpreter or with the tier-1 translator", SetTier) { Values = ["interp", "1"] },
         new("--disk", "devices", "disks", SettingKind.FileList, "FILE[,ro][,temporary][,format=raw|qcow2]", "Disk image (qcow2 where it is called so); 'ro' write-protects it, 'temporary' throws away what is written", AddDisk),
         new("--bus", "devices", "bus", SettingKind.Text, "mmio|pci", "Where the devices are: memory-mapped slots (default), or a PCI Express bus", SetBus) { Values = ["mmio", "pci"] },
+        new("--console", "devices", "console", SettingKind.Text, "uart|virtio", "What is typed goes to the serial port (default), or to a virtio console (hvc0)", SetConsole) { Values = ["uart", "virtio"] },
         new("--net", "devices", "net", SettingKind.Text, "user|none", "Network card behind a NAT to the host's network (default: none)", SetNetwork) { Values = ["user", "none"] },
         new("--forward", "devices", "forward", SettingKind.List, "[ADDRESS:]PORT:GUESTPORT", "Lead a TCP port of the host to one of the guest; implies --net user", AddForward),
     ];
@@ -128,6 +129,14 @@ internal static class BootSettings
         if (value is not ("mmio" or "pci"))
             return $"is mmio or pci, not '{value}'";
         configuration.Pci = value == "pci";
+        return null;
+    }
+
+    private static string? SetConsole(MachineConfiguration configuration, string value)
+    {
+        if (value is not ("uart" or "virtio"))
+            return $"is uart or virtio, not '{value}'";
+        configuration.VirtioConsole = value == "virtio";
         return null;
     }
 

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using Vivarium.Machine.Board;
+using Vivarium.Translation.Machine;
 
 namespace Vivarium.Cli.Boot;
 
@@ -12,11 +13,21 @@ internal static class BootStatistics
         using var process = Process.GetCurrentProcess();
         Line("time", Seconds(DateTime.Now - process.StartTime));
         Line("host CPU time", $"{Seconds(process.TotalProcessorTime)} (user {Seconds(process.UserProcessorTime)})");
-        for (int i = 0; i < machine.HartCpuTimes.Count; i++)
-            Line($"hart {i}", Seconds(machine.HartCpuTimes[i]));
-        Line("timers", Seconds(machine.TimerCpuTime));
-        foreach (var (name, time) in machine.DeviceCpuTimes)
+        var rest = process.TotalProcessorTime;
+        void Scope(string name, TimeSpan time)
+        {
             Line(name, Seconds(time));
+            rest -= time;
+        }
+
+        for (int i = 0; i < machine.HartCpuTimes.Count; i++)
+            Scope($"hart {i}", machine.HartCpuTimes[i]);
+        Scope("timers", machine.TimerCpuTime);
+        foreach (var (name, time) in machine.DeviceCpuTimes)
+            Scope(name, time);
+        Line("others", $"{Seconds(rest)} (start, console, GC's threads)");
+        if (machine.Core.Executor is MachineEngine { Statistics: var translation })
+            Line("translation", $"{Seconds(translation.TranslationTime)} (of the harts' time) for {translation.Blocks} blocks, {translation.HostBytes >> 10} KiB");
         Line("host memory, most", $"{process.PeakWorkingSet64 >> 20} MiB");
         Line("collections", $"{GC.CollectionCount(0)} ({Seconds(GC.GetTotalPauseDuration())})");
         if (machine.Sbi is { } sbi)

@@ -13,6 +13,9 @@ internal sealed class ConsoleEscape
     /// <summary>Ctrl-A h was typed; the reader takes it back.</summary>
     public bool Help { get; set; }
 
+    /// <summary>Ctrl-A s was typed; the reader takes it back.</summary>
+    public bool Save { get; set; }
+
     /// <summary>Takes typed bytes; what is for the guest goes to <paramref name="output"/>, which is as long.</summary>
     /// <returns>How many bytes that is.</returns>
     public int Filter(ReadOnlySpan<byte> typed, Span<byte> output)
@@ -36,6 +39,9 @@ internal sealed class ConsoleEscape
                     return count;
                 case Key or (byte)'a':
                     output[count++] = Key;
+                    break;
+                case (byte)'s' or (byte)'S':
+                    Save = true;
                     break;
                 case (byte)'h' or (byte)'?':
                     Help = true;

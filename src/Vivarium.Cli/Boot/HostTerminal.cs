@@ -58,6 +58,14 @@ internal sealed partial class HostTerminal : IDisposable
         return GetAttributes(0, saved) == 0 ? new HostTerminal(saved, ended) : null;
     }
 
+    /// <summary>Columns and rows of the terminal on standard output; null where it is none.</summary>
+    public static (int Columns, int Rows)? Size()
+    {
+        const ulong getWindowSize = 0x5413; // TIOCGWINSZ; struct winsize: rows, columns, and two of pixels
+        ushort[] size = new ushort[4];
+        return Control(1, getWindowSize, size) == 0 && size[0] != 0 ? (size[1], size[0]) : null;
+    }
+
     public void Dispose()
     {
         Restore();
@@ -117,6 +125,9 @@ internal sealed partial class HostTerminal : IDisposable
         if (Interlocked.Exchange(ref _restored, 1) == 0)
             _ = SetAttributes(0, AfterDraining, _saved);
     }
+
+    [LibraryImport("libc", EntryPoint = "ioctl", SetLastError = true)]
+    private static partial int Control(int descriptor, ulong request, [Out] ushort[] size);
 
     [LibraryImport("libc", EntryPoint = "tcgetattr", SetLastError = true)]
     private static partial int GetAttributes(int descriptor, [Out] byte[] termios);

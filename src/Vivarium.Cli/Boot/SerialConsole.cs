@@ -4,7 +4,7 @@ using Vivarium.Machine.Devices;
 namespace Vivarium.Cli.Boot;
 
 /// <summary>
-/// The guest's serial port on standard input and output. Output is written by a thread of its own, so that a burst of single bytes becomes few
+/// The guest's console on standard input and output. Output is written by a thread of its own, so that a burst of single bytes becomes few
 /// writes; a guest that is faster than the terminal waits. Outlives the machine: a reboot attaches the next one.
 /// </summary>
 internal sealed class SerialConsole : ISerialBackEnd, IDisposable
@@ -17,35 +17,37 @@ internal sealed class SerialConsole : ISerialBackEnd, IDisposable
     private readonly object _inputLock = new();
     private readonly Thread _writer;
     private readonly Action<int> _quit;
+    private readonly Action _save;
     private readonly bool _escapes;
     private byte[] _pending = new byte[4096];
     private int _pendingCount;
     private bool _writing;
     private bool _closed;
     private bool _hurry;
-    private Uart16550? _uart;
+    private IConsolePort? _port;
 
     /// <param name="escapes">Whether the input is typed by somebody, so that Ctrl-A is the escape key.</param>
     /// <param name="quit">Called with the exit status when the user, or a closed output, ends the session.</param>
-    public SerialConsole(bool escapes, Action<int> quit)
+    /// <param name="save">Called when the user asks for the machine to be saved.</param>
+    public SerialConsole(bool escapes, Action<int> quit, Action save)
     {
-        (_escapes, _quit) = (escapes, quit);
+        (_escapes, _quit, _save) = (escapes, quit, save);
         _writer = new Thread(WriteOutput) { IsBackground = true, Name = "console output" };
         _writer.Start();
         new Thread(ReadInput) { IsBackground = true, Name = "console input" }.Start();
     }
 
     /// <summary>Where input goes from now on.</summary>
-    public void Attach(Uart16550 uart)
+    public void Attach(IConsolePort port)
     {
-        uart.RoomMade = () =>
+        port.RoomMade = () =>
         {
             lock (_inputLock)
                 Monitor.PulseAll(_inputLock);
         };
         lock (_inputLock)
         {
-            _uart = uart;
+            _port = port;
             Monitor.PulseAll(_inputLock);
         }
     }
@@ -64,6 +66,13 @@ internal sealed class SerialConsole : ISerialBackEnd, IDisposable
             if (!_writing)
                 Monitor.PulseAll(_outputLock);
         }
+    }
+
+    /// <summary>Shows a line of viv's own among the guest's output.</summary>
+    public void Say(string line)
+    {
+        foreach (byte value in System.Text.Encoding.UTF8.GetBytes($"\r\nviv: {line}\r\n"))
+            Transmit(value);
     }
 
     /// <summary>The session ends from outside: from now on nothing waits for a slow reader, and what does not fit is lost.</summary>
@@ -157,11 +166,16 @@ internal sealed class SerialConsole : ISerialBackEnd, IDisposable
                 return;
             }
 
+            if (escape.Save)
+            {
+                escape.Save = false;
+                _save();
+            }
+
             if (escape.Help)
             {
                 escape.Help = false;
-                foreach (byte value in "\r\nviv: Ctrl-A x ends the machine, Ctrl-A Ctrl-A sends Ctrl-A\r\n"u8)
-                    Transmit(value);
+                Say("Ctrl-A x ends the machine, Ctrl-A s saves it (--save) and ends, Ctrl-A Ctrl-A sends Ctrl-A");
             }
         }
     }
@@ -170,11 +184,11 @@ internal sealed class SerialConsole : ISerialBackEnd, IDisposable
     {
         while (!bytes.IsEmpty)
         {
-            Uart16550? uart;
+            IConsolePort? port;
             lock (_inputLock)
-                uart = _uart;
-            if (uart is not null)
-                bytes = bytes[uart.Receive(bytes)..];
+                port = _port;
+            if (port is not null)
+                bytes = bytes[port.Receive(bytes)..];
             if (bytes.IsEmpty)
                 return;
             lock (_inputLock)

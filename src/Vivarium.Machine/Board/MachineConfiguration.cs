@@ -61,5 +61,8 @@ public sealed record MachineConfiguration
 
     public List<PortForward> Forwards { get; } = [];
 
+    /// <summary>A virtio console takes what is typed, instead of the serial port; output of both shows.</summary>
+    public bool VirtioConsole { get; set; }
+
     public HartExecution Execution { get; set; }
 }

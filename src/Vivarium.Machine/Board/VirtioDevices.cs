@@ -15,8 +15,12 @@ internal sealed class VirtioDevices : IDisposable
     private readonly List<VirtioMmio> _slots = [];
     private readonly List<DiskImage> _images = [];
 
+    /// <param name="configuration">What there is.</param>
+    /// <param name="memory">The machine's RAM and address space.</param>
+    /// <param name="plic">Where interrupts go.</param>
+    /// <param name="print">Where a console's output goes.</param>
     /// <exception cref="BootException">A disk cannot be used, or there are too many devices.</exception>
-    public VirtioDevices(MachineConfiguration configuration, Buses.PhysicalMemory memory, Plic plic)
+    public VirtioDevices(MachineConfiguration configuration, Buses.PhysicalMemory memory, Plic plic, Action<ReadOnlySpan<byte>> print)
     {
         try
         {
@@ -29,6 +33,8 @@ internal sealed class VirtioDevices : IDisposable
 
             if (configuration.Network)
                 _devices.Add(new VirtioNetwork(memory, OpenNetwork(configuration)));
+            if (configuration.VirtioConsole)
+                _devices.Add(Console = new VirtioConsole(memory, print));
             if (!configuration.Minimal)
                 _devices.Add(new VirtioEntropy(memory));
             int room = configuration.Pci ? PciHost.MostDevices - 1 : MemoryMap.VirtioMmioSlots;
@@ -59,6 +65,12 @@ internal sealed class VirtioDevices : IDisposable
 
     public IReadOnlyList<VirtioDevice> Devices => _devices;
 
+    /// <summary>The virtio console, where there is one.</summary>
+    public VirtioConsole? Console { get; }
+
+    /// <summary>The PCI bus, where there is one.</summary>
+    public PciHost? Pci { get; private set; }
+
     public void Dispose()
     {
         foreach (var device in _devices)
@@ -69,7 +81,7 @@ internal sealed class VirtioDevices : IDisposable
 
     private void AddPciBus(Buses.PhysicalMemory memory, Plic plic)
     {
-        var host = new PciHost([.. Enumerable.Range(MemoryMap.PciInterrupt, 4).Select(plic.Line)], MemoryMap.PciMmio);
+        var host = Pci = new PciHost([.. Enumerable.Range(MemoryMap.PciInterrupt, 4).Select(plic.Line)], MemoryMap.PciMmio);
         foreach (var device in _devices)
             host.Add(new VirtioPci(device));
         memory.Map(MemoryMap.PciEcam, MemoryMap.PciEcamSize, host.Configuration);

@@ -13,27 +13,29 @@ namespace Vivarium.Machine.Board;
 /// <summary>A whole machine: harts, memory, devices, and what it boots. One run of it; a reboot makes a new one.</summary>
 public sealed class VirtualMachine : IDisposable, ISbiConsole
 {
-    private const string DefaultArguments = "console=ttyS0";
+    private const string SerialArguments = "console=ttyS0", VirtioArguments = "console=hvc0";
 
     private readonly MachineConfiguration _configuration;
     private readonly ISerialBackEnd _serial;
     private readonly ManualResetEventSlim _ended = new();
-    private readonly Lock _endLock = new();
+    private readonly Lock _endLock = new(), _quietLock = new();
+    private int _quiets;
     private readonly GoldfishRtc? _rtc;
     private readonly VirtioDevices _virtio;
     private readonly Plic _plic;
     private readonly Aclint _aclint;
     private PerformanceMonitoringExtension? _pmu;
-    private BootPlan _boot;
+    private readonly BootPlan? _boot; // null for a machine that goes on from a saved state
     private Shutdown? _shutdown;
 
     /// <summary>Puts a machine together and loads what it boots.</summary>
     /// <param name="configuration">What it is made of.</param>
     /// <param name="serial">Where the serial port's output goes.</param>
+    /// <param name="saved">A machine of the same configuration that <see cref="Save"/> wrote, which this one goes on as; null boots.</param>
     /// <exception cref="BootException">It cannot be made; the message says why.</exception>
-    public VirtualMachine(MachineConfiguration configuration, ISerialBackEnd serial)
+    public VirtualMachine(MachineConfiguration configuration, ISerialBackEnd serial, Stream? saved = null)
     {
-        Check(configuration);
+        Check(configuration, boots: saved is null);
         (_configuration, _serial) = (configuration, serial);
         var features = configuration.Minimal ? HartFeatures.Minimal : HartFeatures.Full;
         try
@@ -63,10 +65,13 @@ public sealed class VirtualMachine : IDisposable, ISbiConsole
                 Memory.Map(MemoryMap.Rtc, GoldfishRtc.Size, _rtc);
             }
 
-            _virtio = new VirtioDevices(configuration, Memory, _plic);
+            _virtio = new VirtioDevices(configuration, Memory, _plic, ((ISbiConsole)this).Write);
             if (configuration.Firmware is null)
                 Core.Sbi = BuiltInFirmware();
-            _boot = Load();
+            if (saved is null)
+                _boot = Load();
+            else
+                Restore(saved);
         }
         catch
         {
@@ -82,6 +87,12 @@ public sealed class VirtualMachine : IDisposable, ISbiConsole
     /// <summary>The serial port: input for the guest goes to its <see cref="Uart16550.Receive"/>.</summary>
     public Uart16550 Uart { get; }
 
+    /// <summary>Where input goes: the serial port or the virtio console.</summary>
+    public IConsolePort Console => _virtio.Console is { } console ? console : Uart;
+
+    /// <summary>Tells the guest the size of the terminal, where its console takes one.</summary>
+    public void ResizeConsole(int columns, int rows) => _virtio.Console?.Resize(columns, rows);
+
     /// <summary>The built-in SBI, where no firmware is given; later extensions plug in before <see cref="Run"/>.</summary>
     public SupervisorCalls? Sbi { get; private set; }
 
@@ -93,10 +104,82 @@ public sealed class VirtualMachine : IDisposable, ISbiConsole
     /// <summary>CPU time of the host thread of each device, by the device's name.</summary>
     public IEnumerable<(string Name, TimeSpan Time)> DeviceCpuTimes => _virtio.Devices.Select(device => (device.SectionName, device.CpuTime));
 
-    /// <summary>What can be saved, in the order of saving.</summary>
-    public IReadOnlyList<IStateful> Parts =>
-        [.. Core.Harts, _plic, _aclint, Uart, .. _rtc is null ? (ReadOnlySpan<IStateful>)[] : [_rtc], .. _pmu is null ? (ReadOnlySpan<IStateful>)[] : [_pmu],
-            .. _virtio.Devices];
+    /// <summary>What is saved, in the order of saving and loading; the board's clock comes first.</summary>
+    public IReadOnlyList<IStateful> Parts
+    {
+        get
+        {
+            var parts = new List<IStateful> { new MachineSection(_configuration, Core.Clock) };
+            parts.AddRange(Core.Harts);
+            parts.AddRange([_plic, _aclint, Uart]);
+            foreach (var part in (ReadOnlySpan<IStateful?>)[_rtc, _pmu, _virtio.Pci])
+            {
+                if (part is not null)
+                    parts.Add(part);
+            }
+
+            parts.AddRange(_virtio.Devices);
+            return parts;
+        }
+    }
+
+    /// <summary>Brings harts and devices to rest, and returns when all are; nests. Not from a thread of the machine.</summary>
+    public void Quiesce()
+    {
+        lock (_quietLock)
+        {
+            if (_quiets++ > 0)
+                return;
+            Core.Quiesce();
+            foreach (var device in _virtio.Devices)
+                device.Quiesce();
+        }
+    }
+
+    /// <summary>Ends one <see cref="Quiesce"/>.</summary>
+    public void Resume()
+    {
+        lock (_quietLock)
+        {
+            if (--_quiets > 0)
+                return;
+            foreach (var device in _virtio.Devices)
+                device.Resume();
+            Core.Resume();
+        }
+    }
+
+    /// <summary>Writes the whole machine: every part's section, and RAM. What is on disks is the disks'; connections of the network end. Not from
+    /// a thread of the machine.</summary>
+    /// <exception cref="IOException">The stream cannot be written.</exception>
+    public void Save(Stream output)
+    {
+        Quiesce();
+        try
+        {
+            StateArchive.Save(output, Parts);
+            MemoryImage.Save(output, Memory);
+        }
+        finally
+        {
+            Resume();
+        }
+    }
+
+    private void Restore(Stream saved)
+    {
+        Quiesce(); // harts that run again wait for the last part
+        try
+        {
+            StateArchive.Load(saved, Parts, () => MemoryImage.Load(saved, Memory));
+        }
+        catch (StateException e)
+        {
+            throw new BootException(e.Message);
+        }
+
+        Resume();
+    }
 
     /// <summary>Reads every file that the machine would, and puts it together, without running it.</summary>
     /// <exception cref="BootException">Something is wrong with it.</exception>
@@ -108,7 +191,11 @@ public sealed class VirtualMachine : IDisposable, ISbiConsole
     /// <summary>Runs the machine until its guest, or <see cref="End"/>, ends it.</summary>
     public Shutdown Run()
     {
-        if (_boot.MachineMode)
+        if (_boot is null)
+        {
+            // Its harts run already.
+        }
+        else if (_boot.MachineMode)
         {
             foreach (var hart in Core.Harts)
                 hart.Start(_boot.Entry, PrivilegeMode.Machine, (ulong)hart.Id, _boot.DeviceTree);
@@ -151,7 +238,7 @@ public sealed class VirtualMachine : IDisposable, ISbiConsole
 
     int ISbiConsole.Read() => Uart.Take();
 
-    private static void Check(MachineConfiguration configuration)
+    private static void Check(MachineConfiguration configuration, bool boots)
     {
         if (configuration.Harts is < 1 or > MachineConfiguration.MaximumHarts)
             throw new BootException($"a machine has 1 to {MachineConfiguration.MaximumHarts} cpus, not {configuration.Harts}");
@@ -159,6 +246,8 @@ public sealed class VirtualMachine : IDisposable, ISbiConsole
             throw new BootException($"a machine has {MachineConfiguration.MinimumMemory >> 20} MiB to {MachineConfiguration.MaximumMemory >> 30} GiB of memory, not {configuration.Memory >> 20} MiB");
         if ((configuration.Memory & ((2 << 20) - 1)) != 0)
             throw new BootException("the size of memory is not a multiple of 2 MiB");
+        if (!boots)
+            return;
         if (configuration.Kernel is null && configuration.Firmware is null)
             throw new BootException("neither a kernel nor firmware is given");
         if (configuration.Kernel is null && configuration.Initrd is not null)
@@ -237,7 +326,7 @@ public sealed class VirtualMachine : IDisposable, ISbiConsole
             });
         }
 
-        string? arguments = _configuration.Append ?? (_configuration.Kernel is null || _configuration.DeviceTree is not null ? null : DefaultArguments);
+        string? arguments = _configuration.Append ?? (_configuration.Kernel is null || _configuration.DeviceTree is not null ? null : _configuration.VirtioConsole ? VirtioArguments : SerialArguments);
         BoardDeviceTree.SetChosen(tree, arguments, loader.Initrd, RandomNumberGenerator.GetBytes(32));
         return FlattenedDeviceTree.Write(tree);
     }

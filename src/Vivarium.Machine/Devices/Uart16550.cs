@@ -14,7 +14,7 @@ public interface ISerialBackEnd
 /// A 16550A serial port (compatible <c>ns16550a</c>, byte registers without gaps). Transmission takes no time: the transmitter is always empty.
 /// The receiver's FIFO is followed by a longer queue, so that pasted text is not lost; there is never an overrun.
 /// </summary>
-public sealed class Uart16550 : IMmioDevice, IStateful
+public sealed class Uart16550 : IMmioDevice, IStateful, IConsolePort
 {
     public const ulong Size = 0x100;
 

@@ -1,11 +1,12 @@
 using Vivarium.Machine.Buses;
+using Vivarium.Machine.State;
 
 namespace Vivarium.Machine.Pci;
 
 /// <summary>A PCI Express host bridge: configuration space by ECAM (PCI Express 5.0, 7.2.2), one window of memory in which the BARs lie, and four
 /// interrupt wires. One bus, functions 0 only.</summary>
 /// <remarks>A guest may put BARs anywhere: what lies outside the window, or under another BAR, cannot be reached, and nothing else happens.</remarks>
-public sealed class PciHost
+public sealed class PciHost : IStateful
 {
     /// <summary>Devices on the bus, with the bridge itself as device 0.</summary>
     public const int MostDevices = 32;
@@ -16,6 +17,7 @@ public sealed class PciHost
     private readonly IInterruptLine[] _lines;
     private readonly uint[] _asserted = new uint[Wires]; // by wire: the devices that hold it
     private readonly ulong _windowBase;
+    private readonly Bridge _bridge = new();
     private int _count;
 
     /// <param name="lines">The four wires INTA to INTD of device 0.</param>
@@ -25,8 +27,15 @@ public sealed class PciHost
         (_lines, _windowBase) = ([.. lines], windowBase);
         if (_lines.Length != Wires) throw new ArgumentException("a PCI host has four interrupt wires", nameof(lines));
         (Configuration, Window) = (new Ecam(this), new MemoryWindow(this));
-        Add(new Bridge());
+        Add(_bridge);
     }
+
+    public string SectionName => "pci";
+
+    /// <summary>The bridge's own configuration; functions save theirs.</summary>
+    public void Save(StateWriter writer) => _bridge.Save(writer);
+
+    public void Load(StateReader reader) => _bridge.Load(reader);
 
     /// <summary>Configuration space: 1 MiB a bus.</summary>
     public IMmioDevice Configuration { get; }
@@ -104,6 +113,10 @@ public sealed class PciHost
 
     private sealed class Bridge() : PciFunction(0x1b36, 0x0008, 0x060000, 0, 0x1100)
     {
+        public void Save(StateWriter writer) => SaveConfiguration(writer);
+
+        public void Load(StateReader reader) => LoadConfiguration(reader);
+
         protected override ulong ReadBar(int bar, ulong offset, int size) => 0;
 
         protected override void WriteBar(int bar, ulong offset, int size, ulong value)

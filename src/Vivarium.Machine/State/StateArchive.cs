@@ -46,8 +46,11 @@ public static class StateArchive
     }
 
     /// <summary>Reads a saved state into <paramref name="parts"/>: each finds its section, and no section is left over.</summary>
+    /// <param name="input">Stands behind the archive afterwards.</param>
+    /// <param name="parts">They load in this order.</param>
+    /// <param name="before">Called when all sections are read and known, before the first part loads.</param>
     /// <exception cref="StateException">The stream is damaged, or is of another machine.</exception>
-    public static void Load(Stream input, IReadOnlyCollection<IStateful> parts)
+    public static void Load(Stream input, IReadOnlyCollection<IStateful> parts, Action? before = null)
     {
         var sections = ReadSections(input);
         foreach (var part in parts)
@@ -62,6 +65,7 @@ public static class StateArchive
             throw new StateException($"the saved machine has a '{sections.Keys.First(n => !known.Contains(n))}' that this one lacks");
         }
 
+        before?.Invoke();
         foreach (var part in parts)
         {
             var reader = sections[part.SectionName];

@@ -6,7 +6,7 @@ namespace Vivarium.Machine.Virtio;
 
 /// <summary>virtio-console (virtio 1.2, section 5.3) with one port: what the guest prints goes to a delegate, on the device's thread; input comes
 /// from anywhere.</summary>
-public sealed class VirtioConsole : VirtioDevice
+public sealed class VirtioConsole : VirtioDevice, Devices.IConsolePort
 {
     /// <summary>Input that waits for the guest, in bytes.</summary>
     public const int QueueCapacity = 4096;
@@ -137,7 +137,9 @@ public sealed class VirtioConsole : VirtioDevice
         lock (_input)
         {
             _input.Clear();
-            foreach (var value in reader.ReadBytes()) _input.Enqueue(value);
+            var input = reader.ReadBytes();
+            if (input.Length > QueueCapacity) throw new StateException($"section '{reader.Section}' holds {input.Length} bytes of input; {QueueCapacity} is the most");
+            foreach (var value in input) _input.Enqueue(value);
         }
     }
 

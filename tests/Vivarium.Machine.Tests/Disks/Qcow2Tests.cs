@@ -295,8 +295,7 @@ public sealed class Qcow2Tests : IDisposable
         else Qcow2Image.Create(path, 1 << 18);
         using (var image = Qcow2Image.Open(path, false)) Exercise(image, new byte[1 << 18], new Random(8), 100, 4000);
         var good = File.ReadAllBytes(path);
-        var until = DateTime.UtcNow + Virtio.VirtioFuzzTests.Budget;
-        for (var seed = 0; DateTime.UtcNow < until; seed++)
+        foreach (var seed in new Fuzz("qcow2 images").Seeds())
         {
             var random = new Random(seed);
             var bad = (byte[])good.Clone();
