@@ -133,7 +133,7 @@ public sealed partial class MachineHart
         (Cpu.State.Fflags, Cpu.State.Frm, Cpu.State.ReservationAddress) = (0, 0, ulong.MaxValue);
         (Cpu.Pc, Cpu[10], Cpu[11]) = (start.Pc, start.A0, start.A1);
         if (start.Mode == PrivilegeMode.Supervisor) Unit.EnterSupervisor();
-        else Unit.Reset();
+        else Unit.EnterMachine();
     }
 
     private void EndSuspension()

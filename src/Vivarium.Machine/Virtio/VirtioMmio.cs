@@ -9,7 +9,7 @@ public sealed class VirtioMmio : IMmioDevice, IVirtioTransport
     /// <summary>Bytes of address space.</summary>
     public const ulong Size = 0x1000;
 
-    private const ulong Magic = 0x74726976, Vendor = 0x00564956; // "virt", "VIV"
+    private const ulong Magic = 0x74726976, Vendor = 0x554d4551; // "virt", and "QEMU": small systems for the board of these addresses look for it
     private const uint QueueInterrupt = 1, ConfigurationInterrupt = 2;
 
     private static class Register

@@ -85,6 +85,14 @@ public sealed partial class PrivilegedUnit
         ModeChanged();
     }
 
+    /// <summary>Enters M-mode for software that knows nothing of the extensions of <c>menvcfg</c>: the manual leaves its reset value open, and page tables
+    /// without A and D bits work on the boards that such software is made for.</summary>
+    public void EnterMachine()
+    {
+        Reset();
+        WriteMenvcfg(Envcfg.Adue | Envcfg.Pbmte);
+    }
+
     /// <summary>Enters S-mode as firmware would leave the hart: everything delegated, everything allowed.</summary>
     public void EnterSupervisor()
     {

@@ -93,12 +93,13 @@ public sealed class SavedMachineTests : IDisposable
     [InlineData(false), InlineData(true)]
     public void MachinesGoOnWhereTheyWereSaved(bool pci)
     {
-        var configuration = Configuration(60);
+        const int rounds = 250;
+        var configuration = Configuration(rounds);
         configuration.Pci = pci;
         var expected = new Output();
         using (var machine = new VirtualMachine(configuration, expected))
             Assert.Equal(ShutdownKind.PowerOff, new Running(machine).End().Kind);
-        Assert.Equal(60, expected.Text.Length);
+        Assert.Equal(rounds, expected.Text.Length);
 
         var actual = new Output();
         MemoryStream? saved = null;
@@ -108,7 +109,7 @@ public sealed class SavedMachineTests : IDisposable
         {
             using var machine = new VirtualMachine(configuration, actual, saved);
             var run = new Running(machine);
-            if (!run.Ends(random.Next(1, 20)))
+            if (!run.Ends(random.Next(1, 60)))
             {
                 machine.Quiesce();
                 machine.Save(saved = new MemoryStream());
@@ -118,7 +119,7 @@ public sealed class SavedMachineTests : IDisposable
             kind = run.End().Kind;
         }
         Assert.Equal(expected.Text.ToString(), actual.Text.ToString());
-        Assert.InRange(lives, 2, int.MaxValue);
+        Assert.True(lives > 1, "the machine was not saved: it ended at once");
     }
 
     [Fact]
