@@ -44,6 +44,8 @@ public sealed class VirtioBlock : VirtioDevice
     protected override ulong DeviceFeatures => SegmentsFeature | BlockSizeFeature | FlushFeature | TopologyFeature
         | (_image.IsReadOnly ? ReadOnlyFeature : DiscardFeature | WriteZeroesFeature);
 
+    protected override bool NeedsVersion1 => false;
+
     public override int ConfigurationSize => 60;
 
     protected override void FillConfiguration(Span<byte> space)

@@ -76,6 +76,9 @@ public abstract class VirtioDevice : IStateful, IDisposable
     /// <summary>Whether requests may be worked on. Stable under <see cref="Work"/>.</summary>
     protected bool IsLive => !_quiet && (_status & (byte)(VirtioStatus.DriverOk | VirtioStatus.NeedsReset)) == (byte)VirtioStatus.DriverOk;
 
+    /// <summary>Whether drivers must accept VIRTIO_F_VERSION_1: not where requests are the same without it, and small systems do not.</summary>
+    protected virtual bool NeedsVersion1 => true;
+
     /// <summary>Writes the configuration space as the driver sees it; what is behind it reads 0.</summary>
     protected abstract void FillConfiguration(Span<byte> space);
 
@@ -162,9 +165,9 @@ public abstract class VirtioDevice : IStateful, IDisposable
                     // A bit once set stays (NEEDS_RESET is the device's own).
                     var before = _status;
                     var next = (byte)(before | (byte)(value & ~VirtioStatus.NeedsReset));
-                    // 2.2: no legacy drivers, and nothing that was not offered.
+                    // 6.1: no legacy drivers where that makes a difference, and nothing that was not offered.
                     if ((next & (byte)VirtioStatus.FeaturesOk) != 0 && (before & (byte)VirtioStatus.FeaturesOk) == 0
-                        && (!Has(VirtioFeatures.Version1) || (_driverFeatures & ~OfferedFeatures) != 0))
+                        && ((NeedsVersion1 && !Has(VirtioFeatures.Version1)) || (_driverFeatures & ~OfferedFeatures) != 0))
                         next &= unchecked((byte)~VirtioStatus.FeaturesOk);
                     if ((next & (byte)VirtioStatus.FeaturesOk) == 0) next &= unchecked((byte)~VirtioStatus.DriverOk);
                     _status = next;
