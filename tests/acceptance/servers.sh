@@ -14,10 +14,19 @@ user root; worker_processes 2; pid /tmp/nginx.pid; error_log /tmp/error.log; dae
 events { worker_connections 512; }
 http { access_log off; keepalive_requests 100000; server { listen 127.0.0.1:$port; root /tmp/www; } }
 C
-"$VIV" run --root "$root" --workdir /tmp /usr/sbin/nginx -c /tmp/nginx.conf </dev/null >"$SCRATCH/nginx.log" 2>&1 &
-server=$!
+start() { # a script starts what is in its background with SIGINT and SIGQUIT ignored; nginx knows SIGQUIT
+    env --default-signal=INT,QUIT "$VIV" run --root "$root" --workdir /tmp /usr/sbin/nginx -c /tmp/nginx.conf </dev/null >>"$SCRATCH/nginx.log" 2>&1 &
+    server=$!
+    for _ in $(seq 100); do (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && return; sleep 0.2; done
+}
+ends() { # ends SIGNAL: its exit status
+    kill "-$1" "$server"
+    for _ in $(seq 100); do kill -0 "$server" 2>/dev/null || break; sleep 0.1; done
+    kill -KILL "$server" 2>/dev/null
+    wait "$server"
+}
+start
 trap 'kill $server 2>/dev/null' EXIT
-for _ in $(seq 100); do (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break; sleep 0.2; done
 load() { # load SECONDS CONNECTIONS FILE: requests per second; fails on an error of any kind
     "$native/usr/lib64/ld-linux-x86-64.so.2" --library-path "$native/usr/lib/x86_64-linux-gnu" "$native/usr/bin/wrk" -t2 -c"$2" -d"$1s" "http://127.0.0.1:$port/$3" >"$SCRATCH/wrk" 2>&1
     cat "$SCRATCH/wrk"
@@ -35,8 +44,8 @@ check "nginx sends the file as it is" same
 # Workers come and go; no new connection may notice.
 reload() { for i in $(seq 60); do same || return 1; [ $((i % 15)) != 0 ] || kill -HUP $server || return 1; done; }
 check "nginx reloads by SIGHUP to viv under load" reload
-kill -TERM $server # a script starts what is in its background with SIGINT and SIGQUIT ignored
-for _ in $(seq 100); do kill -0 $server 2>/dev/null || break; sleep 0.1; done
-kill -KILL $server 2>/dev/null
-wait $server
+ends TERM
 check "nginx ends by SIGTERM with status 0" test $? = 0
+start
+ends QUIT
+check "nginx ends its connections by SIGQUIT with status 0" test $? = 0

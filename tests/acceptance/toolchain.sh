@@ -33,7 +33,8 @@ for name in zlib lz4 hello; do
     case $name in
         zlib) build='./configure && make -j4 && make test' ;;
         lz4) build='make -j4 && make -C tests fullbench fuzzer frametest && ./tests/fuzzer -i100 && ./tests/frametest -i20' ;;
-        hello) build='./configure && make -j4 && make check' ;;
+        # Its config.guess is older than riscv64; Debian's build replaces it.
+        hello) build='./configure --build=riscv64-unknown-linux-gnu && make -j4 && make check' ;;
     esac
     check "$name from source: make -j4 and its tests" guest 1200 "$root" /bin/sh -c "cd $name && $build"
 done

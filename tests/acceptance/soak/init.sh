@@ -40,7 +40,9 @@ job() { # job MARK NAME COMMAND...
 pick() { # pick MARK: a job at random
     case $((RANDOM % 3)) in
         0) local f=${families[RANDOM % ${#families[@]}]}
-           job "$1" "stress-ng $f" stress-ng --verify --"$f" 2 --timeout 5s --temp-path /tmp -q ;;
+           # Two stressors on one port hear each other, and say so.
+           if [ "$f" = udp ]; then set -- "$1" --udp-port $((10000 + RANDOM % 20000)); fi
+           job "$1" "stress-ng $f" stress-ng --verify --"$f" 2 "${@:2}" --timeout 5s --temp-path /tmp -q ;;
         1) local p=${python[RANDOM % ${#python[@]}]}
            job "$1" "python $p" python3 /soak/jobs.py "$p" ;;
         2) local n=$((RANDOM % ${#shell[@]}))
