@@ -29,7 +29,10 @@ internal sealed unsafe partial class QuickTranslator
 
     private readonly Assembler _asm = new();
     private readonly GuestCodeReader _reader = new();
-    private readonly ExitPlan[] _exits = new ExitPlan[MostBranches + 2 + MostLabels];
+    /// <summary>Exits behind which a block does not go on. The branches after that, another jump or the end, and labels that are still to come, are all that can follow.</summary>
+    private const int ManyExits = 4;
+
+    private readonly ExitPlan[] _exits = new ExitPlan[ManyExits + MostBranches + 1 + 1 + 1 + MostLabels];
     private readonly ForwardLabel[] _labels = new ForwardLabel[MostLabels];
     private readonly byte[] _shapes = new byte[MostInstructions];
     private readonly sbyte* _host; // 32: guest register -> host register, or RegisterMap.InMemory
@@ -114,7 +117,7 @@ internal sealed unsafe partial class QuickTranslator
             if (flow == Flow.End)
             {
                 // What a branch skips may end in a jump: the block goes on where the branch leads.
-                if (_labelCount == 0 || _count == MostInstructions || !IsAwaited(pc)) break;
+                if (_labelCount == 0 || _count == MostInstructions || _exitCount > ManyExits || !IsAwaited(pc)) break;
                 PlaceLabels(pc);
                 continue;
             }

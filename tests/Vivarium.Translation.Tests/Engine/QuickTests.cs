@@ -87,6 +87,21 @@ public class QuickTests
         Assert.Equal(5UL, hart[10]);
     }
 
+    /// <summary>Branches over jumps, one behind the other: each has an exit, and the block must end before it has too many.</summary>
+    [Fact]
+    public void BranchesOverJumpsDoNotFillABlockWithExits()
+    {
+        using var guest = new EngineGuest(quickRuns: int.MaxValue);
+        var code = new List<uint>();
+        for (int i = 0; i < 20; i++) code.AddRange([Branch(Opcode.Beq, 10, 0, 8), Jal(0, 0x1000), I(Opcode.Addi, 11, 11, 1)]);
+        for (int i = 0; i < 20; i++) code.AddRange([Branch(Opcode.Beq, 10, 0, 8), Branch(Opcode.Beq, 0, 0, 0x800), I(Opcode.Addi, 11, 11, 1)]);
+        for (int i = 0; i < 20; i++) code.AddRange([Branch(Opcode.Beq, 10, 0, 8), Ecall]);
+        guest.Write(Code, [.. code, Ecall]);
+        using Hart hart = guest.NewHart(Code);
+        guest.RunToEcall(hart);
+        Assert.Equal((40UL, Code + (ulong)code.Count * 4), (hart[11], hart.Pc));
+    }
+
     [Fact]
     public void WhatTheQuickPathDoesNotKnowIsTheFullPipelines()
     {
