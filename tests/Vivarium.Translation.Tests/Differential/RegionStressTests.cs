@@ -25,6 +25,7 @@ public sealed class RegionStressTests
         using CompileFarm? farm = Farms.Synchronous();
         if (farm == null) return;
         long entered = 0;
+        ulong executed = 0;
         for (int end = seed + programs; seed < end; seed++)
         {
             // An engine each: one that has seen fflags read makes no more regions with floating point.
@@ -32,7 +33,9 @@ public sealed class RegionStressTests
             using var runner = new DifferentialRunner(new ReferenceInterpreter(), engine) { IgnoreFlags = true };
             if (runner.Run(seed, Mixes[seed % Mixes.Length]) is { } difference) Assert.Fail(difference);
             entered += engine.RegionEntries;
+            executed += runner.Executed;
         }
+        if (programs > 150) Console.WriteLine($"{programs} programs of {executed} instructions, {farm.Statistics.Regions} regions, entered {entered} times");
         Assert.True(farm.Statistics.Regions > programs / 8 && entered > programs, $"{farm.Statistics.Regions} regions, entered {entered} times");
     }
 }
