@@ -1,7 +1,5 @@
 using System.Buffers;
 using System.Buffers.Binary;
-using System.Numerics;
-using System.Runtime.InteropServices;
 using Vivarium.Machine.Buses;
 
 namespace Vivarium.Machine.State;
@@ -80,7 +78,7 @@ internal static class MemoryImage
                 var run = buffer.AsSpan(0, RunHeader + (int)length);
                 Read(input, run[RunHeader..]);
                 Read(input, sum);
-                if (BinaryPrimitives.ReadUInt32LittleEndian(sum) != Checksum(run))
+                if (BinaryPrimitives.ReadUInt32LittleEndian(sum) != StateArchive.Checksum(run))
                     throw new StateException("the saved memory is damaged (a checksum differs)");
                 if (length == 0)
                     return;
@@ -103,7 +101,7 @@ internal static class MemoryImage
         output.Write(header);
         output.Write(content);
         Span<byte> sum = stackalloc byte[4];
-        BinaryPrimitives.WriteUInt32LittleEndian(sum, Checksum(content, Checksum(header)));
+        BinaryPrimitives.WriteUInt32LittleEndian(sum, StateArchive.Checksum(content, StateArchive.Checksum(header)));
         output.Write(sum);
     }
 
@@ -117,15 +115,5 @@ internal static class MemoryImage
         {
             throw new StateException("the saved machine is cut off");
         }
-    }
-
-    /// <summary>Byte order and cuts as in <see cref="StateArchive"/>: bytes one by one where a cut is not at 8.</summary>
-    private static uint Checksum(ReadOnlySpan<byte> bytes, uint crc = 0)
-    {
-        foreach (ulong word in MemoryMarshal.Cast<byte, ulong>(bytes))
-            crc = BitOperations.Crc32C(crc, word);
-        foreach (byte value in bytes[(bytes.Length & ~7)..])
-            crc = BitOperations.Crc32C(crc, value);
-        return crc;
     }
 }

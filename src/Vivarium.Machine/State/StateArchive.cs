@@ -146,7 +146,7 @@ public static class StateArchive
     }
 
     /// <summary>CRC-32C (Castagnoli), as the host's instruction computes it. Independent of how the bytes are cut into calls.</summary>
-    private static uint Checksum(ReadOnlySpan<byte> bytes, uint crc = 0)
+    internal static uint Checksum(ReadOnlySpan<byte> bytes, uint crc = 0)
     {
         foreach (ulong word in MemoryMarshal.Cast<byte, ulong>(bytes))
             crc = BitOperations.Crc32C(crc, word);

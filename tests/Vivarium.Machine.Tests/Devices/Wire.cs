@@ -3,18 +3,25 @@ using Vivarium.Machine.State;
 
 namespace Vivarium.Machine.Tests.Devices;
 
-/// <summary>A wire that remembers its level.</summary>
+/// <summary>A wire that remembers its level, and how often it changed and rose. Any thread.</summary>
 internal sealed class Wire : IInterruptLine
 {
-    public bool Level { get; private set; }
+    private volatile bool _level;
+    private int _changes, _rises;
 
-    public int Changes { get; private set; }
+    public bool Level => _level;
+
+    public int Changes => Volatile.Read(ref _changes);
+
+    public int Rises => Volatile.Read(ref _rises);
 
     public void Set(bool asserted)
     {
-        if (asserted != Level)
-            Changes++;
-        Level = asserted;
+        if (asserted != _level)
+            Interlocked.Increment(ref _changes);
+        if (asserted && !_level)
+            Interlocked.Increment(ref _rises);
+        _level = asserted;
     }
 }
 

@@ -1,3 +1,4 @@
+using Vivarium.Machine.Tests.Devices;
 using Vivarium.Machine.Buses;
 using Vivarium.Machine.Pci;
 using Vivarium.Machine.State;

@@ -1,25 +1,9 @@
 using System.Buffers.Binary;
 using Vivarium.Machine.Buses;
+using Vivarium.Machine.Tests.Devices;
 using Vivarium.Machine.Virtio;
 
 namespace Vivarium.Machine.Tests.Virtio;
-
-/// <summary>A wire that remembers its level.</summary>
-internal sealed class Wire : IInterruptLine
-{
-    private volatile bool _level;
-    private int _rises;
-
-    public bool Level => _level;
-
-    public int Rises => Volatile.Read(ref _rises);
-
-    public void Set(bool asserted)
-    {
-        if (asserted && !_level) Interlocked.Increment(ref _rises);
-        _level = asserted;
-    }
-}
 
 /// <summary>The driver's side of a virtio-mmio device: rings in guest memory, registers through the transport.</summary>
 internal sealed class MmioDriver

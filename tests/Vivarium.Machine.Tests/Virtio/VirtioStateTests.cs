@@ -1,3 +1,4 @@
+using Vivarium.Machine.Tests.Devices;
 using Vivarium.Machine.Network;
 using Vivarium.Machine.State;
 using Vivarium.Machine.Virtio;

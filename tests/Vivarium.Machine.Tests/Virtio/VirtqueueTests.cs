@@ -1,3 +1,4 @@
+using Vivarium.Machine.Tests.Devices;
 using Vivarium.Machine.Virtio;
 
 namespace Vivarium.Machine.Tests.Virtio;
