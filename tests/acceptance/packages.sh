@@ -4,8 +4,8 @@ root=$SCRATCH/root
 fresh_tree "$root" "gcc g++ cmake make perl python3-minimal python3 diffutils gawk m4 tar gzip xz-utils file binutils libc6-dev bc locales-all mawk gettext procps util-linux
     expect libgtest-dev libncurses-dev re2c netbase bsdextrautils man-db autoconf"
 jobs=${VIV_JOBS:-4}
-# The names of the tests that a suite says have failed: automake's, and m4's own.
-failed_tests() { { grep -aE '^(FAIL|ERROR):? ' "$1" | sed -E 's/^[A-Z]+:? +//'; sed -n '/^Failed checks were:/,/^make/p' "$1" | grep -ao '[0-9]*\.[a-z0-9]*:[a-z]*'; } | sort -u; }
+# The names of the tests that a suite says have failed: automake's, those of TAP, and m4's own.
+failed_tests() { { grep -aE '^(FAIL|ERROR):? ' "$1" | sed -E 's/^[A-Z]+:? +//'; sed -nE 's/^not ok [0-9]+ - ([a-zA-Z0-9_]+).*/\1/p' "$1"; sed -n '/^Failed checks were:/,/^make/p' "$1" | grep -ao '[0-9]*\.[a-z0-9]*:[a-z]*'; } | sort -u; }
 # Some have failed, and each is in packages.known: it fails natively too.
 all_known() {
     local failure
