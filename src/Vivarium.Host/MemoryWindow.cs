@@ -111,8 +111,10 @@ public sealed unsafe partial class MemoryWindow : IDisposable
     public int Close(ulong offset, ulong length)
     {
         const int DontNeed = 4;
-        // In this order: a thread that still writes must not leave a page behind for who opens the range next.
-        int error = Protect(offset, length, Protection.None);
+        // Dropping pages before the protection changes spares the kernel the change of each. The second look is for a thread that still wrote in
+        // between: it must not leave a page behind for who opens the range next.
+        int error = Advise(offset, length, DontNeed);
+        if (error >= 0) error = Protect(offset, length, Protection.None);
         return error < 0 ? error : Advise(offset, length, DontNeed);
     }
 
