@@ -25,7 +25,7 @@ public static class Guests
         string cache = Environment.GetEnvironmentVariable("XDG_CACHE_HOME") is { Length: > 0 } xdg ? xdg : Path.Combine(Environment.GetEnvironmentVariable("HOME") ?? "/", ".cache");
         string trees = Path.Combine(cache, "vivarium/debian/trees");
         return !Directory.Exists(trees) ? null : Directory.EnumerateFiles(trees, "*.complete").OrderByDescending(File.GetLastWriteTimeUtc)
-            .Select(file => file[..^".complete".Length]).FirstOrDefault(t => Directory.Exists(Path.Combine(t, "usr/lib/python3.13/test")) && Directory.Exists(Path.Combine(t, "usr/lib/riscv64-linux-gnu")));
+            .Select(file => file[..^".complete".Length]).FirstOrDefault(t => Directory.Exists(Path.Combine(t, "usr/lib/python3.13/test")) && File.Exists(Path.Combine(t, "usr/bin/busybox")) && Directory.Exists(Path.Combine(t, "usr/lib/riscv64-linux-gnu")));
     }
 }
 
