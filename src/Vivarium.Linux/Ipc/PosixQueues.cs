@@ -106,7 +106,8 @@ internal static class PosixQueueSyscalls
         var queues = process.Realm.PosixQueues;
         HostUmask.Apply(process.Fs.Umask);
         long descriptor;
-        using (var host = queues.HostName(name)) descriptor = HostSyscall.Invoke(HostOpen, host.Address, (long)args.A1, (long)args.A2, attributes);
+        using (var host = queues.HostName(name))
+        using (process.Fs.Space.Owners is { Real: true } ? HostOwner.As(process.Credentials, rights: false) : default) descriptor = HostSyscall.Invoke(HostOpen, host.Address, (long)args.A1, (long)args.A2, attributes);
         if (descriptor < 0) return descriptor;
         if (creates) queues.Opened(name);
         FileStat.OfDescriptor((int)descriptor, out var stat);

@@ -38,6 +38,9 @@ internal sealed class Tracee(GuestThread by, bool seized)
     public int Status;
     public bool Reported;
 
+    /// <summary>CPU time of the tracee's process and its children at the stop, for who waits.</summary>
+    public Time.CpuTimes Cpu;
+
     /// <summary>PTRACE_GETSIGINFO; null where the stop has none.</summary>
     public SigInfo? Info;
 

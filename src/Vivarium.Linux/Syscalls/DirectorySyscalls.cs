@@ -64,6 +64,7 @@ internal static class DirectorySyscalls
             : file.Layer is { Path: not null, FileSystem: OverlayFileSystem overlay } layer && IsMerged(file, overlay, layer) ? ReadEntries(thread, file, args.A1, size)
             : thread.TryHost(args.A1, size, out long host) ? HostSyscall.Invoke(HostCall.GetDEnts64, file.HostDescriptor, host, size)
             : -Errno.EFAULT;
+        if (result > 0 && file.Node == null && file.Space?.Owners != null && !file.ListsEntries) DeviceNames.Correct(thread, file.HostDescriptor, args.A1, (int)result);
         file.Release();
         return result;
     }

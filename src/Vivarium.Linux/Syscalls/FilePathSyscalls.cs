@@ -505,6 +505,8 @@ internal static class FilePathSyscalls
             long address = name.Address;
             status = made.Result.FileSystem!.MakeName(made.Result, null, 0,
                 (directory, leaf) => HostSyscall.Invoke(HostCall.LinkAt, At.FdCwd, address, directory, leaf, At.SymlinkFollow));
+            if (status >= 0 && space.Owners != null && made.Result.FileSystem is HostFileSystem && FileStat.OfDescriptor(old.Result.Descriptor, out var stat) >= 0
+                && Ownership.IsDevice(old.Result.Descriptor, stat, out _)) DeviceNames.Mark(made.Result.Descriptor);
         }
         made.Dispose();
         old.Dispose();

@@ -103,12 +103,15 @@ internal ref struct SocketAddress
 
     private static Span<byte> LeafOf(Span<byte> name) => name[(name.LastIndexOf((byte)'/') + 1)..];
 
+    /// <summary>A UNIX address with a path in a file system.</summary>
+    public readonly bool NamesFile => _guestName != null;
+
     /// <summary>After a successful bind: what the guest calls it.</summary>
     public readonly void Remember(GuestThread thread, OpenFile file)
     {
         if (_guestName == null) return;
         _result.FileSystem?.Bound(_result);
-        if (thread.Process.Fs.Space.Owners is { } owners && thread.Process.Credentials is { FsUid: not 0 } who && _result.Node == null) Own(owners, who);
+        if (thread.Process.Fs.Space.Owners is { Real: false } owners && thread.Process.Credentials is { FsUid: not 0 } who && _result.Node == null) Own(owners, who);
         file.BoundName = _guestName;
         thread.Process.Fs.Space.SocketNames[Encoding.Latin1.GetString(Path(_lease.Span, Length))] = _guestName;
     }

@@ -54,7 +54,12 @@ public static class SocketSyscalls
         if (file == null) return -Errno.EBADF;
         HostUmask.Apply(thread.Process.Fs.Umask);
         var address = SocketAddress.FromGuest(thread, args.A1, args.A2, toBind: true);
-        long status = address.Status < 0 ? address.Status : HostSyscall.Invoke(HostCall.Bind, file.HostDescriptor, address.Address, address.Length);
+        long status = address.Status;
+        if (status >= 0)
+        {
+            using var owner = address.NamesFile && thread.Process.Fs.Space.Owners is { Real: true } ? HostOwner.As(thread.Process.Credentials) : default;
+            status = HostSyscall.Invoke(HostCall.Bind, file.HostDescriptor, address.Address, address.Length);
+        }
         if (status == 0) address.Remember(thread, file);
         address.Dispose();
         file.Release();

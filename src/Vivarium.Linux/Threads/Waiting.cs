@@ -124,7 +124,7 @@ internal static class Waiting
             {
                 if (!tracee.Stopped || tracee.Reported || tracee.Listening) continue;
                 if (!keep) tracee.Reported = true;
-                news = new News(thread.Tid, thread.Process.Credentials.Uid, tracee.Status, default, 0);
+                news = new News(thread.Tid, thread.Process.Credentials.Uid, tracee.Status, tracee.Cpu, 0);
                 return true;
             }
         }
@@ -149,7 +149,7 @@ internal static class Waiting
             return true;
         }
         int state = child.StateNews;
-        news = new News(child.Pid, child.Credentials.Uid, state, child.CpuTimes(), 0);
+        news = new News(child.Pid, child.Credentials.Uid, state, child.CpuTimes() + child.ChildrenCpu, 0);
         if (state == 0 || (options & (state == 0xffff ? WCONTINUED : WUNTRACED)) == 0) return false;
         if (!keep) child.StateNews = 0;
         return true;

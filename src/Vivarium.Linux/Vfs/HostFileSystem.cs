@@ -74,6 +74,7 @@ internal sealed class HostFileSystem : FileSystem
         dot.Span[1] = 0;
         _ = address;
         int flags = request.Intent == PathIntent.Open ? request.Flags : OpenFlags.Path | request.Flags & OpenFlags.Directory;
+        using var owner = Owners is { Real: true } && (flags & OpenFlags.TmpFileBit) != 0 && request.Caller != null ? HostOwner.As(request.Caller.Credentials) : default;
         long fd = HostSyscall.Invoke(HostCall.OpenAt, from, dot.Address, flags | OpenFlags.CloseOnExec, request.Mode);
         return Opened(request, fd, address, ref result);
     }
@@ -194,8 +195,14 @@ internal sealed class HostFileSystem : FileSystem
     private long OpenConfined(in PathRequest request, int from, long address, ulong resolve)
     {
         int flags = request.Flags | OpenFlags.CloseOnExec;
-        if (Owners == null || request.Caller == null || (flags & (OpenFlags.Create | OpenFlags.TmpFileBit)) == 0 || (flags & OpenFlags.Path) != 0
-            || !Owners.NeedsCare(FileType.Regular, request.Mode & ~(uint)request.Caller.Fs.Umask, request.Caller.Credentials)) return OpenAt2(from, address, flags, request.Mode, resolve);
+        if (Owners == null || request.Caller == null || (flags & (OpenFlags.Create | OpenFlags.TmpFileBit)) == 0 || (flags & OpenFlags.Path) != 0)
+            return OpenAt2(from, address, flags, request.Mode, resolve);
+        if (Owners.Real)
+        {
+            using var owner = HostOwner.As(request.Caller.Credentials);
+            return OpenAt2(from, address, flags, request.Mode, resolve);
+        }
+        if (!Owners.NeedsCare(FileType.Regular, request.Mode & ~(uint)request.Caller.Fs.Umask, request.Caller.Credentials)) return OpenAt2(from, address, flags, request.Mode, resolve);
         // Whether the file is new must be known.
         for (int attempt = 0; attempt < 100; attempt++)
         {
@@ -215,12 +222,26 @@ internal sealed class HostFileSystem : FileSystem
 
     public override long MakeName(in PathResult at, GuestProcess? caller, uint type, NameMaker maker)
     {
+        if (Owners is { Real: true } && caller != null && type is not (FileType.Character or FileType.Block))
+        {
+            using var owner = HostOwner.As(caller.Credentials);
+            return maker(at.Descriptor, at.Leaf);
+        }
         long status = maker(at.Descriptor, at.Leaf);
         if (status < 0 || Owners == null || caller == null || Owners.Real && caller.Credentials is { FsUid: 0, FsGid: 0 }) return status;
         long fd = HostSyscall.Invoke(HostCall.OpenAt, at.Descriptor, at.Leaf, OpenFlags.Path | OpenFlags.NoFollow | OpenFlags.CloseOnExec);
         if (fd < 0) return status;
         if (FileStat.OfDescriptor((int)fd, out var stat) >= 0) Owners.Made((int)fd, stat.Mode, caller.Credentials);
         HostSyscall.Invoke(HostCall.Close, fd);
+        return status;
+    }
+
+    public override long RenameName(in PathResult from, in PathResult to, GuestProcess? caller, ulong flags)
+    {
+        long status = base.RenameName(from, to, caller, flags);
+        if (status < 0 || Owners == null) return status;
+        DeviceNames.Renamed(from.Descriptor, to.Descriptor);
+        if ((flags & 2 /* RENAME_EXCHANGE */) != 0) DeviceNames.Renamed(to.Descriptor, from.Descriptor);
         return status;
     }
 

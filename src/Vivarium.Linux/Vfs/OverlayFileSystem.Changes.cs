@@ -20,8 +20,9 @@ internal sealed partial class OverlayFileSystem
         {
             return Make(path, OverlayKind.File, 0, request.Caller, (directory, leaf) =>
             {
+                using var owner = _owners.Real ? HostOwner.As(who) : default;
                 long fd = HostSyscall.Invoke(HostCall.OpenAt, directory, leaf, flags & ~OpenFlags.Directory | OpenFlags.NoFollow, mode);
-                if (fd >= 0 && _owners.NeedsCare(FileType.Regular, masked, who)) Care((int)fd, who);
+                if (fd >= 0 && !_owners.Real && _owners.NeedsCare(FileType.Regular, masked, who)) Care((int)fd, who);
                 return fd;
             });
         }
@@ -50,8 +51,10 @@ internal sealed partial class OverlayFileSystem
         {
             return Make(at.Inside, kind, shown, caller, (directory, leaf) =>
             {
+                bool atOnce = _owners.Real && type != 0 && shown == 0;
+                using var owner = atOnce ? HostOwner.As(who) : default;
                 long status = maker(directory, leaf);
-                if (status >= 0 && type != 0) CareFor(directory, leaf, who);
+                if (status >= 0 && type != 0 && !atOnce) CareFor(directory, leaf, who);
                 return status;
             });
         }

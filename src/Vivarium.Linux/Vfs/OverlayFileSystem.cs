@@ -219,8 +219,9 @@ internal sealed partial class OverlayFileSystem : FileSystem
             {
                 if (place == Place.Nowhere) return fd;
                 if (place == Place.Lower && CopyUp(Trim(path), request.Caller) is < 0 and var failed) return failed;
+                using var owner = _owners.Real ? HostOwner.As(Who(request.Caller)) : default;
                 fd = OpenIn(_upper, path, flags, request.Mode);
-                if (fd >= 0) _owners.Made((int)fd, FileType.Regular | request.Mode, Who(request.Caller));
+                if (fd >= 0 && !_owners.Real) _owners.Made((int)fd, FileType.Regular | request.Mode, Who(request.Caller));
                 return Opened(request, fd, false, ref result);
             }
             if (place == Place.Upper)

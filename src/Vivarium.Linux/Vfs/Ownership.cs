@@ -147,6 +147,7 @@ internal sealed class Ownership
         long status = new FileRecord(0, 0, mode, device, 0).Write((int)fd, 0x180);
         if (status < 0) HostSyscall.Invoke(HostCall.UnlinkAt, directory, leaf, 0);
         HostSyscall.Invoke(HostCall.Close, fd);
+        if (status >= 0) DeviceNames.Mark(directory);
         return status == -Errno.EOPNOTSUPP ? -Errno.EPERM : status;
     }
 

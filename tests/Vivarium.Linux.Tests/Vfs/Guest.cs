@@ -157,7 +157,16 @@ internal sealed class Guest : IDisposable
         return names;
     }
 
-    public string[] ListDescriptor(long fd)
+    /// <summary>Names in a directory, each with its d_type behind it, sorted, without the dots.</summary>
+    public string[] Types(string path)
+    {
+        long fd = Open(path, 0x10000);
+        var names = ListDescriptor(fd, types: true);
+        Close(fd);
+        return names;
+    }
+
+    public string[] ListDescriptor(long fd, bool types = false)
     {
         var names = new List<string>();
         for (;;)
@@ -169,10 +178,10 @@ internal sealed class Guest : IDisposable
             for (int at = 0; at < bytes.Length; at += BinaryPrimitives.ReadUInt16LittleEndian(bytes.AsSpan(at + 16)))
             {
                 var name = bytes.AsSpan(at + 19);
-                names.Add(Encoding.UTF8.GetString(name[..name.IndexOf((byte)0)]));
+                string text = Encoding.UTF8.GetString(name[..name.IndexOf((byte)0)]);
+                if (text is not ("." or "..")) names.Add(types ? $"{text} {bytes[at + 18]}" : text);
             }
         }
-        names.RemoveAll(name => name is "." or "..");
         names.Sort(StringComparer.Ordinal);
         return [.. names];
     }
