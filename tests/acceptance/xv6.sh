@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # usage: tests/acceptance/xv6.sh [DIRECTORY]
-# A second operating system: builds xv6 for RISC-V, from its sources in DIRECTORY or a fresh clone, starts it in M-mode in viv (2 and 3 harts), and runs its own
-# tests in it. With 1 hart its revisions that never read the serial port's IIR do not get anywhere: the transmitter's interrupt comes back before each
-# instruction. Needs git, make and gcc-riscv64-linux-gnu; takes minutes. Nothing of xv6 is kept.
+# A second operating system: builds xv6 for RISC-V, from its sources in DIRECTORY or a fresh clone, starts it in M-mode in viv (1, 2 and 3 harts), and runs its own
+# tests in it. Needs git, make and gcc-riscv64-linux-gnu; takes minutes. Nothing of xv6 is kept.
 set -uo pipefail
 here=$(cd "$(dirname "$0")/../.." && pwd)
 viv=${VIV:-$here/viv}
@@ -32,6 +31,7 @@ run() {
     else printf 'xv6.sh: %s harts: %-14s FAIL  %4d s, log:\n' "$1" "$2" $((SECONDS - start)); tail -n 30 "$log"; failures=$((failures + 1)); fi
 }
 
+run 1 forktest 'fork test OK'
 run 2 forktest 'fork test OK'
 run 3 'usertests -q' 'ALL TESTS PASSED'
 exit "$failures"

@@ -54,7 +54,7 @@ public sealed class VirtualMachine : IDisposable, ISbiConsole
             var harts = Core.Harts;
             _plic = new Plic([.. harts.SelectMany(h => new IInterruptLine[] { new HartWire(h, HartWire.MachineExternal), new HartWire(h, HartWire.SupervisorExternal) })]);
             _aclint = new Aclint(() => Core.Clock.Ticks, [.. harts.Select(h => new HartWire(h, HartWire.MachineSoftware))], [.. harts.Select(h => (Action<ulong>)h.SetMachineTimer)]);
-            Uart = new Uart16550(serial, _plic.Line(MemoryMap.UartInterrupt));
+            Uart = new Uart16550(serial, _plic.Line(MemoryMap.UartInterrupt), _plic.Events(MemoryMap.UartInterrupt));
             Memory.Map(MemoryMap.Plic, Plic.Size, _plic);
             Memory.Map(MemoryMap.Aclint, Aclint.Size, _aclint);
             Memory.Map(MemoryMap.Uart, Uart16550.Size, Uart);

@@ -7,7 +7,8 @@ namespace Vivarium.Machine.Devices;
 /// <summary>
 /// The platform-level interrupt controller (RISC-V PLIC specification 1.0): level-triggered sources with a priority each, and contexts (machine
 /// and supervisor mode of every hart) with enable bits, a threshold, and a claim/complete register. A gateway forwards a source once: it
-/// becomes pending again only after its completion, when its wire is still (or again) high.
+/// becomes pending again only after its completion, when its wire is still (or again) high. A source may also report events: one that comes while the
+/// source is served is remembered until the completion.
 /// </summary>
 /// <remarks>Lock order: a device's lock, then this one's. The contexts' lines are set under the lock, so that they never go back in time.</remarks>
 public sealed class Plic : IMmioDevice, IStateful
@@ -29,6 +30,7 @@ public sealed class Plic : IMmioDevice, IStateful
     private readonly uint[] _level = new uint[Words];
     private readonly uint[] _pending = new uint[Words];
     private readonly uint[] _inService = new uint[Words];
+    private readonly uint[] _events = new uint[Words]; // came while in service
     private readonly uint[] _enable;
     private readonly uint[] _threshold;
     private readonly bool[] _asserted;
@@ -44,6 +46,9 @@ public sealed class Plic : IMmioDevice, IStateful
 
     public string SectionName => "plic";
 
+    /// <summary>2 adds events.</summary>
+    public int SectionVersion => 2;
+
     /// <summary>The wire of a source.</summary>
     /// <param name="source">1 to <see cref="SourceCount"/> - 1.</param>
     public IInterruptLine Line(int source)
@@ -52,6 +57,10 @@ public sealed class Plic : IMmioDevice, IStateful
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(source, SourceCount);
         return new SourceLine(this, source);
     }
+
+    /// <summary>The events of a source, beside its wire.</summary>
+    /// <param name="source">1 to <see cref="SourceCount"/> - 1.</param>
+    public IEventLine Events(int source) => (SourceLine)Line(source);
 
     public ulong Read(ulong offset, int size)
     {
@@ -127,6 +136,7 @@ public sealed class Plic : IMmioDevice, IStateful
             writer.WriteWords(_level);
             writer.WriteWords(_pending);
             writer.WriteWords(_inService);
+            writer.WriteWords(_events);
             writer.WriteWords(_enable);
             writer.WriteWords(_threshold);
         }
@@ -140,6 +150,7 @@ public sealed class Plic : IMmioDevice, IStateful
             reader.ReadWords(_level);
             reader.ReadWords(_pending);
             reader.ReadWords(_inService);
+            reader.ReadWords(_events);
             reader.ReadWords(_enable);
             reader.ReadWords(_threshold);
             for (int i = 0; i < _contexts.Length; i++)
@@ -175,6 +186,30 @@ public sealed class Plic : IMmioDevice, IStateful
         }
     }
 
+    private void RaiseEvent(int source)
+    {
+        int word = WordOf(source);
+        uint bit = BitOf(source);
+        lock (_lock)
+        {
+            if ((_inService[word] & bit) != 0)
+            {
+                _events[word] |= bit;
+                return;
+            }
+            if ((_pending[word] & bit) != 0)
+                return;
+            _pending[word] |= bit;
+            UpdateContexts();
+        }
+    }
+
+    private void WithdrawEvent(int source)
+    {
+        lock (_lock)
+            _events[WordOf(source)] &= ~BitOf(source);
+    }
+
     private uint Claim(int context)
     {
         int source = BestSource(context, threshold: 0); // the threshold masks the notification, not the claim
@@ -196,7 +231,8 @@ public sealed class Plic : IMmioDevice, IStateful
         if ((_inService[word] & bit) == 0)
             return;
         _inService[word] &= ~bit;
-        _pending[word] |= _level[word] & bit;
+        _pending[word] |= (_level[word] | _events[word]) & bit;
+        _events[word] &= ~bit;
     }
 
     /// <summary>The pending source that a context would claim: the highest priority above the threshold, then the lowest number; or 0.</summary>
@@ -231,8 +267,12 @@ public sealed class Plic : IMmioDevice, IStateful
         }
     }
 
-    private sealed class SourceLine(Plic plic, int source) : IInterruptLine
+    private sealed class SourceLine(Plic plic, int source) : IInterruptLine, IEventLine
     {
         public void Set(bool asserted) => plic.SetLevel(source, asserted);
+
+        public void Raise() => plic.RaiseEvent(source);
+
+        public void Withdraw() => plic.WithdrawEvent(source);
     }
 }

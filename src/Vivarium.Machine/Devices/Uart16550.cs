@@ -14,6 +14,8 @@ public interface ISerialBackEnd
 /// A 16550A serial port (compatible <c>ns16550a</c>, byte registers without gaps). Transmission takes no time: the transmitter is always empty.
 /// The receiver's FIFO is followed by a longer queue, so that pasted text is not lost; there is never an overrun.
 /// </summary>
+/// <remarks>On a real one the transmitter stays busy for long enough that a driver which never reads IIR gets on between two of its interrupts. Here it is never
+/// busy, and such a driver would see its interrupt again before each instruction. So the transmitter reports that it is empty as an event of each byte.</remarks>
 public sealed class Uart16550 : IMmioDevice, IStateful, IConsolePort
 {
     public const ulong Size = 0x100;
@@ -32,16 +34,21 @@ public sealed class Uart16550 : IMmioDevice, IStateful, IConsolePort
     private readonly Lock _lock = new();
     private readonly ISerialBackEnd _backEnd;
     private readonly IInterruptLine _line;
+    private readonly IEventLine? _transmitted;
     private readonly Queue<byte> _received = new(64);
     private byte _ier, _lcr, _mcr, _fcr, _scratch, _dll, _dlm;
     private bool _transmitPending;
     private int _heldBack; // reads of LSR for which input waits after the guest cleared the FIFO
     private bool _asserted;
 
-    public Uart16550(ISerialBackEnd backEnd, IInterruptLine line)
+    /// <param name="backEnd">Where what the guest sends goes.</param>
+    /// <param name="line">Its interrupt.</param>
+    /// <param name="transmitted">Told of each byte that the guest sent, where it asked for that interrupt; null where <paramref name="line"/> has all.</param>
+    public Uart16550(ISerialBackEnd backEnd, IInterruptLine line, IEventLine? transmitted = null)
     {
         _backEnd = backEnd;
         _line = line;
+        _transmitted = transmitted;
     }
 
     public string SectionName => "uart";
@@ -131,12 +138,16 @@ public sealed class Uart16550 : IMmioDevice, IStateful, IConsolePort
                         _backEnd.Transmit(b);
                     else if (_received.Count < QueueCapacity)
                         _received.Enqueue(b);
-                    _transmitPending = true; // the holding register is empty again
+                    TransmitterEmptied(); // again
                     break;
                 case 1:
                     // Enabling it reports an empty holding register once more.
-                    _transmitPending |= (b & ~_ier & IerTransmit) != 0;
+                    bool enables = (b & ~_ier & IerTransmit) != 0;
                     _ier = (byte)(b & (IerReceive | IerTransmit | IerLineStatus | IerModem));
+                    if (enables)
+                        TransmitterEmptied();
+                    else if ((b & IerTransmit) == 0)
+                        _transmitted?.Withdraw();
                     if ((b & IerReceive) != 0)
                         _heldBack = 0;
                     break;
@@ -186,7 +197,7 @@ public sealed class Uart16550 : IMmioDevice, IStateful, IConsolePort
             _received.Clear();
             foreach (byte value in input)
                 _received.Enqueue(value);
-            _asserted = Interrupt() != IirNone;
+            _asserted = Level();
             _line.Set(_asserted);
         }
     }
@@ -207,6 +218,7 @@ public sealed class Uart16550 : IMmioDevice, IStateful, IConsolePort
         if (interrupt == IirTransmit)
         {
             _transmitPending = false;
+            _transmitted?.Withdraw();
             UpdateLine();
         }
 
@@ -249,9 +261,19 @@ public sealed class Uart16550 : IMmioDevice, IStateful, IConsolePort
         return (byte)((_mcr & 2) << 3 | (_mcr & 1) << 5 | (_mcr & 4) << 4 | (_mcr & 8) << 4);
     }
 
+    private void TransmitterEmptied()
+    {
+        _transmitPending = true;
+        if ((_ier & IerTransmit) != 0)
+            _transmitted?.Raise();
+    }
+
+    /// <summary>What the line shows: the interrupt, without what is reported as an event.</summary>
+    private bool Level() => Interrupt() is not IirNone and var interrupt && (interrupt != IirTransmit || _transmitted is null);
+
     private void UpdateLine()
     {
-        bool asserted = Interrupt() != IirNone;
+        bool asserted = Level();
         if (asserted == _asserted)
             return;
         _asserted = asserted;

@@ -52,6 +52,43 @@ public class PlicTests
     }
 
     [Fact]
+    public void EventsInterruptOnceEachAndAreRememberedWhileOneIsServed()
+    {
+        Enable(1, 10, 1);
+        var events = _plic.Events(10);
+        events.Raise();
+        events.Raise();
+        Assert.True(_supervisor.Level);
+        Assert.Equal(10ul, _plic.Read(Claim1, 4));
+        Assert.False(_supervisor.Level);
+        _plic.Write(Claim1, 4, 10);
+        Assert.False(_supervisor.Level);
+
+        events.Raise();
+        Assert.Equal(10ul, _plic.Read(Claim1, 4));
+        events.Raise();
+        Assert.False(_supervisor.Level);
+        var (machine, supervisor) = (new Wire(), new Wire());
+        var copy = Make(machine, supervisor);
+        Saved.Copy(_plic, copy);
+        copy.Write(Claim1, 4, 10);
+        Assert.True(supervisor.Level);
+        _plic.Write(Claim1, 4, 10);
+        Assert.True(_supervisor.Level);
+        Assert.Equal(10ul, _plic.Read(Claim1, 4));
+
+        events.Raise();
+        events.Withdraw();
+        _plic.Write(Claim1, 4, 10);
+        Assert.Equal(0ul, _plic.Read(Claim1, 4));
+        _plic.Line(10).Set(true); // the wire is its own matter
+        events.Withdraw();
+        Assert.Equal(10ul, _plic.Read(Claim1, 4));
+        _plic.Write(Claim1, 4, 10);
+        Assert.Equal(10ul, _plic.Read(Claim1, 4));
+    }
+
+    [Fact]
     public void TheHighestPriorityComesFirstThenTheLowestNumber()
     {
         Enable(1, 5, 2);

@@ -77,6 +77,44 @@ public class Uart16550Tests : ISerialBackEnd
         Assert.Equal((byte)'s', Read(Data));
     }
 
+    /// <summary>xv6 before 2024: its handler reads the receiver until LSR shows no more, sends what waits, and never looks at IIR. It gets on between two
+    /// interrupts, and gets one for each byte.</summary>
+    [Fact]
+    public void ADriverThatNeverReadsIirIsNotInterruptedForEver()
+    {
+        const ulong claim = 0x20_0004;
+        var wire = new Wire();
+        var plic = new Plic([wire]);
+        var uart = new Uart16550(this, plic.Line(10), plic.Events(10));
+        plic.Write(10 * 4, 4, 1);
+        plic.Write(0x2000, 4, 1 << 10);
+        uart.Write(Ier, 1, 3);
+        var waiting = new Queue<byte>("hello"u8.ToArray());
+        int interrupts = 0;
+        void Serve()
+        {
+            while (wire.Level)
+            {
+                Assert.InRange(++interrupts, 0, 20);
+                Assert.Equal(10ul, plic.Read(claim, 4));
+                while ((uart.Read(Lsr, 1) & 1) != 0)
+                    uart.Read(Data, 1);
+                if (waiting.TryDequeue(out byte next))
+                    uart.Write(Data, 1, next);
+                plic.Write(claim, 4, 10);
+            }
+        }
+
+        Serve();
+        Assert.Equal("hello"u8.ToArray(), _sent);
+        Assert.Equal(6, interrupts);
+        uart.Receive("x"u8); // by level
+        Serve();
+        Assert.Equal(7, interrupts);
+        uart.Write(Data, 1, 1);
+        Assert.True(wire.Level);
+    }
+
     [Fact]
     public void AFullQueueTakesNoMoreAndTellsWhenThereIsRoom()
     {
