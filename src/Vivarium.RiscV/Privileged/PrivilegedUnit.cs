@@ -61,6 +61,9 @@ public sealed partial class PrivilegedUnit
     /// <summary>Grows with every <c>fence.i</c>: who keeps decoded or translated instructions drops them.</summary>
     public int CodeGeneration { get; private set; }
 
+    /// <summary>Told of every <c>fence.i</c>, on the hart's thread: an executor that translates.</summary>
+    public Action? InstructionsFenced { get; set; }
+
     internal PhysicalMemoryProtection Pmp { get; }
 
     /// <summary>Reset (Privileged Architecture, "Reset"): M-mode, interrupts off, no translation. Wires stay as devices drive them.</summary>
@@ -124,5 +127,6 @@ public sealed partial class PrivilegedUnit
     {
         CodeGeneration++;
         _fetchPage = NoPage;
+        InstructionsFenced?.Invoke();
     }
 }

@@ -75,6 +75,7 @@ public sealed unsafe partial class MachineEngine
     {
         ulong offset = start - _bus.RamBase;
         if (offset >= _bus.RamSize || length == 0) return;
+        Interlocked.MemoryBarrier(); // what was written is seen before the mark is looked at: who translates marks first, and then reads
         ulong last = Math.Min(offset + length - 1, _bus.RamSize - 1) >> 12;
         for (ulong page = offset >> 12; page <= last; page++)
         {

@@ -16,7 +16,8 @@ namespace Vivarium.Translation.Machine;
 /// dispatcher. Privileged instructions, CSRs, devices and whatever traps are executed by the reference interpreter.
 /// </summary>
 /// <remarks>
-/// Code is exact: before a page is translated, no TLB lets stores into it; the first store drops its blocks. So <c>fence.i</c> has nothing to do.
+/// Code is exact: before a page is translated, no TLB lets stores into it; the first store drops its blocks. So <c>fence.i</c> has little to do: see
+/// <see cref="FenceInstructions"/>.
 /// One engine serves all harts of a machine, each on a thread of its own.
 /// </remarks>
 public sealed unsafe partial class MachineEngine : Executor
@@ -71,7 +72,8 @@ public sealed unsafe partial class MachineEngine : Executor
         if (code.Unit.TimeOrigin is { } origin) state.TimeOrigin = origin;
         FloatSlots.Enter(ref state);
         // Whoever evicts makes all threads of the process pass a barrier: it sees this hart, or this hart sees what was taken out of service.
-        Volatile.Write(ref code.Epoch, Volatile.Read(ref _epoch));
+        // And whoever finds it outside knows that it looks every page up anew.
+        Interlocked.Exchange(ref code.Epoch, Volatile.Read(ref _epoch));
         ExecutionExit exit = Dispatch(hart, code, ref state);
         Volatile.Write(ref code.Epoch, 0);
         FloatSlots.Leave(ref state);
@@ -210,6 +212,7 @@ public sealed unsafe partial class MachineEngine : Executor
                 unit.MayStoreDirectly = page => Volatile.Read(ref _isCode[page >> 12]) == 0;
                 unit.RamStored = (physical, size) => InvalidateCode(physical, size);
                 unit.TranslationsFlushed = code.Forget;
+                unit.InstructionsFenced = () => FenceInstructions(code);
                 Volatile.Write(ref _harts, [.. _harts, code]);
                 unit.FlushTranslations(); // entries that were filled before stores to code were watched
             }
@@ -280,15 +283,6 @@ public sealed unsafe partial class MachineEngine : Executor
         }
     }
 
-    /// <summary>From now on the first store to a page drops its blocks.</summary>
-    private void Protect(ulong page)
-    {
-        if (Volatile.Read(ref _isCode[page]) != 0) return;
-        Volatile.Write(ref _isCode[page], 1);
-        Interlocked.MemoryBarrier();
-        foreach (HartCode hart in Volatile.Read(ref _harts)) hart.Unit.ProtectStores(page << 12);
-    }
-
     private BlockTranslator Translator()
     {
         BlockTranslator? translator = t_translator;
@@ -309,6 +303,7 @@ public sealed unsafe partial class MachineEngine : Executor
             hart.Unit.MayStoreDirectly = null;
             hart.Unit.RamStored = null;
             hart.Unit.TranslationsFlushed = null;
+            hart.Unit.InstructionsFenced = null;
             hart.Dispose();
         }
         _interpreter.Dispose();

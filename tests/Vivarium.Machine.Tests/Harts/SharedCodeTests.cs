@@ -54,6 +54,32 @@ public sealed class SharedCodeTests
         Assert.Equal(0UL, guest.Read(Flag + 128));
     }
 
+    /// <summary>A store that looked its page up before that was translated, and comes to pass afterwards, unseen: the other hart was put to rest in between. That
+    /// hart is in its loop meanwhile; the test is its store.</summary>
+    [Theory]
+    [InlineData(false), InlineData(true)]
+    public void AFenceSeesAStoreThatWasHeldUp(bool remote)
+    {
+        const int flag = 20, page = 21, t = 28;
+        using var guest = new SmpGuest(2, translated: true);
+        uint[] prologue = [.. guest.Meet(), .. Address(flag, Flag), .. Address(page, Page)];
+        uint[] fence = remote ? [Encode(Opcode.Addi, rd: 17, imm: 1), Encode(Opcode.Ecall)] : [Encode(Opcode.FenceI)];
+        guest.Load(Runner, [.. prologue, Encode(Opcode.Jalr, rd: 1, rs1: page), Encode(Opcode.Sd, rs1: flag, rs2: 10, imm: 64),
+            Encode(Opcode.Ld, rd: t, rs1: flag), Encode(Opcode.Beq, rs1: t, imm: -4), .. fence, Encode(Opcode.Jalr, rd: 1, rs1: page), Encode(Opcode.Sd, rs1: flag, rs2: 10, imm: 72), .. SmpGuest.Finish()]);
+        guest.Load(Writer, [.. prologue, Encode(Opcode.Ld, rd: t, rs1: flag, imm: 72), Encode(Opcode.Beq, rs1: t, imm: -4), .. SmpGuest.Finish()]);
+        guest.Load(Page, Encode(Opcode.Addi, rd: 10, imm: 1), Encode(Opcode.Jalr, rs1: 1));
+        var store = new Thread(() =>
+        {
+            SpinWait.SpinUntil(() => guest.Read(Flag + 64) == 1, 60_000);
+            guest.Memory.Ram.Store32(Page - SmpGuest.Ram, Encode(Opcode.Addi, rd: 10, imm: 2));
+            guest.Write(Flag, 1);
+        });
+        store.Start();
+        guest.Run(hart => (hart == 0 ? Runner : Writer, 0));
+        store.Join();
+        Assert.Equal((1UL, 2UL), (guest.Read(Flag + 64), guest.Read(Flag + 72)));
+    }
+
     /// <summary>Harts run through more code than the cache holds, each in another order, while the oldest goes all the time: they compute what they should.</summary>
     [Fact]
     public void EvictionDoesNotDisturbOtherHarts()
