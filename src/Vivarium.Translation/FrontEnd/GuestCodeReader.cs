@@ -19,7 +19,14 @@ internal sealed unsafe class GuestCodeReader
     private ulong _addend;
     private bool _onePage;
 
-    public GuestCodeReader() => _p = (byte*)Unsafe.AsPointer(ref MemoryMarshal.GetArrayDataReference(_bytes));
+    private readonly int _ahead;
+
+    /// <param name="ahead">Bytes to read at once; without, as many as <see cref="MayBeLoop"/> looks at.</param>
+    public GuestCodeReader(int ahead = WindowSize)
+    {
+        _p = (byte*)Unsafe.AsPointer(ref MemoryMarshal.GetArrayDataReference(_bytes));
+        _ahead = ahead;
+    }
 
     /// <summary>Forgets what was read: the next fetch reads memory again.</summary>
     public void Reset(MemoryWindow memory, Func<ulong, bool>? mayExecute)
@@ -76,7 +83,7 @@ internal sealed unsafe class GuestCodeReader
             _length = 0;
             return false;
         }
-        int want = (int)Math.Min(WindowSize, _memory.Size - offset);
+        int want = (int)Math.Min((ulong)_ahead, _memory.Size - offset);
         if (_onePage) want = Math.Min(want, 4096 - (int)(pc & 4095));
         if (_mayExecute is { } mayExecute)
         {

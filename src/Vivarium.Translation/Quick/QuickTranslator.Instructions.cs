@@ -92,6 +92,11 @@ internal sealed unsafe partial class QuickTranslator
         return table;
     }
 
+    /// <summary>Whether the code that an instruction becomes depends on nothing but its bits.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static bool IsTemplate(uint lowering) =>
+        (1u << (byte)lowering & (1u << (int)Kind.Branch | 1u << (int)Kind.Auipc | 1u << (int)Kind.Jal | 1u << (int)Kind.Jalr | 1u << (int)Kind.Leave)) == 0;
+
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private Flow Lower(in Instruction i, uint lowering, ulong pc, ulong next, StubTable stubs)
     {
@@ -205,7 +210,6 @@ internal sealed unsafe partial class QuickTranslator
                 return Flow.Branch;
             case Kind.Lui:
                 Constant(rd, imm);
-                Know(rd, (ulong)imm);
                 break;
             case Kind.Auipc:
                 Constant(rd, (long)pc + imm);

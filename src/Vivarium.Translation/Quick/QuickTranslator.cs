@@ -28,13 +28,14 @@ internal sealed unsafe partial class QuickTranslator
     private const int ShortSkip = 20, MostLabels = 4;
 
     private readonly Assembler _asm = new();
-    private readonly GuestCodeReader _reader = new();
+    private readonly GuestCodeReader _reader = new(MostInstructions * 2);
     /// <summary>Exits behind which a block does not go on. The branches after that, another jump or the end, and labels that are still to come, are all that can follow.</summary>
     private const int ManyExits = 4;
 
     private readonly ExitPlan[] _exits = new ExitPlan[ManyExits + MostBranches + 1 + 1 + 1 + MostLabels];
     private readonly ForwardLabel[] _labels = new ForwardLabel[MostLabels];
     private readonly byte[] _shapes = new byte[MostInstructions];
+    private readonly TemplateTable _templates = new();
     private readonly sbyte* _host; // 32: guest register -> host register, or RegisterMap.InMemory
     private readonly sbyte[] _map = GC.AllocateArray<sbyte>(32, pinned: true);
     private int _exitCount, _labelCount, _count, _firstOffset;
@@ -99,6 +100,23 @@ internal sealed unsafe partial class QuickTranslator
                 Leave(pc);
                 break;
             }
+            byte* template = _templates.Find(bits);
+            if (*(uint*)template == TemplateTable.Key(bits))
+            {
+                // Most instructions: what they become depends on their bits alone, and has been made before.
+                int bytes = template[TemplateTable.LengthAt];
+                _asm.Template(template + TemplateTable.CodeAt, bytes);
+                hash = GuestHash.Add(hash, bits);
+                uint length = (bits & 3) == 3 ? 4u : 2u;
+                _shapes[_count++] = (byte)(bytes << 1 | (int)length >> 2);
+                offset += bytes;
+                pc += length;
+                _knownRegister = 0;
+                if (_labelCount != 0) PlaceLabels(pc);
+                if (_count < MostInstructions) continue;
+                Leave(pc);
+                break;
+            }
             Instruction i = Decoder.Decode(bits);
             uint lowering = Lowerings[(int)i.Opcode];
             if (lowering == 0)
@@ -111,6 +129,7 @@ internal sealed unsafe partial class QuickTranslator
             hash = GuestHash.Add(hash, i.Bits);
             Flow flow = Lower(i, lowering, pc, next, stubs);
             int now = _asm.Offset;
+            if (IsTemplate(lowering)) _templates.Set(template, bits, _asm.Cursor, now - offset);
             _shapes[_count++] = (byte)(now - offset << 1 | i.Length >> 2);
             offset = now;
             pc = next;

@@ -203,6 +203,18 @@ public sealed unsafe partial class Assembler
         _p = p + bytes.Length;
     }
 
+    /// <summary>Appends code that was emitted before: at most 24 bytes, and 24 can be read.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public void Template(byte* code, int bytes)
+    {
+        byte* p = Begin();
+        ulong a = *(ulong*)code, b = *(ulong*)(code + 8), c = *(ulong*)(code + 16);
+        *(ulong*)p = a;
+        *(ulong*)(p + 8) = b;
+        *(ulong*)(p + 16) = c;
+        _p = p + bytes;
+    }
+
     /// <summary>Appends a 64-bit constant.</summary>
     public void Quad(ulong value)
     {
