@@ -15,6 +15,7 @@ public sealed unsafe class HostFile : IDisposable
     private const uint TypeMask = 0xf000, TypeBlock = 0x6000, TypeRegular = 0x8000, TypeDirectory = 0x4000;
 
     private int _descriptor;
+    private bool _isLocked;
 
     private HostFile(int descriptor, bool isBlockDevice, bool writable) => (_descriptor, IsBlockDevice, IsWritable) = (descriptor, isBlockDevice, writable);
 
@@ -169,18 +170,30 @@ public sealed unsafe class HostFile : IDisposable
     /// where another holds one.</summary>
     public int TryLock(bool exclusive)
     {
-        const int setLock = 37;
-        var request = stackalloc byte[32]; // struct flock: l_type, l_whence, l_start, l_len, l_pid
-        new Span<byte>(request, 32).Clear();
-        *(short*)request = (short)(exclusive ? 1 : 0);
-        var result = (int)HostSyscall.Invoke(SysFcntl, _descriptor, setLock, (long)request);
+        var result = SetLock(_descriptor, exclusive ? 1 : 0);
+        _isLocked |= result == 0;
         return result == -13 ? -11 : result;
     }
 
-    /// <summary>Closes it.</summary>
+    private static int SetLock(int descriptor, int type)
+    {
+        const int setLock = 37;
+        var request = stackalloc byte[32]; // struct flock: l_type, l_whence, l_start, l_len, l_pid
+        new Span<byte>(request, 32).Clear();
+        *(short*)request = (short)type;
+        return (int)HostSyscall.Invoke(SysFcntl, descriptor, setLock, (long)request);
+    }
+
+    /// <summary>For tests.</summary>
+    internal int Descriptor => _descriptor;
+
+    /// <summary>Closes it. Its lock is gone when this returns: a child that this process is just starting may have the open file for a moment longer.</summary>
     public void Dispose()
     {
+        const int unlock = 2;
         var descriptor = Interlocked.Exchange(ref _descriptor, -1);
-        if (descriptor >= 0) HostSyscall.Invoke(SysClose, descriptor);
+        if (descriptor < 0) return;
+        if (_isLocked) SetLock(descriptor, unlock);
+        HostSyscall.Invoke(SysClose, descriptor);
     }
 }

@@ -25,7 +25,6 @@ public sealed class VirtualMachine : IDisposable, ISbiConsole
     private readonly Plic _plic;
     private readonly Aclint _aclint;
     private PerformanceMonitoringExtension? _pmu;
-    private readonly BootPlan? _boot; // null for a machine that goes on from a saved state
     private Shutdown? _shutdown;
 
     /// <summary>Puts a machine together and loads what it boots.</summary>
@@ -69,7 +68,7 @@ public sealed class VirtualMachine : IDisposable, ISbiConsole
             if (configuration.Firmware is null)
                 Core.Sbi = BuiltInFirmware();
             if (saved is null)
-                _boot = Load();
+                Prepare(Load());
             else
                 Restore(saved);
         }
@@ -181,6 +180,17 @@ public sealed class VirtualMachine : IDisposable, ISbiConsole
         Resume();
     }
 
+    private void Prepare(BootPlan boot)
+    {
+        foreach (var hart in Core.Harts)
+        {
+            if (boot.MachineMode)
+                hart.Prepare(boot.Entry, PrivilegeMode.Machine, (ulong)hart.Id, boot.DeviceTree);
+            else if (hart.Id == 0)
+                hart.Prepare(boot.Entry, PrivilegeMode.Supervisor, 0, boot.DeviceTree);
+        }
+    }
+
     /// <summary>Reads every file that the machine would, and puts it together, without running it.</summary>
     /// <exception cref="BootException">Something is wrong with it.</exception>
     public static void TryOut(MachineConfiguration configuration)
@@ -191,18 +201,10 @@ public sealed class VirtualMachine : IDisposable, ISbiConsole
     /// <summary>Runs the machine until its guest, or <see cref="End"/>, ends it.</summary>
     public Shutdown Run()
     {
-        if (_boot is null)
+        foreach (var hart in Core.Harts)
         {
-            // Its harts run already.
-        }
-        else if (_boot.MachineMode)
-        {
-            foreach (var hart in Core.Harts)
-                hart.Start(_boot.Entry, PrivilegeMode.Machine, (ulong)hart.Id, _boot.DeviceTree);
-        }
-        else
-        {
-            Core.Harts[0].Start(_boot.Entry, PrivilegeMode.Supervisor, 0, _boot.DeviceTree);
+            if (hart.Status != HartStatus.Stopped)
+                hart.Launch();
         }
 
         _ended.Wait();

@@ -61,14 +61,26 @@ public sealed partial class MachineHart : IHartEnvironment, IDisposable
     /// <returns>False where it is not stopped.</returns>
     public bool Start(ulong pc, PrivilegeMode mode, ulong a0, ulong a1)
     {
-        if (Interlocked.CompareExchange(ref _status, (int)HartStatus.StartPending, (int)HartStatus.Stopped) != (int)HartStatus.Stopped) return false;
-        _start = new StartRequest(pc, mode, a0, a1);
+        if (!Prepare(pc, mode, a0, a1)) return false;
         Launch();
         Wake();
         return true;
     }
 
-    private void Launch()
+    /// <summary>The first half of <see cref="Start"/>: it is to start, which a saved machine remembers, with the next <see cref="Launch"/>.</summary>
+    internal bool Prepare(ulong pc, PrivilegeMode mode, ulong a0, ulong a1)
+    {
+        lock (_launching)
+        {
+            if (Status != HartStatus.Stopped) return false;
+            _start = new StartRequest(pc, mode, a0, a1); // first: the hart's thread may be there, and look
+            Status = HartStatus.StartPending;
+            return true;
+        }
+    }
+
+    /// <summary>Gives the hart its thread, if it has none.</summary>
+    internal void Launch()
     {
         lock (_launching)
         {

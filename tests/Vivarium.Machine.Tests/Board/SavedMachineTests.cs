@@ -139,6 +139,18 @@ public sealed class SavedMachineTests : IDisposable
         Assert.EndsWith(second.Text.ToString(), first.Text.ToString());
     }
 
+    [Fact]
+    public void AMachineThatHasYetToStartIsSavedAsOne()
+    {
+        var configuration = Configuration(20);
+        var saved = new MemoryStream();
+        using (var machine = new VirtualMachine(configuration, new Output())) machine.Save(saved);
+        saved.Position = 0;
+        var output = new Output();
+        using (var machine = new VirtualMachine(configuration, output, saved)) new Running(machine).End();
+        Assert.Equal(20, output.Text.Length);
+    }
+
     private byte[] Saved(MachineConfiguration configuration)
     {
         using var machine = new VirtualMachine(configuration, new Output());
