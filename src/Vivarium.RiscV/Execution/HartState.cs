@@ -100,6 +100,9 @@ public unsafe struct HartState
     /// <summary>By base register: the addend of the page that a group of accesses of the running block goes to; odd where they must look for themselves.</summary>
     public fixed ulong GroupAddends[32];
 
+    /// <summary>Misses of near pages until one replaces the page there.</summary>
+    public int NearPatience;
+
     /// <summary>Private to the executor: table bases, helper entry points, spill slots.</summary>
     public fixed ulong Engine[EngineSlots];
 }

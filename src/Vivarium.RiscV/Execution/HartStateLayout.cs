@@ -40,6 +40,7 @@ public static class HartStateLayout
     public static readonly int NearTags = OffsetOf(nameof(HartState.NearTags));
     public static readonly int NearAddends = OffsetOf(nameof(HartState.NearAddends));
     public static readonly int GroupAddends = OffsetOf(nameof(HartState.GroupAddends));
+    public static readonly int NearPatience = OffsetOf(nameof(HartState.NearPatience));
     public static readonly int Engine = OffsetOf(nameof(HartState.Engine));
 
     private static int OffsetOf(string field) => (int)Marshal.OffsetOf<HartState>(field);

@@ -26,7 +26,10 @@ public sealed unsafe partial class CodeGenerator
         public sbyte Home;     // where it is not: its number; x0 for none
         public bool InMemory, IsBlock;
         public byte Group; // base register of the group that it begins
-        public long Offset;
+        public bool Again; // looks its page up in the TLB before it calls the stub: it was not in a near page, or the group was in two
+        public bool Near, Store;
+        public long Offset, Last; // of its first byte and its last
+        public int Low, High;     // of the group's
     }
 
     private readonly MissPlan[] _misses = new MissPlan[IrBlock.MaxGuestInstructions * 4];
@@ -50,7 +53,7 @@ public sealed unsafe partial class CodeGenerator
         exit.Restore = _ownMapping;
         exit.Pending = _pending;
         exit.Float = Floats.State;
-        miss.Offset = offset;
+        (miss.Offset, miss.Last, miss.Store) = (offset, offset + size - 1, isStore);
         miss.IsBlock = size == BlockSize;
         miss.InMemory = !inRegister;
         miss.Home = absolute ? (sbyte)0 : (sbyte)op.A;
@@ -76,6 +79,7 @@ public sealed unsafe partial class CodeGenerator
         if (isGrouped && Follows(op.A, isStore, offset, size))
         {
             miss.Access &= (1 << MissAccess.NearShift) - 1;
+            miss.Again = true;
             _asm.Mov(Rax, GroupAddend(op.A));
             _asm.Test8(Rax, 1);
             _asm.Jcc(Cond.Ne, ref miss.Cold);
@@ -85,13 +89,15 @@ public sealed unsafe partial class CodeGenerator
         if (isGrouped && FindGroup(op, isStore, size, out long first, out long last) is var followers && followers >= (near >= 0 ? 3 : 1))
         {
             (low, high) = (first, last);
-            miss.Group = op.A;
+            (miss.Group, miss.Low, miss.High) = (op.A, (int)first, (int)last);
         }
+        miss.Near = near >= 0;
+        miss.Again = miss.Near || miss.Group != 0;
         if (near >= 0)
         {
             if (miss.Group == 0)
             {
-                PutAddress(miss, op);
+                PutAddress(miss, offset);
                 // Where it is misaligned it never hits: so it does not cross into the next page.
                 _asm.And(Rax, -PageSize | size - 1);
                 _asm.Cmp(Rax, NearTag(near));
@@ -119,16 +125,9 @@ public sealed unsafe partial class CodeGenerator
             }
             else
             {
-                PutAddress(miss, op);
-                if (low != offset) _asm.Add(Rax, (int)(low - offset));
+                PutAddress(miss, low);
             }
-            if (address != Rcx && HostFeatures.HasBmi2) _asm.Rorx32(Rcx, address, 12 - EntryBits);
-            else
-            {
-                if (address != Rcx) _asm.Mov32(Rcx, address);
-                _asm.Shr32(Rcx, 12 - EntryBits);
-            }
-            _asm.And32(Rcx, SlotMask);
+            PutSlot(address);
             if (!isDirect)
             {
                 if (high != low && !miss.IsBlock) _asm.Add(Rax, (int)(high - low));
@@ -187,19 +186,43 @@ public sealed unsafe partial class CodeGenerator
         return Mem.At(Rax);
     }
 
-    /// <summary>rax = the address.</summary>
-    private void PutAddress(in MissPlan miss, in IrOp op)
+    /// <summary>rcx = the distance of an address's entry from the table's beginning.</summary>
+    private void PutSlot(Gpr address)
     {
-        if (miss.Home == 0) _asm.MovImmediate(Rax, miss.Offset);
+        if (address != Rcx && HostFeatures.HasBmi2) _asm.Rorx32(Rcx, address, 12 - EntryBits);
+        else
+        {
+            if (address != Rcx) _asm.Mov32(Rcx, address);
+            _asm.Shr32(Rcx, 12 - EntryBits);
+        }
+        _asm.And32(Rcx, SlotMask);
+    }
+
+    /// <summary>rax = the addend of a page that has all bytes between two offsets, by the TLB's first half.</summary>
+    private void PutAddend(in MissPlan miss, long first, long last, ref Label otherwise)
+    {
+        PutAddress(miss, first);
+        PutSlot(Rax);
+        if (first != last) _asm.Add(Rax, (int)(last - first));
+        _asm.And(Rax, -PageSize);
+        _asm.Cmp(Rax, Mem.At(RegisterMap.MemoryBase, Rcx, 0, miss.Store ? 8 : 0));
+        _asm.Jcc(Cond.Ne, ref otherwise);
+        _asm.Mov(Rax, Mem.At(RegisterMap.MemoryBase, Rcx, 0, AddendOffset));
+    }
+
+    /// <summary>rax = the base register and an offset.</summary>
+    private void PutAddress(in MissPlan miss, long offset)
+    {
+        if (miss.Home == 0) _asm.MovImmediate(Rax, offset);
         else if (!miss.InMemory)
         {
-            if (miss.Offset == 0) _asm.Mov(Rax, miss.Base);
-            else _asm.Lea(Rax, Mem.At(miss.Base, (int)miss.Offset));
+            if (offset == 0) _asm.Mov(Rax, miss.Base);
+            else _asm.Lea(Rax, Mem.At(miss.Base, (int)offset));
         }
         else
         {
             _asm.Mov(Rax, RegisterMap.Home(miss.Home));
-            if (miss.Offset != 0) _asm.Add(Rax, (int)miss.Offset);
+            if (offset != 0) _asm.Add(Rax, (int)offset);
         }
         if (miss.IsBlock) _asm.And(Rax, -BlockSize);
     }
@@ -217,7 +240,32 @@ public sealed unsafe partial class CodeGenerator
         {
             ref MissPlan miss = ref _misses[i];
             _asm.Bind(ref miss.Cold);
-            PutAddress(miss, default);
+            Label stub = default;
+            if (miss.Again)
+            {
+                // What alternates between two pages (a stack frame across their border) is not to change the near page each time: one miss of a few does, in the stub.
+                if (miss.Near)
+                {
+                    _asm.Sub32(State(HartStateLayout.NearPatience), 1);
+                    _asm.Jcc(Cond.S, ref stub);
+                }
+                if (miss.Group != 0)
+                {
+                    if (miss.Near)
+                    {
+                        Label apart = default;
+                        PutAddend(miss, miss.Low, miss.High, ref apart);
+                        _asm.Mov(GroupAddend(miss.Group), Rax);
+                        _asm.JmpTo(miss.Back);
+                        _asm.Bind(ref apart);
+                    }
+                    _asm.Mov(GroupAddend(miss.Group), 1);
+                }
+                PutAddend(miss, miss.Offset, miss.Last, ref stub);
+                _asm.JmpTo(miss.Back);
+                _asm.Bind(ref stub);
+            }
+            PutAddress(miss, miss.Offset);
             _asm.MovImmediate(Rcx, miss.Access);
             _asm.CallTo((long)(_stubs.Miss - (ulong)_asm.Start));
             _asm.Jcc(Cond.E, ref _exits[miss.Exit].Cold);

@@ -201,6 +201,9 @@ internal sealed unsafe class StubTable
         _asm.Ret();
     }
 
+    // Of near pages, for each that is replaced.
+    private const int NearMisses = 8;
+
     private void EmitMiss()
     {
         // The TLB's first half, its second, then C#.
@@ -256,6 +259,7 @@ internal sealed unsafe class StubTable
         _asm.Jcc(Cond.E, ref tail);
         _asm.Mov(Mem.At(RegisterMap.Context, other, 3, HartStateLayout.NearAddends - RegisterMap.ContextBias - 8), Gpr.R9);
         _asm.Mov(Mem.At(RegisterMap.Context, other, 3, HartStateLayout.NearTags - RegisterMap.ContextBias - 8), page);
+        _asm.Mov32(Field(HartStateLayout.NearPatience), NearMisses);
         _asm.Test32(tag, tag);
         _asm.Jcc(Cond.E, ref tail);
         Fence();
