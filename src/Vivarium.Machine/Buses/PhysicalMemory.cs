@@ -3,25 +3,27 @@ using Vivarium.RiscV.Privileged;
 
 namespace Vivarium.Machine.Buses;
 
-/// <summary>The physical address space of a machine: RAM in a memory file, and the registers of devices.</summary>
+/// <summary>The physical address space of a machine: RAM, and the registers of devices.</summary>
 /// <remarks>Thread-safe. Devices are mapped while the machine is put together or under <see cref="Map"/>'s lock later (PCI BARs); harts that
 /// look a device up meanwhile see the old map or the new one.</remarks>
 public sealed class PhysicalMemory : PhysicalBus, IDisposable
 {
+    private const int MadvHugePage = 14;
+
     private readonly record struct Region(ulong Base, ulong Size, IMmioDevice Device);
 
     private readonly Lock _lock = new();
-    private readonly Memfd _file;
     private Region[] _regions = []; // sorted by Base, replaced as a whole
 
     /// <exception cref="OutOfMemoryException">The host has not that much address space or memory.</exception>
     public PhysicalMemory(ulong ramBase, ulong ramSize)
     {
         (RamBase, RamSize) = (ramBase, ramSize);
-        _file = Memfd.Create("viv-ram", ramSize);
         Ram = MemoryWindow.Reserve(ramSize);
-        var result = Ram.MapFile(0, ramSize, Protection.Read | Protection.Write, _file.Descriptor, 0, shared: true);
+        var result = Ram.MapAnonymous(0, ramSize, Protection.Read | Protection.Write, noReserve: true);
         if (result != 0) throw new OutOfMemoryException($"cannot map {ramSize >> 20} MiB of guest memory: errno {-result}");
+        // A guest walks through its memory by its own pages, the host by its own as well: small ones would be looked up, and faulted in, one by one.
+        Ram.Advise(0, ramSize, MadvHugePage);
     }
 
     public override ulong RamBase { get; }
@@ -29,9 +31,6 @@ public sealed class PhysicalMemory : PhysicalBus, IDisposable
     public override ulong RamSize { get; }
 
     public override MemoryWindow Ram { get; }
-
-    /// <summary>The file behind RAM: for snapshots, and for whoever takes the machine over.</summary>
-    public Memfd RamFile => _file;
 
     /// <summary>Told of every range of RAM that somebody else than a hart wrote (DMA, loaders), after the write; the executor drops what it made
     /// of code there.</summary>
@@ -130,7 +129,6 @@ public sealed class PhysicalMemory : PhysicalBus, IDisposable
     public void Dispose()
     {
         Ram.Dispose();
-        _file.Dispose();
     }
 
     private bool TryFind(ulong address, int size, out Region region)
