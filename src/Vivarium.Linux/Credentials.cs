@@ -9,7 +9,7 @@ public sealed record Credentials(uint Uid, uint EffectiveUid, uint SavedUid, uin
     public const ulong AllCapabilities = (1UL << 41) - 1;
 
     /// <summary>Capabilities by number (capabilities(7)).</summary>
-    public const int CapSetGid = 6, CapSetUid = 7, CapSetPCap = 8;
+    public const int CapSetGid = 6, CapSetUid = 7, CapSetPCap = 8, CapNetBindService = 10;
 
     /// <summary>Supplementary groups.</summary>
     public IReadOnlyList<uint> Groups { get; init; } = [];
@@ -29,6 +29,9 @@ public sealed record Credentials(uint Uid, uint EffectiveUid, uint SavedUid, uin
 
     /// <inheritdoc cref="EffectiveCapabilities"/>
     public ulong InheritableCapabilities { get; init; }
+
+    /// <summary>What execve may give at most (PR_CAPBSET_DROP).</summary>
+    public ulong BoundingCapabilities { get; init; } = AllCapabilities;
 
     /// <summary>Who logs in as that user: the group is a supplementary one too.</summary>
     public static Credentials Of(uint uid, uint gid) => new(uid, uid, uid, uid, gid, gid, gid, gid) { Groups = [gid] };
@@ -57,7 +60,7 @@ public sealed record Credentials(uint Uid, uint EffectiveUid, uint SavedUid, uin
     /// <summary>Who a process becomes by execve of a program that runs with these effective ids.</summary>
     public Credentials Executing(uint uid, uint gid)
     {
-        ulong permitted = uid == 0 || Uid == 0 ? AllCapabilities : 0;
+        ulong permitted = uid == 0 || Uid == 0 ? BoundingCapabilities | InheritableCapabilities : 0;
         return this with
         {
             EffectiveUid = uid, SavedUid = uid, FsUid = uid, EffectiveGid = gid, SavedGid = gid, FsGid = gid,

@@ -30,6 +30,12 @@ public sealed partial class Realm : IDisposable
 
     public RunOptions Options { get; }
 
+    /// <summary>What sethostname and setdomainname set and uname tells.</summary>
+    internal string HostName { get; set; } = Environment.MachineName is { Length: < 65 } host ? host : "viv";
+
+    /// <inheritdoc cref="HostName"/>
+    internal string DomainName { get; set; } = "(none)";
+
     /// <summary>Where one-line reports for people go.</summary>
     public TextWriter Errors { get; }
 

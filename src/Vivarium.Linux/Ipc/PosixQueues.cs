@@ -123,6 +123,7 @@ internal static class PosixQueueSyscalls
         if (name == null) return error;
         if (name.Length == 0) return -Errno.ENOENT;
         var queues = thread.Process.Realm.PosixQueues;
+        using var owner = thread.Process.Fs.Space.Owners is { Real: true } ? HostOwner.As(thread.Process.Credentials, rights: false) : default;
         using var host = queues.HostName(name);
         long status = HostSyscall.Invoke(HostUnlink, host.Address);
         if (status == 0) queues.Unlinked(name);

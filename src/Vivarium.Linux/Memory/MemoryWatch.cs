@@ -69,6 +69,10 @@ internal sealed class MemoryWatch : IDisposable
             // One dies already: what it gives back may do.
             if (process.IsExiting) return;
             ulong own = process.Memory.ResidentBytes(pages, runs);
+            // As the kernel weighs: the guest's wish counts in thousandths of what there is.
+            int wish = process.Traits.OutOfMemoryScore;
+            if (wish <= -1000) own = 0;
+            else if (wish != 0) own = (ulong)Math.Max(1, (long)own + (long)(Limit / 1000) * wish);
             if (largest != null && own <= most) continue;
             (largest, most) = (process, own);
         }

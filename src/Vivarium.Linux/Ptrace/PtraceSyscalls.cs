@@ -230,6 +230,8 @@ internal static class PtraceSyscalls
         var remote = new ulong[args.A4 * 2];
         if (!thread.Window.TryReadBytes(args.A1, MemoryMarshal.AsBytes(local.AsSpan())) || !thread.Window.TryReadBytes(args.A3, MemoryMarshal.AsBytes(remote.AsSpan())))
             return -Errno.EFAULT;
+        for (int n = 1; n < local.Length; n += 2) if ((long)local[n] < 0) return -Errno.EINVAL;
+        for (int n = 1; n < remote.Length; n += 2) if ((long)remote[n] < 0) return -Errno.EINVAL;
         Span<byte> buffer = stackalloc byte[4096];
         long total = 0;
         int i = 0, k = 0;

@@ -117,7 +117,10 @@ internal static class CredentialSyscalls
         return 0;
     }
 
-    private const uint CapabilityVersion3 = 0x20080522;
+    private const uint CapabilityVersion1 = 0x19980330, CapabilityVersion2 = 0x20071026, CapabilityVersion3 = 0x20080522;
+
+    // Version 1 knows 32 capabilities, the others 64.
+    private static int SetsOf(GuestThread thread, ulong header) => thread.Window.TryLoad32(header, out uint version) && version == CapabilityVersion1 ? 3 : 6;
 
     /// <summary>The header's process; null with the status where there is none such, or its version is not the third.</summary>
     private static GuestProcess? CapabilityTarget(GuestThread thread, ulong header, out long status)
@@ -125,7 +128,7 @@ internal static class CredentialSyscalls
         status = -Errno.EFAULT;
         if (!thread.Window.TryLoad32(header, out uint version) || !thread.Window.TryLoad32(header + 4, out uint pid)) return null;
         status = -Errno.EINVAL;
-        if (version != CapabilityVersion3)
+        if (version is not (CapabilityVersion1 or CapabilityVersion2 or CapabilityVersion3))
         {
             thread.Window.TryStore32(header, CapabilityVersion3);
             return null;
@@ -146,7 +149,7 @@ internal static class CredentialSyscalls
             (uint)of.EffectiveCapabilities, (uint)of.PermittedCapabilities, (uint)of.InheritableCapabilities,
             (uint)(of.EffectiveCapabilities >> 32), (uint)(of.PermittedCapabilities >> 32), (uint)(of.InheritableCapabilities >> 32),
         ];
-        return thread.Window.TryWriteBytes(args.A1, MemoryMarshal.AsBytes(sets)) ? 0 : -Errno.EFAULT;
+        return thread.Window.TryWriteBytes(args.A1, MemoryMarshal.AsBytes(sets[..SetsOf(thread, args.A0)])) ? 0 : -Errno.EFAULT;
     }
 
     private static long CapSet(GuestThread thread, in SyscallArgs args)
@@ -155,12 +158,14 @@ internal static class CredentialSyscalls
         if (target == null) return status;
         if (target != thread.Process) return -Errno.EPERM;
         Span<uint> sets = stackalloc uint[6];
-        if (!thread.Window.TryReadBytes(args.A1, MemoryMarshal.AsBytes(sets))) return -Errno.EFAULT;
+        sets.Clear();
+        if (!thread.Window.TryReadBytes(args.A1, MemoryMarshal.AsBytes(sets[..SetsOf(thread, args.A0)]))) return -Errno.EFAULT;
         ulong effective = (sets[0] | (ulong)sets[3] << 32) & Credentials.AllCapabilities, permitted = (sets[1] | (ulong)sets[4] << 32) & Credentials.AllCapabilities,
             inheritable = (sets[2] | (ulong)sets[5] << 32) & Credentials.AllCapabilities;
         var old = target.Credentials;
         // Nothing comes back that is no longer permitted; CAP_SETPCAP may hand on what is bounded by nothing here.
         if ((permitted & ~old.PermittedCapabilities) != 0 || (effective & ~permitted) != 0) return -Errno.EPERM;
+        if ((inheritable & ~(old.InheritableCapabilities | old.BoundingCapabilities)) != 0) return -Errno.EPERM;
         if (!old.Has(Credentials.CapSetPCap) && (inheritable & ~(old.InheritableCapabilities | old.PermittedCapabilities)) != 0) return -Errno.EPERM;
         target.Credentials = old with { EffectiveCapabilities = effective, PermittedCapabilities = permitted, InheritableCapabilities = inheritable };
         return 0;

@@ -51,7 +51,7 @@ internal static class DirectorySyscalls
     private static long FChDir(GuestThread thread, in SyscallArgs args)
     {
         var file = thread.Process.Files.Acquire((int)args.A0);
-        return file == null ? -Errno.EBADF : thread.Process.Fs.ChangeDirectory(file);
+        return file == null ? -Errno.EBADF : thread.Process.Fs.ChangeDirectory(file, thread.Process.Credentials);
     }
 
     // struct linux_dirent64 is the same on both sides: the host writes into guest memory.

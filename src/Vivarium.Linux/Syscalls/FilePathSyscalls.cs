@@ -265,7 +265,13 @@ internal static class FilePathSyscalls
                     resolved.Dispose();
                     return null;
                 }
-                if (status >= 0) thread.Process.Fs.Space.Owners?.AdjustStatX(buffer.Span, at.Descriptor);
+                if (status >= 0 && thread.Process.Fs.Space.Owners is { } owners)
+                {
+                    const uint MountIds = 0x1000 | 0x4000; // STATX_MNT_ID, STATX_MNT_ID_UNIQUE: the host's are none of the guest's
+                    owners.AdjustStatX(buffer.Span, at.Descriptor);
+                    BinaryPrimitives.WriteUInt32LittleEndian(buffer.Span, BinaryPrimitives.ReadUInt32LittleEndian(buffer.Span) & ~MountIds);
+                    buffer.Span.Slice(144, 8).Clear();
+                }
             }
             if (status >= 0) status = thread.Put(args.A4, buffer.Span);
         }
@@ -374,6 +380,7 @@ internal static class FilePathSyscalls
                 }
             }
             if (status < 0) { }
+            else if ((mode & Vfs.Access.Write) != 0 && at.FileSystem is HostFileSystem { ReadOnly: true }) status = -Errno.EROFS;
             else if (at.Node != null) status = AccessOf(at.Node, mode);
             else if (mode != 0 && !probe && thread.Process.Fs.Space.Owners is { } owners && owners.Get(at.Descriptor, out var record, out _) > 0)
             {
@@ -409,7 +416,8 @@ internal static class FilePathSyscalls
             {
                 buffer.Span[PathBuffer.Maximum] = 0;
                 status = HostSyscall.Invoke(HostCall.ReadLinkAt, at.Descriptor, buffer.Address + PathBuffer.Maximum, buffer.Address, Math.Min((int)args.A3, PathBuffer.Maximum));
-                if (status == -Errno.ENOENT) status = -Errno.EINVAL;
+                // The kernel tells an empty path from a file that is no link.
+                if (status is -Errno.ENOENT or -Errno.EINVAL) status = at.AtFlags == At.EmptyPath ? -Errno.ENOENT : -Errno.EINVAL;
             }
             if (status > 0 && thread.Put(args.A2, buffer.Span[..(int)status]) < 0) status = -Errno.EFAULT;
         }

@@ -68,6 +68,7 @@ public static class FileSyscalls
         else if ((long)length < 0) result = -Errno.EINVAL;
         else if (file.Node is Ptrace.ProcessMemoryFile memory)
             result = memory.Transfer(thread, file, writes, call is HostCall.PRead64 or HostCall.PWrite64 ? (long)offset : null, buffer, Math.Min(length, MaximumTransfer));
+        else if (writes && file.Node is { TakesWrites: true } settings) result = Accept(thread, file, settings, buffer, length);
         else if (file.Signals != null) result = writes || call == HostCall.PRead64 ? -Errno.EINVAL : file.Signals.Read(thread, buffer, length);
         else
         {
@@ -82,6 +83,16 @@ public static class FileSyscalls
         file.Release();
         if (result == -Errno.EPIPE && writes) GuestAccess.BrokenPipe(thread);
         return result;
+    }
+
+    // A file of /proc that changes something: one write is one value.
+    private static long Accept(GuestThread thread, OpenFile file, SyntheticNode settings, ulong buffer, ulong length)
+    {
+        Span<byte> text = stackalloc byte[(int)Math.Min(length, 1024)];
+        if ((HostSyscall.Invoke(HostCall.FCntl, file.HostDescriptor, GetFl) & OpenFlags.AccessMode) == OpenFlags.ReadOnly) return -Errno.EBADF;
+        if (!thread.Window.TryReadBytes(buffer, text)) return -Errno.EFAULT;
+        long status = settings.Accept(thread.Process, System.Text.Encoding.Latin1.GetString(text));
+        return status < 0 ? status : (long)length;
     }
 
     private static long ReadV(GuestThread thread, in SyscallArgs args) => Vector(thread, HostCall.ReadV, args.A0, args.A1, args.A2, 0, 0, 0, false);
@@ -103,6 +114,8 @@ public static class FileSyscalls
         if (file == null) return -Errno.EBADF;
         long result;
         if (file.Node is { IsDirectory: true }) result = writes ? -Errno.EBADF : -Errno.EISDIR;
+        else if (writes && count == 1 && file.Node is { TakesWrites: true } settings)
+            result = thread.Window.TryLoad64(vectors, out ulong start) && thread.Window.TryLoad64(vectors + 8, out ulong size) ? Accept(thread, file, settings, start, size) : -Errno.EFAULT;
         else
         {
             result = HostVectors.Read(thread, vectors, count, out var host);
@@ -314,7 +327,7 @@ public static class FileSyscalls
     // ---- fcntl ----
 
     private const int DupFd = 0, GetFd = 1, SetFd = 2, GetFl = 3, SetFl = 4, GetLk = 5, SetLk = 6, SetLkW = 7, SetOwn = 8, GetOwn = 9, SetSig = 10, GetSig = 11,
-        SetOwnEx = 15, GetOwnEx = 16, OfdGetLk = 36, OfdSetLk = 37, OfdSetLkW = 38, SetLease = 1024, GetLease = 1025, Notify = 1026, DupFdQuery = 1027,
+        SetOwnEx = 15, GetOwnEx = 16, OfdGetLk = 36, OfdSetLk = 37, OfdSetLkW = 38, SetLease = 1024, GetLease = 1025, Notify = 1026, DupFdQuery = 1027, CreatedQuery = 1028,
         DupFdCloExec = 1030, SetPipeSize = 1031, GetPipeSize = 1032, AddSeals = 1033, GetSeals = 1034, GetRwHint = 1035, SetFileRwHint = 1038;
 
     private static long FCntl(GuestThread thread, in SyscallArgs args)
@@ -348,12 +361,22 @@ public static class FileSyscalls
                 // A synthetic directory's place holder is an O_PATH descriptor.
                 if (file.Node is { IsDirectory: true }) return OpenFlags.Directory | OpenFlags.LargeFile;
                 return HostSyscall.Invoke(HostCall.FCntl, file.HostDescriptor, command);
-            case SetFl:
             case SetSig:
+                // Nothing that makes the host signal viv may reach the host: such a signal would end viv.
+                if (argument > Signals.Signal.Count) return -Errno.EINVAL;
+                file.OwnerSignal = (int)argument;
+                return 0;
             case GetSig:
+                return file.OwnerSignal;
             case SetLease:
+                // As where somebody else has the file open.
+                return argument == 2 /* F_UNLCK */ ? 0 : argument > 2 ? -Errno.EINVAL : -Errno.EAGAIN;
             case GetLease:
+                return 2;
             case Notify:
+                return -Errno.EINVAL; // a kernel without CONFIG_DNOTIFY
+            case SetFl:
+            case CreatedQuery:
             case SetPipeSize:
             case GetPipeSize:
             case AddSeals:
@@ -381,10 +404,22 @@ public static class FileSyscalls
                 return file.Owner;
             case SetOwn:
                 // SIGIO is not raised yet; who owns it is remembered.
-                file.Owner = (int)argument;
+                (file.Owner, file.OwnerIsThread) = ((int)argument, false);
                 return 0;
             case SetOwnEx:
+            {
+                // struct f_owner_ex: type (0 thread, 1 process, 2 group), id.
+                if (!thread.Window.TryLoad32(argument, out uint kind) || !thread.Window.TryLoad32(argument + 4, out uint id)) return -Errno.EFAULT;
+                if (kind > 2) return -Errno.EINVAL;
+                file.Owner = kind == 2 ? -(int)id : (int)id;
+                file.OwnerIsThread = kind == 0;
+                return 0;
+            }
             case GetOwnEx:
+            {
+                uint kind = file.Owner < 0 ? 2u : file.OwnerIsThread ? 0u : 1u;
+                return thread.Window.TryStore32(argument, kind) && thread.Window.TryStore32(argument + 4, (uint)Math.Abs(file.Owner)) ? 0 : -Errno.EFAULT;
+            }
             default:
                 return -Errno.EINVAL;
         }

@@ -23,7 +23,7 @@ public static class MemorySyscalls
         new(236, "get_mempolicy", "ptr ptr uint ptr hex", GetMempolicy),
         new(259, "riscv_flush_icache", "ptr ptr hex", FlushInstructionCache),
         new(283, "membarrier", "int hex int", Membarrier),
-        new(284, "mlock2", "ptr size hex", Mlock),
+        new(284, "mlock2", "ptr size hex", (thread, in args) => (args.A2 & ~1UL) != 0 ? -Errno.EINVAL : Mlock(thread, args)),
     ];
 
     private static long Brk(GuestThread thread, in SyscallArgs args) => (long)thread.Process.Memory.Brk(args.A0);
@@ -39,7 +39,10 @@ public static class MemorySyscalls
 
         int host = thread.Process.Files.HostDescriptor((int)args.A4, out int openFlags, out string path);
         if (host < 0) return host;
+        const int SharedValidateKnown = 0x03 | 0x10 | 0x20 | 0x100 | 0x800 | 0x1000 | 0x2000 | 0x4000 | 0x8000 | 0x10000 | 0x20000 | 0x40000 | 0x100000;
         int access = openFlags & 3;
+        if (((flags & MapFlags.TypeMask) is not (MapFlags.Shared or MapFlags.Private or MapFlags.SharedValidate))) return -Errno.EINVAL;
+        if ((flags & MapFlags.TypeMask) == MapFlags.SharedValidate && ((int)flags & ~SharedValidateKnown) != 0) return -Errno.EOPNOTSUPP;
         if (access == 1 /* O_WRONLY */) return -Errno.EACCES;
         bool shared = (flags & MapFlags.TypeMask) != MapFlags.Private;
         if (shared && (protection & Protection.Write) != 0 && access != 2 /* O_RDWR */) return -Errno.EACCES;
@@ -72,8 +75,9 @@ public static class MemorySyscalls
 
     private static long Mlock(GuestThread thread, in SyscallArgs args)
     {
-        bool allowed = thread.Process.Credentials.EffectiveUid == 0 || args.A1 <= thread.Process.Limits.Soft(ResourceLimits.LockedMemory);
-        return allowed ? Munlock(thread, args) : -Errno.ENOMEM;
+        ulong most = thread.Process.Limits.Soft(ResourceLimits.LockedMemory);
+        if (thread.Process.Credentials.EffectiveUid != 0 && args.A1 > most) return most == 0 ? -Errno.EPERM : -Errno.ENOMEM;
+        return Munlock(thread, args);
     }
 
     private static long GetMempolicy(GuestThread thread, in SyscallArgs args) =>

@@ -47,7 +47,7 @@ internal static class MountSyscalls
         long status = Canonical(thread, args.A1, true, out var target, out bool directory);
         if (status < 0) return status;
         var space = thread.Process.Fs.Space;
-        if ((flags & Remount) != 0) return target.Length == 0 || space.Mounts.SetOptions(target, Options(flags)) ? 0 : -Errno.EINVAL;
+        if ((flags & Remount) != 0) return target.Length == 0 || space.Mounts.SetOptions(target, Options(flags), (flags & Bind) == 0 ? (flags & ReadOnly) != 0 : null) ? 0 : -Errno.EINVAL;
         // All processes share the mounts already: how they spread makes no difference.
         if ((flags & (Unbindable | Private | Slave | Shared)) != 0) return 0;
         if ((flags & Bind) != 0)
@@ -85,6 +85,7 @@ internal static class MountSyscalls
             _ => null,
         };
         if (fileSystem == null) return -Errno.ENODEV;
+        if (fileSystem is TemporaryFileSystem temporary) temporary.ReadOnly = (flags & ReadOnly) != 0;
         space.Mounts.Add(target, fileSystem, type, name.Length == 0 ? "none" : name, Options(flags) + (size != null && type == "tmpfs" ? $",size={size / 1024}k" : ""));
         return 0;
     }
@@ -133,9 +134,17 @@ internal static class MountSyscalls
         long status = Canonical(thread, args.A0, true, out var path, out bool directory);
         if (status < 0) return status;
         if (!directory) return -Errno.ENOTDIR;
-        if (!MayMount(thread)) return -Errno.EPERM;
+        if (!MayMount(thread)) return MaySearch(thread, args.A0) < 0 ? -Errno.EACCES : -Errno.EPERM;
         thread.Process.Fs.ChangeRoot(thread.Process.Fs.Space.At(path));
         return 0;
+    }
+
+    private static long MaySearch(GuestThread thread, ulong path)
+    {
+        var resolved = ResolvedPath.Of(thread, unchecked((ulong)At.FdCwd), path, new PathRequest(PathIntent.Handle) { Caller = thread.Process, Needs = Access.Execute });
+        long status = resolved.Status;
+        resolved.Dispose();
+        return status;
     }
 
     // The old root is not moved: it is shown at the second path, and everybody else stays where he is.

@@ -211,7 +211,7 @@ public static class PollSyscalls
         var target = files.Acquire((int)args.A2);
         long status = target == null ? -Errno.EBADF
             : target.Node is { IsDirectory: true } ? -Errno.EPERM
-            : ReferenceEquals(set, target) ? -Errno.EINVAL
+            : ReferenceEquals(set, target) || (int)args.A1 is < 1 or > 3 ? -Errno.EINVAL
             // One that came over a socket is only known to the host.
             : set.EPoll == null ? HostSyscall.Invoke(HostCall.EPollCtl, set.HostDescriptor, (int)args.A1, target.HostDescriptor, record.Address)
             : set.EPoll.Control(set.HostDescriptor, (int)args.A1, (int)args.A2, target, record.Address);

@@ -27,6 +27,12 @@ internal sealed record ProcessTraits
     /// <summary>personality's flags.</summary>
     public uint Personality { get; init; }
 
+    /// <summary>ioprio_set: class and level; none until it is set.</summary>
+    public uint IoPriority { get; init; }
+
+    /// <summary>/proc/PID/oom_score_adj: -1000 is never killed for memory.</summary>
+    public int OutOfMemoryScore { get; init; }
+
     /// <summary>PR_SET_IO_FLUSHER.</summary>
     public bool FlushesIo { get; init; }
 }
@@ -74,10 +80,14 @@ internal static class ProcessControl
             }
             case 21: return 0; // PR_GET_SECCOMP: none
             case 22: return -Errno.EINVAL;
-            case 23: return a1 <= LastCapability ? 1 : -Errno.EINVAL; // PR_CAPBSET_READ
-            case 24: return !root ? -Errno.EPERM : a1 <= LastCapability ? 0 : -Errno.EINVAL;
+            case 23: return a1 <= LastCapability ? (long)(process.Credentials.BoundingCapabilities >> (int)a1 & 1) : -Errno.EINVAL; // PR_CAPBSET_READ
+            case 24: // PR_CAPBSET_DROP
+                if (!process.Credentials.Has(Credentials.CapSetPCap)) return -Errno.EPERM;
+                if (a1 > LastCapability) return -Errno.EINVAL;
+                process.Credentials = process.Credentials with { BoundingCapabilities = process.Credentials.BoundingCapabilities & ~(1UL << (int)a1) };
+                return 0;
             case 27: return traits.SecureBits;
-            case 28: return !root || (a1 & ~(ulong)SecureBitsMask) != 0 ? -Errno.EPERM : Set(traits with { SecureBits = (uint)a1 });
+            case 28: return !process.Credentials.Has(Credentials.CapSetPCap) || (a1 & ~(ulong)SecureBitsMask) != 0 ? -Errno.EPERM : Set(traits with { SecureBits = (uint)a1 });
             case 29: return Set(traits with { TimerSlack = (long)a1 <= 0 ? 50_000 : a1 });
             case 30: return (long)Math.Min(traits.TimerSlack, int.MaxValue);
             case 31 or 32: return 0; // PR_TASK_PERF_EVENTS_DISABLE, ENABLE: there are none

@@ -13,8 +13,8 @@ public static class ProcessSyscalls
 {
     public static readonly SyscallRow[] Rows =
     [
-        new(30, "ioprio_set", "int int int", (_, in _) => 0),
-        new(31, "ioprio_get", "int int", (_, in _) => 4 << 13),
+        new(30, "ioprio_set", "int int hex", SetIoPriority),
+        new(31, "ioprio_get", "int int", GetIoPriority),
         new(92, "personality", "hex", Personality),
         new(95, "waitid", "int int ptr hex ptr", Waiting.WaitId),
         new(97, "unshare", "flags:clone", Unshare),
@@ -26,8 +26,8 @@ public static class ProcessSyscalls
         new(156, "getsid", "int", (thread, in args) => Find(thread, args.A0)?.Session ?? -Errno.ESRCH),
         new(157, "setsid", "", SetSession),
         new(160, "uname", "ptr", Uname),
-        new(161, "sethostname", "str uint", (_, in _) => -Errno.EPERM),
-        new(162, "setdomainname", "str uint", (_, in _) => -Errno.EPERM),
+        new(161, "sethostname", "str uint", (thread, in args) => SetName(thread, args, domain: false)),
+        new(162, "setdomainname", "str uint", (thread, in args) => SetName(thread, args, domain: true)),
         new(163, "getrlimit", "rlimit ptr", (thread, in args) => Limit(thread, 0, args.A0, 0, args.A1)),
         new(164, "setrlimit", "rlimit ptr", (thread, in args) => Limit(thread, 0, args.A0, args.A1, 0)),
         new(165, "getrusage", "int ptr", GetResourceUsage),
@@ -66,6 +66,34 @@ public static class ProcessSyscalls
         };
     }
 
+    // ioprio_set(2): who is counted from 1 there. Kept, and without effect.
+    private static long SetIoPriority(GuestThread thread, in SyscallArgs args)
+    {
+        if (args.A0 - 1 > 2) return -Errno.EINVAL;
+        uint value = (uint)args.A2, kind = value >> 13 & 7, level = value & 7;
+        if (value >> 16 != 0 || (value & 0x1fff) > 7 || kind > 3 || kind == 0 && level != 0) return -Errno.EINVAL;
+        if (kind == 1 && thread.Process.Credentials.EffectiveUid != 0) return -Errno.EPERM;
+        long result = -Errno.ESRCH;
+        foreach (var target in Selected(thread, (int)args.A0 - 1, (int)args.A1))
+        {
+            target.Traits = target.Traits with { IoPriority = value };
+            result = 0;
+        }
+        return result;
+    }
+
+    private static long GetIoPriority(GuestThread thread, in SyscallArgs args)
+    {
+        if (args.A0 - 1 > 2) return -Errno.EINVAL;
+        uint? best = null;
+        foreach (var target in Selected(thread, (int)args.A0 - 1, (int)args.A1))
+        {
+            uint value = target.Traits.IoPriority;
+            if (best == null || value < best) best = value;
+        }
+        return best is { } found ? found : -Errno.ESRCH;
+    }
+
     private static long SetPriority(GuestThread thread, in SyscallArgs args)
     {
         if (args.A0 > 2) return -Errno.EINVAL;
@@ -73,6 +101,12 @@ public static class ProcessSyscalls
         long result = -Errno.ESRCH;
         foreach (var target in Selected(thread, (int)args.A0, (int)args.A1))
         {
+            var (mine, its) = (thread.Process.Credentials, target.Credentials);
+            if (mine.EffectiveUid != 0 && mine.EffectiveUid != its.Uid && mine.EffectiveUid != its.EffectiveUid)
+            {
+                result = -Errno.EPERM;
+                continue;
+            }
             if (nice < target.Nice && thread.Process.Credentials.EffectiveUid != 0) return -Errno.EACCES;
             target.Nice = nice;
             result = 0;
@@ -147,12 +181,26 @@ public static class ProcessSyscalls
         Span<byte> names = stackalloc byte[6 * 65];
         names.Clear();
         Encoding.UTF8.GetBytes("Linux", names);
-        Encoding.UTF8.GetBytes(Environment.MachineName is { Length: < 65 } host ? host : "viv", names[65..]);
-        Encoding.UTF8.GetBytes("6.12.0-viv", names[130..]);
-        Encoding.UTF8.GetBytes("#1 SMP Vivarium", names[195..]);
+        Encoding.Latin1.GetBytes(thread.Process.Realm.HostName, names[65..]);
+        Encoding.UTF8.GetBytes(Vfs.ProcFileSystem.KernelRelease, names[130..]);
+        Encoding.UTF8.GetBytes(Vfs.ProcFileSystem.KernelVersion, names[195..]);
         Encoding.UTF8.GetBytes("riscv64", names[260..]);
-        Encoding.UTF8.GetBytes("(none)", names[325..]);
+        Encoding.Latin1.GetBytes(thread.Process.Realm.DomainName, names[325..]);
         return thread.Window.TryWriteBytes(args.A0, names) ? 0 : -Errno.EFAULT;
+    }
+
+    private static long SetName(GuestThread thread, in SyscallArgs args, bool domain)
+    {
+        const int Longest = 64;
+        if (thread.Process.Credentials.EffectiveUid != 0) return -Errno.EPERM;
+        if ((int)args.A1 is < 0 or > Longest) return -Errno.EINVAL;
+        Span<byte> name = stackalloc byte[(int)args.A1];
+        if (!thread.Window.TryReadBytes(args.A0, name)) return -Errno.EFAULT;
+        int end = name.IndexOf((byte)0);
+        string text = Encoding.Latin1.GetString(end < 0 ? name : name[..end]);
+        if (domain) thread.Process.Realm.DomainName = text;
+        else thread.Process.Realm.HostName = text;
+        return 0;
     }
 
     private static long Limit(GuestThread thread, ulong pid, ulong resource, ulong newLimit, ulong oldLimit)
@@ -169,6 +217,7 @@ public static class ProcessSyscalls
         {
             if (!thread.Window.TryLoad64(newLimit, out ulong newSoft) || !thread.Window.TryLoad64(newLimit + 8, out ulong newHard)) return -Errno.EFAULT;
             if (newSoft > newHard) return -Errno.EINVAL;
+            if (number == ResourceLimits.OpenFiles && newHard > 1048576) return -Errno.EPERM; // fs.nr_open
             if (newHard > hard && thread.Process.Credentials.EffectiveUid != 0) return -Errno.EPERM;
             limits.Set(number, newSoft, newHard);
             if (number == ResourceLimits.Cpu) ProcessTimers.WatchCpuLimit(target);
@@ -177,14 +226,13 @@ public static class ProcessSyscalls
         return 0;
     }
 
-    /// <summary>The value is kept; that addresses are not random is true with ADDR_NO_RANDOMIZE and without. 32-bit and other systems' personalities are not to be had.</summary>
+    /// <summary>The value is kept; that addresses are not random is true with ADDR_NO_RANDOMIZE and without. Other systems' personalities change nothing.</summary>
     private static long Personality(GuestThread thread, in SyscallArgs args)
     {
-        const uint Query = 0xffffffff, KindMask = 0xff;
+        const uint Query = 0xffffffff;
         var process = thread.Process;
         uint old = process.Traits.Personality;
         if ((uint)args.A0 == Query) return old;
-        if (((uint)args.A0 & KindMask) != 0) return -Errno.EINVAL;
         process.Traits = process.Traits with { Personality = (uint)args.A0 };
         return old;
     }

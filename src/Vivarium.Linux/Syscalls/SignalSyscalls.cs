@@ -29,8 +29,7 @@ public static class SignalSyscalls
         var info = SigInfo.From(signal, SigInfo.SI_USER, self.Pid, self.Credentials.Uid);
         if (pid > 0)
         {
-            if (!self.Realm.Processes.TryGetValue(pid, out var target)) return -Errno.ESRCH;
-            return Send(self, target, info);
+            return ByAnyId(self, pid) is { } target ? Send(self, target, info) : -Errno.ESRCH;
         }
         int group = pid == 0 ? self.ProcessGroup : -pid;
         long result = -Errno.ESRCH;
@@ -42,6 +41,10 @@ public static class SignalSyscalls
         }
         return result;
     }
+
+    // The id of any thread stands for its process.
+    private static GuestProcess? ByAnyId(GuestProcess self, int id) =>
+        self.Realm.Processes.TryGetValue(id, out var process) ? process : self.Realm.Threads.GetValueOrDefault(id)?.Process;
 
     internal static long Send(GuestProcess from, GuestProcess to, in SigInfo info)
     {
@@ -67,7 +70,7 @@ public static class SignalSyscalls
     {
         if (!thread.Window.TryRead(args.A2, out SigInfo info)) return -Errno.EFAULT;
         if (!Signal.IsValid((int)args.A1)) return args.A1 == 0 ? 0 : -Errno.EINVAL;
-        if (!thread.Process.Realm.Processes.TryGetValue((int)args.A0, out var target)) return -Errno.ESRCH;
+        if (ByAnyId(thread.Process, (int)args.A0) is not { } target) return -Errno.ESRCH;
         if ((info.Code >= 0 || info.Code == SigInfo.SI_TKILL) && target != thread.Process) return -Errno.EPERM;
         return Send(thread.Process, target, info with { Signal = (int)args.A1 });
     }

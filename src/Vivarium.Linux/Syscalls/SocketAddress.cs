@@ -103,6 +103,10 @@ internal ref struct SocketAddress
 
     private static Span<byte> LeafOf(Span<byte> name) => name[(name.LastIndexOf((byte)'/') + 1)..];
 
+    /// <summary>An internet address with a port from 1 to 1023.</summary>
+    public readonly bool IsPrivilegedPort => Length >= 4 && BinaryPrimitives.ReadUInt16LittleEndian(_lease.Span) is 2 or 10
+        && BinaryPrimitives.ReadUInt16BigEndian(_lease.Span[2..]) is > 0 and < 1024;
+
     /// <summary>A UNIX address with a path in a file system.</summary>
     public readonly bool NamesFile => _guestName != null;
 

@@ -55,6 +55,7 @@ public static class SocketSyscalls
         HostUmask.Apply(thread.Process.Fs.Umask);
         var address = SocketAddress.FromGuest(thread, args.A1, args.A2, toBind: true);
         long status = address.Status;
+        if (status >= 0 && !address.NamesFile && address.IsPrivilegedPort && thread.Process.Fs.Space.Owners != null && !thread.Process.Credentials.Has(Credentials.CapNetBindService)) status = -Errno.EACCES;
         if (status >= 0)
         {
             using var owner = address.NamesFile && thread.Process.Fs.Space.Owners is { Real: true } ? HostOwner.As(thread.Process.Credentials) : default;

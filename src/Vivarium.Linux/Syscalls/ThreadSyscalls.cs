@@ -64,6 +64,8 @@ public static class ThreadSyscalls
     {
         var target = thread;
         if (args.A0 != 0 && !thread.Process.Realm.Threads.TryGetValue((int)args.A0, out target)) return -Errno.ESRCH;
+        var (mine, its) = (thread.Process.Credentials, target.Process.Credentials);
+        if (target.Process != thread.Process && mine.EffectiveUid != 0 && mine.Uid != its.Uid) return -Errno.EPERM;
         return thread.Window.TryStore64(args.A1, target.RobustList) && thread.Window.TryStore64(args.A2, 24) ? 0 : -Errno.EFAULT;
     }
 
@@ -89,6 +91,13 @@ public static class ThreadSyscalls
         if (args.A1 < 64) return -Errno.EINVAL;
         if (args.A1 > 4096) return -Errno.E2BIG;
         if (!thread.Window.TryRead(args.A0, out CloneArguments a)) return -Errno.EFAULT;
+        // What is longer than we know must be zero.
+        const int Known = 88;
+        for (ulong at = Known; at < args.A1; at++)
+        {
+            if (!thread.Window.TryLoad8(args.A0 + at, out byte more)) return -Errno.EFAULT;
+            if (more != 0) return -Errno.E2BIG;
+        }
         if ((a.Flags & (ulong)CloneFlags.SignalMask) != 0 || (a.Stack == 0) != (a.StackSize == 0) || a.ExitSignal > 64) return -Errno.EINVAL;
         return Cloning.Clone(thread, new CloneRequest
         {

@@ -23,9 +23,17 @@ public static class TimeSyscalls
         new(153, "times", "ptr", Times),
         new(169, "gettimeofday", "ptr ptr", GetTimeOfDay),
         new(170, "settimeofday", "ptr ptr", (_, in _) => -Errno.EPERM),
-        new(171, "adjtimex", "ptr", (_, in _) => -Errno.EPERM),
-        new(266, "clock_adjtime", "clock ptr", (_, in _) => -Errno.EPERM),
+        new(171, "adjtimex", "ptr", (thread, in args) => Adjust(thread, Clocks.Realtime, args.A0)),
+        new(266, "clock_adjtime", "clock ptr", (thread, in args) => Adjust(thread, (int)args.A0, args.A1)),
     ];
+
+    // struct timex is the same on both sides; its first field says what to change. The host's clock is not the guest's to set.
+    private static long Adjust(GuestThread thread, int clock, ulong address)
+    {
+        if (clock != Clocks.Realtime) return Clocks.TryRead(thread, clock, out _) ? -Errno.EOPNOTSUPP : -Errno.EINVAL;
+        if (!thread.Window.TryLoad32(address, out uint modes) || !thread.Window.TryGetHostAddress(address, 208, out long host)) return -Errno.EFAULT;
+        return modes != 0 ? -Errno.EPERM : Host.HostSyscall.Invoke(159 /* adjtimex */, host);
+    }
 
     private static long ClockGetTime(GuestThread thread, in SyscallArgs args)
     {
@@ -130,6 +138,7 @@ public static class TimeSyscalls
 
     private static long TimerSetTime(GuestThread thread, in SyscallArgs args)
     {
+        if (args.A2 == 0) return -Errno.EINVAL;
         if (!thread.Window.TryRead(args.A2, out Pair wanted)) return -Errno.EFAULT;
         if (!wanted.Value.IsValid || !wanted.Interval.IsValid) return -Errno.EINVAL;
         var timer = ProcessTimers.Of(thread.Process).Find((int)args.A0);

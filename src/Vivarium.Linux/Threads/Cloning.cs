@@ -23,7 +23,9 @@ public static class Cloning
     public static long Clone(GuestThread parent, in CloneRequest request)
     {
         var flags = request.Flags;
+        if ((flags & CloneFlags.Fs) != 0 && (flags & (CloneFlags.NewNamespace | CloneFlags.NewUser)) != 0) return -Errno.EINVAL;
         if ((flags & CloneFlags.Namespaces) != 0) return -Errno.EPERM;
+        if ((flags & CloneFlags.Pidfd) != 0 && (!parent.Window.TryLoad32(request.Pidfd, out uint old) || !parent.Window.TryCompareExchange32(request.Pidfd, old, old, out _))) return -Errno.EFAULT;
         if ((flags & CloneFlags.Thread) != 0 && (flags & CloneFlags.Sighand) == 0) return -Errno.EINVAL;
         if ((flags & CloneFlags.Sighand) != 0 && (flags & CloneFlags.Vm) == 0) return -Errno.EINVAL;
         if ((flags & CloneFlags.Sighand) != 0 && (flags & CloneFlags.ClearSighand) != 0) return -Errno.EINVAL;

@@ -19,9 +19,15 @@ internal static class Executing
         if (path.Length == 0 && ((int)args.A4 & AT_EMPTY_PATH) == 0) return -Errno.ENOENT;
         if (!path.StartsWith('/') && fd != AT_FDCWD)
         {
-            if (thread.Process.Files.HostDescriptor(fd, out _, out string directory) is < 0 and var bad) return bad;
+            // O_PATH will do.
+            if (thread.Process.Files.Acquire(fd) is not { } file) return -Errno.EBADF;
+            bool isDirectory = file.Node?.IsDirectory ?? (Vfs.FileStat.OfDescriptor(file.HostDescriptor, out var stat) >= 0 && (stat.Mode & Vfs.FileType.Mask) == Vfs.FileType.Directory);
+            string directory = file.Path;
+            file.Release();
+            if (path.Length > 0 && !isDirectory) return -Errno.ENOTDIR;
             path = path.Length == 0 ? directory : directory + "/" + path;
         }
+        if (((int)args.A4 & AT_SYMLINK_NOFOLLOW) != 0 && thread.Process.Fs.IsLink(thread.Process, path)) return -Errno.ELOOP;
         return Execute(thread, path, args.A2, args.A3);
     }
 

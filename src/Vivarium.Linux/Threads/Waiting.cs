@@ -19,6 +19,7 @@ internal static class Waiting
         int options = (int)args.A2;
         if ((options & ~(WNOHANG | WUNTRACED | WCONTINUED | WNOTHREAD | WALL | WCLONE)) != 0) return -Errno.EINVAL;
         int pid = (int)args.A0;
+        if (pid == int.MinValue) return -Errno.ESRCH;
         var (kind, id) = pid switch { > 0 => (P_PID, pid), -1 => (P_ALL, 0), 0 => (P_PGID, thread.Process.ProcessGroup), _ => (P_PGID, -pid) };
         long result = Wait(thread, kind, id, options | WEXITED, out var news);
         if (result <= 0) return result;
@@ -68,6 +69,7 @@ internal static class Waiting
     private static long Wait(GuestThread thread, int kind, int id, int options, out News news)
     {
         var process = thread.Process;
+        bool interrupted = false;
         process.AddWaiter(thread);
         try
         {
@@ -89,7 +91,9 @@ internal static class Waiting
                 news = default;
                 if (!any) return -Errno.ECHILD;
                 if ((options & WNOHANG) != 0) return 0;
-                if (thread.Park() == -Errno.EINTR) return -Errno.ERESTARTSYS;
+                // As the kernel does, look once more before a signal ends the wait: it may be the one that says that the child has ended.
+                if (interrupted) return -Errno.ERESTARTSYS;
+                interrupted = thread.Park() == -Errno.EINTR;
             }
         }
         finally

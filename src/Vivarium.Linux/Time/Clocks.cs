@@ -45,6 +45,7 @@ public static class Clocks
                 // CPU clocks of a process (low bits 2 or less) or a thread (bit 2): ~id << 3 | kind.
                 int id = ~(clock >> 3);
                 time = default;
+                if ((clock & 3) == 3) return false;
                 if ((clock & 4) != 0)
                 {
                     var target = id == 0 ? thread : thread.Process.Realm.Threads.GetValueOrDefault(id);

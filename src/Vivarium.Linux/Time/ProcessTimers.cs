@@ -8,7 +8,7 @@ internal sealed class ProcessTimers(GuestProcess process) : IDisposable
 {
     public const int Real = 0, Virtual = 1, Profile = 2;
 
-    private const int SIGEV_SIGNAL = 0, SIGEV_NONE = 1, SIGEV_THREAD_ID = 4;
+    private const int SIGEV_SIGNAL = 0, SIGEV_NONE = 1, SIGEV_THREAD = 2, SIGEV_THREAD_ID = 4;
 
     private readonly Lock _lock = new();
     private readonly GuestTimer?[] _interval = new GuestTimer?[3];
@@ -81,7 +81,7 @@ internal sealed class ProcessTimers(GuestProcess process) : IDisposable
             case SIGEV_THREAD_ID:
                 if (!process.Realm.Threads.TryGetValue(tid, out target) || target.Process != process) return -Errno.EINVAL;
                 break;
-            case SIGEV_SIGNAL or SIGEV_NONE: break;
+            case SIGEV_SIGNAL or SIGEV_NONE or SIGEV_THREAD: break; // a thread is the C library's business
             default: return -Errno.EINVAL;
         }
         if (notify != SIGEV_NONE && !Signal.IsValid(signal)) return -Errno.EINVAL;

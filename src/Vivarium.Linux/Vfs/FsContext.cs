@@ -55,6 +55,21 @@ public sealed partial class FsContext
         throw new IOException($"cannot use '{workingDirectory}' as the working directory: {NameSpace.Reason((int)-status)}");
     }
 
+    /// <summary>Whether a guest path names a symbolic link.</summary>
+    internal bool IsLink(GuestProcess caller, string guestPath)
+    {
+        var bytes = System.Text.Encoding.Latin1.GetBytes(guestPath);
+        if (bytes.Length >= PathBuffer.Maximum) return false;
+        using var path = PathBuffer.From(bytes);
+        var cwd = AcquireWorkingDirectory();
+        var result = default(PathResult);
+        bool link = Space.Walk(cwd, path, new PathRequest(PathIntent.Handle, follow: false) { Caller = caller }, ref result) >= 0
+            && (result.Node?.IsLink ?? (FileStat.OfDescriptor(result.Descriptor, out var stat) >= 0 && (stat.Mode & FileType.Mask) == FileType.Link));
+        result.Dispose();
+        cwd.Release();
+        return link;
+    }
+
     /// <summary>For the loader: opens a regular file for execution (checks the x permission). A host descriptor (close-on-exec, the
     /// caller's to close) or negative errno; <paramref name="resolved"/> is the absolute guest path without symlinks.</summary>
     public int OpenExecutable(ReadOnlySpan<byte> guestPath, out string resolved) => OpenExecutable(null, guestPath, out resolved);
@@ -159,15 +174,18 @@ public sealed partial class FsContext
     }
 
     /// <summary>fchdir to a directory (the reference moves).</summary>
-    internal long ChangeDirectory(OpenFile directory)
+    internal long ChangeDirectory(OpenFile directory, Credentials? who = null)
     {
         bool isDirectory = directory.Node != null
             ? (directory.Node.Mode & FileType.Mask) == FileType.Directory
             : FileStat.OfDescriptor(directory.HostDescriptor, out var stat) >= 0 && (stat.Mode & FileType.Mask) == FileType.Directory;
-        if (isDirectory && (directory.Node != null || MaySearch(directory.HostDescriptor))) return Enter(directory);
+        if (isDirectory && (directory.Node != null || MaySearch(directory.HostDescriptor) && MaySearch(directory, who))) return Enter(directory);
         directory.Release();
         return isDirectory ? -Errno.EACCES : -Errno.ENOTDIR;
     }
+
+    private bool MaySearch(OpenFile directory, Credentials? who) =>
+        !Space.Restricts(who) || Permissions.Of(directory.HostDescriptor, Space.Owners, out var permissions) < 0 || permissions.Allow(who!, Access.Execute);
 
     private static bool MaySearch(int descriptor)
     {

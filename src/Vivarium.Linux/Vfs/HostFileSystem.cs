@@ -27,7 +27,7 @@ internal sealed class HostFileSystem : FileSystem
         _directories = confined ? new DirectoryCache(root) : null;
     }
 
-    public bool ReadOnly { get; }
+    public bool ReadOnly { get; set; }
 
     /// <summary>The root is no directory: a single file of the host is mounted.</summary>
     public bool IsFile { get; init; }

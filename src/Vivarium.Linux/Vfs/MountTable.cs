@@ -81,7 +81,7 @@ internal sealed class MountTable
     private static bool IsBelow(byte[] path, ReadOnlySpan<byte> top) => path.Length > top.Length && path.AsSpan().StartsWith(top) && (top.IsEmpty || path[top.Length] == '/');
 
     /// <summary>Options of a mount, for <c>mount -o remount</c>.</summary>
-    public bool SetOptions(ReadOnlySpan<byte> path, string options)
+    public bool SetOptions(ReadOnlySpan<byte> path, string options, bool? readOnly)
     {
         lock (_lock)
         {
@@ -90,6 +90,7 @@ internal sealed class MountTable
                 if (!path.SequenceEqual(_mounts[i].Path)) continue;
                 var copy = (Mount[])_mounts.Clone();
                 copy[i] = copy[i] with { Options = options };
+                if (readOnly is { } wanted && copy[i].FileSystem is TemporaryFileSystem temporary) temporary.ReadOnly = wanted;
                 Volatile.Write(ref _mounts, copy);
                 return true;
             }

@@ -60,6 +60,12 @@ public sealed class OpenFile
     /// <summary>F_SETOWN.</summary>
     internal int Owner;
 
+    /// <summary>F_SETOWN_EX with a thread's id.</summary>
+    internal bool OwnerIsThread;
+
+    /// <summary>F_SETSIG.</summary>
+    internal int OwnerSignal;
+
     /// <summary>Set for a signalfd.</summary>
     internal Syscalls.EventSignalFd? Signals { get; init; }
 

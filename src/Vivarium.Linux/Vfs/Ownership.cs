@@ -105,6 +105,7 @@ internal sealed class Ownership
         if (status < 0) return status;
         if ((host.Mode & FileType.Mask) is FileType.Character or FileType.Block) return 0;
         if (who != null && who.FsUid != 0 && who.FsUid != record.Uid) return -Errno.EPERM;
+        if (who != null && who.FsUid != 0 && who.FsGid != record.Gid && !who.IsIn(record.Gid)) mode &= ~0x400u;
         uint onHost = HostMode(record.Type, mode);
         if (status == 0 && (Real || (mode & SetIdBits) == 0 && (onHost & 0x1FF) == (mode & 0x1FF)))
         {

@@ -15,7 +15,7 @@ internal static partial class ProcFileSystem
         Add(new LinkNode("/proc/thread-self", caller => caller == null ? null : $"{caller.Pid}/task/{caller.Pid}"));
         Add(new ContentFile("/proc/cpuinfo", _ => CpuInfo()));
         Add(new LinkNode("/proc/mounts", "self/mounts"));
-        Add(new ContentFile("/proc/version", _ => $"Linux version {KernelRelease} (viv) #1 SMP\n"));
+        Add(new ContentFile("/proc/version", _ => $"Linux version {KernelRelease} (viv) {KernelVersion}\n"));
         Add(new ContentFile("/proc/filesystems", _ => "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevtmpfs\nnodev\tdevpts\n\text4\n"));
         Add(new ContentFile("/proc/cmdline", _ => "\n"));
         Add(new ContentFile("/proc/devices", _ => "Character devices:\n  1 mem\n  5 /dev/tty\n136 pts\n\nBlock devices:\n"));
@@ -32,6 +32,9 @@ internal static partial class ProcFileSystem
 
     /// <summary>What uname says.</summary>
     internal const string KernelRelease = "6.12.0-viv";
+
+    /// <inheritdoc cref="KernelRelease"/>
+    internal const string KernelVersion = "#1 SMP Vivarium";
 
     private static IEnumerable<SyntheticNode> Processes(GuestProcess? caller) => caller == null ? []
         : caller.Realm.Processes.Keys.Append(caller.Pid).Distinct().Order().Select(pid => Process(pid.ToString(CultureInfo.InvariantCulture), caller)!).Where(node => node != null);
@@ -65,8 +68,8 @@ internal static partial class ProcFileSystem
         static ContentFile Value(string path, string value) => new(path, _ => value + "\n");
         return new FixedDirectory(sys, 0x16D,
             new FixedDirectory(kernel, 0x16D,
-                Value(kernel + "/osrelease", KernelRelease), Value(kernel + "/ostype", "Linux"), Value(kernel + "/version", "#1 SMP"),
-                new ContentFile(kernel + "/hostname", _ => Environment.MachineName + "\n"), Value(kernel + "/domainname", "(none)"),
+                Value(kernel + "/osrelease", KernelRelease), Value(kernel + "/ostype", "Linux"), Value(kernel + "/version", KernelVersion), Value(kernel + "/tainted", "0"),
+                new ContentFile(kernel + "/hostname", caller => caller?.Realm.HostName + "\n"), new ContentFile(kernel + "/domainname", caller => caller?.Realm.DomainName + "\n"),
                 Value(kernel + "/pid_max", "4194304"), Value(kernel + "/threads-max", "127000"), Value(kernel + "/cap_last_cap", "40"),
                 Value(kernel + "/ngroups_max", "65536"), Value(kernel + "/overflowuid", "65534"), Value(kernel + "/overflowgid", "65534"),
                 Value(kernel + "/core_pattern", "core"), Value(kernel + "/randomize_va_space", "0"), Value(kernel + "/shmmax", "18446744073692774399"),
@@ -78,9 +81,13 @@ internal static partial class ProcFileSystem
                     Value(kernel + "/random/boot_id", BootId), Value(kernel + "/random/entropy_avail", "256"), Value(kernel + "/random/poolsize", "256"))),
             new FixedDirectory(vm, 0x16D, Value(vm + "/overcommit_memory", "0"), Value(vm + "/max_map_count", "65530"), Value(vm + "/mmap_min_addr", "65536"),
                 Value(vm + "/swappiness", "60"), Value(vm + "/overcommit_ratio", "50")),
-            new FixedDirectory(fs, 0x16D, Value(fs + "/file-max", "9223372036854775807"), Value(fs + "/nr_open", "1048576"), Value(fs + "/pipe-max-size", "1048576"),
+            new FixedDirectory(fs, 0x16D, Value(fs + "/file-max", "9223372036854775807"), Value(fs + "/nr_open", "1048576"), Value(fs + "/lease-break-time", "45"),
+                Value(fs + "/pipe-user-pages-soft", "16384"), Value(fs + "/pipe-user-pages-hard", "0"),
+                new FixedDirectory(fs + "/mqueue", 0x16D, Value(fs + "/mqueue/queues_max", "256"), Value(fs + "/mqueue/msg_max", "10"), Value(fs + "/mqueue/msgsize_max", "8192"),
+                    Value(fs + "/mqueue/msg_default", "10"), Value(fs + "/mqueue/msgsize_default", "8192")), Value(fs + "/pipe-max-size", "1048576"),
                 Value(fs + "/file-nr", "1024\t0\t9223372036854775807"),
-                new FixedDirectory(fs + "/inotify", 0x16D, Value(fs + "/inotify/max_user_watches", "65536"), Value(fs + "/inotify/max_user_instances", "128"))),
+                new FixedDirectory(fs + "/inotify", 0x16D, Value(fs + "/inotify/max_user_watches", "65536"), Value(fs + "/inotify/max_user_instances", "128"),
+                    Value(fs + "/inotify/max_queued_events", "16384"))),
             new FixedDirectory(net, 0x16D, new FixedDirectory(net + "/core", 0x16D, Value(net + "/core/somaxconn", "4096"), Value(net + "/core/rmem_max", "212992"),
                 Value(net + "/core/wmem_max", "212992")),
                 new FixedDirectory(net + "/ipv4", 0x16D, Value(net + "/ipv4/ip_local_port_range", "32768\t60999"))));

@@ -20,9 +20,9 @@ internal static partial class ProcFileSystem
                 "cmdline" => new ContentFile(child, _ => Joined(process.HasEnded ? [] : process.Arguments)),
                 "environ" => new ContentFile(child, _ => Joined(process.HasEnded ? [] : process.Environment), 0x100),
                 "auxv" => new ContentFile(child, _ => process.AuxiliaryVector, 0x100),
-                "comm" => new ContentFile(child, _ => (thread?.Name ?? process.Name) + "\n", 0x1A4),
-                "status" => new ContentFile(child, _ => Status(process)),
-                "stat" => new ContentFile(child, _ => Stat(process)),
+                "comm" => new ContentFile(child, _ => (thread?.Name ?? process.Name) + "\n", 0x1A4) { Writer = (caller, text) => Rename(caller, process, thread, text) },
+                "status" => new ContentFile(child, _ => Status(process, thread)),
+                "stat" => new ContentFile(child, _ => Stat(process, thread)),
                 "statm" => new ContentFile(child, _ => StatM(process)),
                 "limits" => new ContentFile(child, _ => Limits(process)),
                 "mounts" => new ContentFile(child, _ => Mounts(process)),
@@ -31,8 +31,8 @@ internal static partial class ProcFileSystem
                 "loginuid" => new ContentFile(child, _ => "4294967295", 0x1A4),
                 "sessionid" => new ContentFile(child, _ => "4294967295"),
                 "oom_score" => new ContentFile(child, _ => "0\n"),
-                "oom_score_adj" => new ContentFile(child, _ => "0\n", 0x1A4),
-                "personality" => new ContentFile(child, _ => "00000000\n"),
+                "oom_score_adj" => new ContentFile(child, _ => process.Traits.OutOfMemoryScore.ToString(CultureInfo.InvariantCulture) + "\n", 0x1A4) { Writer = (caller, text) => SetScore(caller, process, text) },
+                "personality" => new ContentFile(child, _ => process.Traits.Personality.ToString("x8", CultureInfo.InvariantCulture) + "\n"),
                 "mem" => new Ptrace.ProcessMemoryFile(child, process),
                 "wchan" => new ContentFile(child, _ => "0"),
                 "setgroups" => new ContentFile(child, _ => "allow\n"),
@@ -72,11 +72,41 @@ internal static partial class ProcFileSystem
             if (file == null) return null;
             long host = file.HostDescriptor;
             file.Release();
-            return new ContentFile($"{path}/{name}", _ => ReadHost($"/proc/self/fdinfo/{host}"), 0x100);
+            return new ContentFile($"{path}/{name}", _ => DescriptorInfo(process, fd, ReadHost($"/proc/self/fdinfo/{host}")), 0x100);
         }
 
         return new DynamicDirectory(path, 0x140, (name, _) => Info(name),
             _ => process.Files.Numbers().Select(fd => Info(fd.ToString(CultureInfo.InvariantCulture))).OfType<SyntheticNode>());
+    }
+
+    // All descriptors of the host are closed by its exec; the guest's mark is the slot's.
+    private static string DescriptorInfo(GuestProcess process, int fd, string host)
+    {
+        const string key = "flags:\t";
+        const int closeOnExec = OpenFlags.CloseOnExec;
+        int at = host.IndexOf(key, StringComparison.Ordinal), end = at < 0 ? -1 : host.IndexOf('\n', at);
+        if (end < 0) return host;
+        int flags = Convert.ToInt32(host[(at + key.Length)..end], 8) & ~closeOnExec | (process.Files.IsCloseOnExec(fd) == true ? closeOnExec : 0);
+        return $"{host[..at]}{key}0{Convert.ToString(flags, 8)}{host[end..]}";
+    }
+
+    private static long SetScore(GuestProcess caller, GuestProcess process, string text)
+    {
+        if (!int.TryParse(text.Trim(), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out int score) || score is < -1000 or > 1000) return -Errno.EINVAL;
+        if (score < process.Traits.OutOfMemoryScore && caller.Credentials.EffectiveUid != 0) return -Errno.EACCES;
+        process.Traits = process.Traits with { OutOfMemoryScore = score };
+        return 0;
+    }
+
+    private static long Rename(GuestProcess caller, GuestProcess process, GuestThread? thread, string text)
+    {
+        if (caller != process) return -Errno.EINVAL;
+        string name = text.TrimEnd('\n', '\0');
+        if (name.Length > 15) name = name[..15];
+        if (thread == null || thread.Tid == process.Pid) process.Name = name;
+        thread ??= process.Threads().FirstOrDefault(one => one.Tid == process.Pid);
+        if (thread != null) thread.Name = name;
+        return 0;
     }
 
     private static DynamicDirectory Tasks(string path, GuestProcess process)
@@ -128,21 +158,32 @@ internal static partial class ProcFileSystem
         return (size, data, anonymous, file);
     }
 
-    private static string StateName(GuestProcess process) => process.HasEnded ? "Z (zombie)" : process.Threads().Any(thread => thread.Tracee is { Stopped: true }) ? "t (tracing stop)" : process.IsStopped ? "T (stopped)" : "R (running)";
+    // What the host's kernel says of the thread that runs it: asleep in a call, or running.
+    private static string StateName(GuestProcess process, GuestThread? thread)
+    {
+        if (process.HasEnded) return "Z (zombie)";
+        var threads = process.Threads();
+        if (thread == null ? threads.Any(one => one.Tracee is { Stopped: true }) : thread.Tracee is { Stopped: true }) return "t (tracing stop)";
+        if (process.IsStopped) return "T (stopped)";
+        thread ??= threads.FirstOrDefault(one => one.Tid == process.Pid);
+        // The first thread has left, others go on.
+        if (thread == null) return "Z (zombie)";
+        return thread.HostThread is not { } host ? "R (running)" : Time.CpuTimes.StateOf(host.Id) switch { 'S' => "S (sleeping)", 'D' => "D (disk sleep)", _ => "R (running)" };
+    }
 
-    private static string Status(GuestProcess process)
+    private static string Status(GuestProcess process, GuestThread? thread)
     {
         var who = process.Credentials;
         var (size, data, anonymous, file) = MemoryUse(process);
         ulong resident = anonymous + file;
         var signals = process.SignalSets();
         return string.Create(CultureInfo.InvariantCulture, $"""
-            Name:	{process.Name}
+            Name:	{thread?.Name ?? process.Name}
             Umask:	{Convert.ToString(process.Fs.Umask, 8).PadLeft(4, '0')}
-            State:	{StateName(process)}
+            State:	{StateName(process, thread)}
             Tgid:	{process.Pid}
             Ngid:	0
-            Pid:	{process.Pid}
+            Pid:	{thread?.Tid ?? process.Pid}
             PPid:	{process.Parent?.Pid ?? 0}
             TracerPid:	{process.Threads().FirstOrDefault(thread => thread.Tracee != null)?.Tracee?.By.Tid ?? 0}
             Uid:	{who.Uid}	{who.EffectiveUid}	{who.SavedUid}	{who.FsUid}
@@ -171,7 +212,7 @@ internal static partial class ProcFileSystem
             CapInh:	{who.InheritableCapabilities:x16}
             CapPrm:	{who.PermittedCapabilities:x16}
             CapEff:	{who.EffectiveCapabilities:x16}
-            CapBnd:	000001ffffffffff
+            CapBnd:	{who.BoundingCapabilities:x16}
             CapAmb:	0000000000000000
             NoNewPrivs:	{(process.NoNewPrivileges ? 1 : 0)}
             Seccomp:	0
@@ -186,13 +227,17 @@ internal static partial class ProcFileSystem
             """);
     }
 
-    private static string Stat(GuestProcess process)
+    private static string Stat(GuestProcess process, GuestThread? thread)
     {
+        const long Tick = 10_000_000;
         var (size, _, anonymous, file) = MemoryUse(process);
         ulong resident = anonymous + file;
         var terminal = process.Realm.Terminals.OfSession(process.Session);
-        return string.Create(CultureInfo.InvariantCulture,
-            $"{process.Pid} ({process.Name}) {StateName(process)[0]} {process.Parent?.Pid ?? 0} {process.ProcessGroup} {process.Session} {terminal?.Device ?? 0} {terminal?.Foreground ?? -1} 4194304 0 0 0 0 0 0 0 0 20 0 {ThreadCount(process)} 0 1 {size} {resident / 4096} 18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 0 0 0 0\n");
+        var (own, children, signals) = (thread?.CpuTimes() ?? process.CpuTimes(), process.ChildrenCpu, process.SignalSets());
+        return string.Create(CultureInfo.InvariantCulture, $"{thread?.Tid ?? process.Pid} ({thread?.Name ?? process.Name}) {StateName(process, thread)[0]} {process.Parent?.Pid ?? 0} "
+            + $"{process.ProcessGroup} {process.Session} {terminal?.Device ?? 0} {terminal?.Foreground ?? -1} 4194304 0 0 0 0 {own.User / Tick} {own.System / Tick} "
+            + $"{children.User / Tick} {children.System / Tick} {20 + process.Nice} {process.Nice} {ThreadCount(process)} 0 {process.StartTime / Tick} {size} {resident / 4096} "
+            + $"{process.Limits.Soft(5)} 0 0 0 0 0 {signals.Pending} {signals.Blocked} {signals.Ignored} {signals.Caught} 0 0 0 {process.ExitSignal} 0 0 0 0 0 0 0 0 0 0 0 0 0 {(process.HasEnded ? process.WaitStatus : 0)}\n");
     }
 
     private static string StatM(GuestProcess process)

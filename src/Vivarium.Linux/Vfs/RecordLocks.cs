@@ -26,11 +26,14 @@ internal sealed class RecordLocks
 
     private static Range? Conflict(LockedFile file, in Range wanted)
     {
+        // The one that begins first, as F_GETLK tells it.
+        Range? first = null;
         foreach (var range in file.Ranges)
         {
-            if (range.Owner != wanted.Owner && range.Start <= wanted.End && wanted.Start <= range.End && (range.Exclusive || wanted.Exclusive)) return range;
+            if (range.Owner != wanted.Owner && range.Start <= wanted.End && wanted.Start <= range.End && (range.Exclusive || wanted.Exclusive)
+                && !(first?.Start <= range.Start)) first = range;
         }
-        return null;
+        return first;
     }
 
     /// <summary>Sets a lock: 0, -EAGAIN (somebody else's is in the way), -EDEADLK, or, when it may wait and a signal came, -ERESTARTSYS.</summary>

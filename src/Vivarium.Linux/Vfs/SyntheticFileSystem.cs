@@ -45,6 +45,12 @@ public abstract class SyntheticNode(string path, uint mode)
     /// <summary>Regular file: what it holds at this moment.</summary>
     internal virtual byte[] Contents(GuestProcess? caller) => [];
 
+    /// <summary>Regular file: writes to it go to <see cref="Accept"/>.</summary>
+    internal virtual bool TakesWrites => false;
+
+    /// <summary>One write: 0 or negative errno.</summary>
+    internal virtual long Accept(GuestProcess caller, string text) => 0;
+
     internal FileStat Stat(GuestProcess? caller)
     {
         var now = DateTimeOffset.UtcNow;

@@ -35,6 +35,13 @@ internal sealed class ContentFile : SyntheticNode
     public ContentFile(string path, Func<GuestProcess?, byte[]> bytes, uint permissions = 0x124) : base(path, FileType.Regular | permissions) =>
         _contents = bytes;
 
+    /// <summary>What a write does: 0 or negative errno.</summary>
+    public Func<GuestProcess, string, long>? Writer { get; init; }
+
+    internal override bool TakesWrites => Writer != null;
+
+    internal override long Accept(GuestProcess caller, string text) => Writer!(caller, text);
+
     internal override byte[] Contents(GuestProcess? caller) => _contents(caller);
 }
 

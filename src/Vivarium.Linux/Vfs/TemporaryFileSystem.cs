@@ -11,6 +11,20 @@ internal sealed class TemporaryFileSystem(NameSpace space, string guestPath, uin
 
     private readonly Lock _lock = new();
     private HostFileSystem? _directory;
+    private bool _readOnly;
+
+    /// <summary>mount -o remount,ro and rw.</summary>
+    public bool ReadOnly
+    {
+        set
+        {
+            lock (_lock)
+            {
+                _readOnly = value;
+                if (_directory != null) _directory.ReadOnly = value;
+            }
+        }
+    }
 
     public override long Finish(in PathRequest request, int baseDescriptor, long address, Span<byte> path, ref PathResult result) =>
         Directory().Finish(request, baseDescriptor, address, path, ref result);
@@ -39,7 +53,7 @@ internal sealed class TemporaryFileSystem(NameSpace space, string guestPath, uin
             }
             var directory = new HostFileSystem(NameSpace.OpenDirectory(inner), confined: true)
             {
-                Owners = space.Owners, Space = size is { } bound ? new TemporarySpace(bound, inner) : null,
+                ReadOnly = _readOnly, Owners = space.Owners, Space = size is { } bound ? new TemporarySpace(bound, inner) : null,
             };
             space.Mounts.AddPlace(inner, guestPath);
             space.AtEnd(() =>

@@ -23,6 +23,29 @@ public class FileTests : IDisposable
         _root.Dispose();
     }
 
+    // Signals about files would come to viv as a whole and end it: the host must never hear of them.
+    [Fact]
+    public void What_makes_the_host_signal_stays_with_the_guest()
+    {
+        Assert.Equal(0, _guest.WriteAll("/watched", "x"));
+        long fd = _guest.Open("/watched"), directory = _guest.Open("/", 0x10000);
+        const int SetSig = 10, GetSig = 11, SetOwnEx = 15, GetOwnEx = 16, SetLease = 1024, GetLease = 1025, Notify = 1026;
+        Assert.Equal(0, _guest.Call(25, fd, SetSig, 35));
+        Assert.Equal(35, _guest.Call(25, fd, GetSig, 0));
+        Assert.Equal(-Errno.EINVAL, _guest.Call(25, fd, SetSig, 65));
+        Assert.Equal(-Errno.EINVAL, _guest.Call(25, directory, Notify, unchecked((int)0x80000007)));
+        Assert.Equal(-Errno.EAGAIN, _guest.Call(25, fd, SetLease, 0));
+        Assert.Equal(2, _guest.Call(25, fd, GetLease, 0));
+        Assert.Equal(0, _guest.Call(25, fd, SetOwnEx, new byte[] { 2, 0, 0, 0, 77, 0, 0, 0 }));
+        Assert.Equal(0, _guest.Call(25, fd, GetOwnEx, Guest.Low + 0x9000));
+        Assert.Equal((2u, 77u), (_guest.Get32(Guest.Low + 0x9000), _guest.Get32(Guest.Low + 0x9004)));
+        var file = _guest.Files.Acquire((int)fd)!;
+        Assert.Equal(0, Vivarium.Host.HostSyscall.Invoke(HostCall.FCntl, file.HostDescriptor, GetSig));
+        Assert.Equal(0, Vivarium.Host.HostSyscall.Invoke(HostCall.FCntl, file.HostDescriptor, 9 /* F_GETOWN */));
+        file.Release();
+        Assert.Equal(0, _guest.WriteAll("/watched", "y"));
+    }
+
     [Fact]
     public void Stat_has_the_layout_of_asm_generic()
     {

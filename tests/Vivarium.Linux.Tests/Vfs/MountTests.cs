@@ -41,6 +41,28 @@ public sealed class MountTests : IDisposable
     private static long Mount(Guest guest, string source, string target, string type, ulong flags = 0, string data = "") => guest.Call(40, source, target, type, flags, data);
     private static long Unmount(Guest guest, string target, int flags = 0) => guest.Call(39, target, flags);
 
+    [Fact]
+    public void A_tmpfs_can_be_made_read_only_and_writable_again()
+    {
+        var guest = Start(overlay: false);
+        Assert.Equal(0, Mount(guest, "tmpfs", "/mnt", "tmpfs"));
+        Assert.Equal(0, guest.WriteAll("/mnt/file", "x"));
+        Assert.Equal(0, Mount(guest, "none", "/mnt", "", Remount | 1));
+        Assert.Contains(" /mnt tmpfs ro", guest.ReadAll("/proc/self/mounts", out _));
+        Assert.Equal("x", guest.ReadAll("/mnt/file", out _));
+        Assert.Equal(-Errno.EROFS, guest.WriteAll("/mnt/file", "y"));
+        Assert.Equal(-Errno.EROFS, guest.WriteAll("/mnt/new", "y"));
+        Assert.Equal(-Errno.EROFS, guest.Call(34, Guest.AtFdCwd, "/mnt/dir", 0x1FF));
+        Assert.Equal(-Errno.EROFS, guest.Call(53, Guest.AtFdCwd, "/mnt/file", 0x1FF));
+        Assert.Equal(-Errno.EROFS, guest.Call(48, Guest.AtFdCwd, "/mnt/file", 2));
+        Assert.Equal(-Errno.EROFS, guest.Call(35, Guest.AtFdCwd, "/mnt/file", 0));
+        Assert.Equal(0, Mount(guest, "none", "/mnt", "", Remount));
+        Assert.Equal(0, guest.WriteAll("/mnt/file", "y"));
+        Assert.Equal(0, Unmount(guest, "/mnt"));
+        Assert.Equal(0, Mount(guest, "tmpfs", "/mnt", "tmpfs", 1));
+        Assert.Equal(-Errno.EROFS, guest.WriteAll("/mnt/file", "y"));
+    }
+
     [Theory]
     [InlineData(false)]
     [InlineData(true)]

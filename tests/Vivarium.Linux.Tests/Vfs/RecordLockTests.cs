@@ -18,6 +18,19 @@ public class RecordLockTests
         Fs = null!,
     };
 
+    // F_GETLK tells the conflicting lock that begins first, in whatever order they were set.
+    [Fact]
+    public void The_first_lock_in_the_way_is_told()
+    {
+        var (mine, others) = (Process(1), Process(2));
+        var locks = new RecordLocks();
+        Assert.Equal(0, locks.Set(null!, (1, 1), new RecordLocks.Range(10, 14, true, others), wait: false));
+        Assert.Equal(0, locks.Set(null!, (1, 1), new RecordLocks.Range(1, 5, false, others), wait: false));
+        Assert.Equal(1, locks.Conflict((1, 1), new RecordLocks.Range(0, long.MaxValue, true, mine))?.Start);
+        Assert.Equal(10, locks.Conflict((1, 1), new RecordLocks.Range(0, long.MaxValue, false, mine))?.Start);
+        locks.ReleaseAll(others);
+    }
+
     [Fact]
     public void Behave_like_bytes_with_owners()
     {
