@@ -69,6 +69,9 @@ public sealed partial class GuestThread
         return new Time.CpuTimes(total - system, system);
     }
 
+    /// <summary>What sched_setscheduler and sched_setattr set.</summary>
+    internal Syscalls.Scheduling Scheduling { get; set; } = Syscalls.Scheduling.Normal;
+
     /// <summary>When it last asked the host to run others instead, CLOCK_MONOTONIC nanoseconds.</summary>
     internal ulong LastYield { get; set; }
 

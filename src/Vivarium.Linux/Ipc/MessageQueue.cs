@@ -76,11 +76,19 @@ internal static class MessageQueueSyscalls
         }
     }
 
+    // MSG_COPY: by its place in the queue.
+    private static LinkedListNode<(long Type, byte[] Text)>? At(MessageQueue queue, long index)
+    {
+        var node = queue.Messages.First;
+        for (; node != null && index > 0; index--) node = node.Next;
+        return index < 0 ? null : node;
+    }
+
     private static long Receive(GuestThread thread, in SyscallArgs args)
     {
         var (id, address, size, type, flags) = ((int)args.A0, args.A1, args.A2, (long)args.A3, (int)args.A4);
         if ((long)size < 0) return -Errno.EINVAL;
-        if ((flags & Copy) != 0) return -Errno.ENOSYS;
+        if ((flags & Copy) != 0 && ((flags & SystemV.NoWait) == 0 || (flags & Except) != 0)) return -Errno.EINVAL;
         var ipc = thread.Process.Realm.Ipc;
         for (bool first = true; ; first = false)
         {
@@ -89,12 +97,13 @@ internal static class MessageQueueSyscalls
             {
                 queue = SystemV.Find(ipc.Queues, thread, id, false, IpcObject.Read, out long error);
                 if (queue == null) return error == -Errno.EINVAL && !first ? -Errno.EIDRM : error;
-                if (Select(queue, type, (flags & Except) != 0) is { } found)
+                if (((flags & Copy) != 0 ? At(queue, type) : Select(queue, type, (flags & Except) != 0)) is { } found)
                 {
                     var (foundType, text) = found.Value;
                     if ((ulong)text.Length > size && (flags & NoError) == 0) return -Errno.E2BIG;
                     int length = (int)Math.Min((ulong)text.Length, size);
                     if (!thread.Window.TryStore64(address, (ulong)foundType) || !thread.Window.TryWriteBytes(address + 8, text.AsSpan(0, length))) return -Errno.EFAULT;
+                    if ((flags & Copy) != 0) return length;
                     queue.Messages.Remove(found);
                     queue.Bytes -= text.Length;
                     queue.ReceiveTime = IpcObject.Now();

@@ -37,7 +37,7 @@ internal ref struct ResolvedPath
         }
         var process = thread.Process;
         bool absolute = _buffer.Length > 0 && _buffer.Path[0] == '/';
-        if (!absolute) _directory = (int)directory == At.FdCwd ? process.Fs.AcquireWorkingDirectory() : process.Files.Acquire((int)directory);
+        if (!absolute || (request.Resolve & ResolveFlags.InRoot) != 0) _directory = (int)directory == At.FdCwd ? process.Fs.AcquireWorkingDirectory() : process.Files.Acquire((int)directory);
         if (!absolute && _directory == null) Status = _buffer.Length == 0 && !emptyPath ? -Errno.ENOENT : -Errno.EBADF;
         else if (_buffer.Length == 0 && emptyPath) Itself(request);
         else Status = process.Fs.Space.Walk(_directory, _buffer, request, ref Result);

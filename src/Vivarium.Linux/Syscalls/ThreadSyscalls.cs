@@ -16,22 +16,14 @@ public static class ThreadSyscalls
         new(98, "futex", "ptr futex int ptr ptr hex", Futex.Call),
         new(99, "set_robust_list", "ptr size", SetRobustList),
         new(100, "get_robust_list", "int ptr ptr", GetRobustList),
-        new(118, "sched_setparam", "int ptr", SetParameter),
-        new(119, "sched_setscheduler", "int int ptr", SetScheduler),
-        new(120, "sched_getscheduler", "int", (thread, in args) => (int)args.A0 < 0 ? -Errno.EINVAL : Find(thread, args.A0) == null ? -Errno.ESRCH : 0),
-        new(121, "sched_getparam", "int ptr", GetParameter),
         new(122, "sched_setaffinity", "int size ptr", SetAffinity),
         new(123, "sched_getaffinity", "int size ptr", GetAffinity),
         new(124, "sched_yield", "", Yield),
-        new(125, "sched_get_priority_max", "int", (_, in args) => args.A0 is 1 or 2 ? 99 : args.A0 is 0 or 3 or 5 ? 0 : -Errno.EINVAL),
-        new(126, "sched_get_priority_min", "int", (_, in args) => args.A0 is 1 or 2 ? 1 : args.A0 is 0 or 3 or 5 ? 0 : -Errno.EINVAL),
-        new(127, "sched_rr_get_interval", "int ptr", (thread, in args) => thread.Window.TryWrite(args.A1, new Timespec(0, 100_000_000)) ? 0 : -Errno.EFAULT),
         new(168, "getcpu", "ptr ptr ptr", GetCpu),
         new(178, "gettid", "", (thread, in _) => thread.Tid),
         new(220, "clone", "flags:clone ptr ptr ptr ptr", Clone),
-        new(274, "sched_setattr", "int ptr hex", SetAttributes),
-        new(275, "sched_getattr", "int ptr uint hex", GetAttributes),
         new(435, "clone3", "ptr size", Clone3),
+        .. SchedulingSyscalls.Rows,
     ];
 
     private static long Exit(GuestThread thread, in SyscallArgs args)
@@ -111,55 +103,10 @@ public static class ThreadSyscalls
         });
     }
 
-    private static GuestThread? Find(GuestThread thread, ulong tid)
+    internal static GuestThread? Find(GuestThread thread, ulong tid)
     {
         if (tid == 0) return thread;
         return thread.Process.Realm.Threads.GetValueOrDefault((int)tid);
-    }
-
-    /// <summary>Only priority 0 goes with the classes that there are.</summary>
-    private static long SetParameter(GuestThread thread, in SyscallArgs args)
-    {
-        if ((int)args.A0 < 0 || args.A1 == 0) return -Errno.EINVAL;
-        if (!thread.Window.TryLoad32(args.A1, out uint priority)) return -Errno.EFAULT;
-        if (Find(thread, args.A0) == null) return -Errno.ESRCH;
-        return priority == 0 ? 0 : -Errno.EINVAL;
-    }
-
-    private static long SetAttributes(GuestThread thread, in SyscallArgs args)
-    {
-        if ((int)args.A0 < 0 || args.A1 == 0 || args.A2 != 0) return -Errno.EINVAL;
-        // struct sched_attr: size, policy.
-        if (!thread.Window.TryLoad32(args.A1, out uint size) || !thread.Window.TryLoad32(args.A1 + 4, out uint policy)) return -Errno.EFAULT;
-        if (size is > 0 and < 48 or > 4096) return -Errno.E2BIG;
-        if (Find(thread, args.A0) == null) return -Errno.ESRCH;
-        return policy switch { 0 or 3 or 5 => 0, 1 or 2 or 6 => -Errno.EPERM, _ => -Errno.EINVAL };
-    }
-
-    private static long SetScheduler(GuestThread thread, in SyscallArgs args)
-    {
-        if ((int)args.A0 < 0 || (int)args.A1 < 0 || args.A2 == 0) return -Errno.EINVAL;
-        if (Find(thread, args.A0) == null) return -Errno.ESRCH;
-        // Real-time classes need a privilege that the guest's user does not have on the host.
-        return (args.A1 & 0xff) switch { 0 or 3 or 5 => 0, 1 or 2 => -Errno.EPERM, _ => -Errno.EINVAL };
-    }
-
-    private static long GetParameter(GuestThread thread, in SyscallArgs args)
-    {
-        if ((int)args.A0 < 0 || args.A1 == 0) return -Errno.EINVAL;
-        if (Find(thread, args.A0) == null) return -Errno.ESRCH;
-        return thread.Window.TryStore32(args.A1, 0) ? 0 : -Errno.EFAULT;
-    }
-
-    private static long GetAttributes(GuestThread thread, in SyscallArgs args)
-    {
-        if ((int)args.A0 < 0 || args.A1 == 0) return -Errno.EINVAL;
-        if (Find(thread, args.A0) == null) return -Errno.ESRCH;
-        if (args.A2 < 48) return -Errno.EINVAL;
-        Span<byte> attributes = stackalloc byte[48];
-        attributes.Clear();
-        attributes[0] = 48;
-        return thread.Window.TryWriteBytes(args.A1, attributes) ? 0 : -Errno.EFAULT;
     }
 
     private static long SetAffinity(GuestThread thread, in SyscallArgs args)

@@ -39,7 +39,7 @@ public static class Cloning
         var process = parent.Process;
         var realm = process.Realm;
         int tid = realm.AllocateTid();
-        var child = new GuestThread { Process = process, Hart = CopyHart(parent.Hart, process.Memory, request), Tid = tid, Name = parent.Name };
+        var child = new GuestThread { Process = process, Hart = CopyHart(parent.Hart, process.Memory, request), Tid = tid, Name = parent.Name, Scheduling = parent.Scheduling.Inherited };
         child.InheritMask(parent);
         if ((request.Flags & CloneFlags.ParentSetTid) != 0) parent.Window.TryStore32(request.ParentTid, (uint)tid);
         if ((request.Flags & CloneFlags.ChildSetTid) != 0) parent.Window.TryStore32(request.ChildTid, (uint)tid);

@@ -40,7 +40,7 @@ internal static class Forking
         if (process.Actions.SeesFaults) memory.Executor.RequirePreciseFaults();
         int pid = realm.AllocateTid();
         var child = process.NewChild(pid, memory, flags, request.ExitSignal);
-        var thread = new GuestThread { Process = child, Hart = Cloning.CopyHart(parent.Hart, memory, request), Tid = pid, Name = parent.Name };
+        var thread = new GuestThread { Process = child, Hart = Cloning.CopyHart(parent.Hart, memory, request), Tid = pid, Name = parent.Name, Scheduling = parent.Scheduling.Inherited };
         thread.InheritMask(parent);
         if (memory != process.Memory) memory.Limits = child.Limits;
         Time.ProcessTimers.WatchCpuLimit(child);

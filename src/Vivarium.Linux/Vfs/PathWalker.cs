@@ -22,6 +22,7 @@ public sealed partial class NameSpace
 
         text = text[start..];
         long address = path.Address + start;
+        if (request.Resolve != 0 && Confined) return WalkWithin(directory, path, text, absolute, request, ref result);
         if (absolute)
         {
             if (_base.Length > 0)
@@ -68,6 +69,34 @@ public sealed partial class NameSpace
         int prefix = SetPrefix(path, directory);
         if (prefix < 0) return climbs ? ClimbUnnamed(directory, address, path.Path[start..], request, ref result) : -Errno.ENOENT;
         return WalkComponents(path, prefix, text, climbs, request, ref result);
+    }
+
+    // openat2 with RESOLVE_*: every component is looked at.
+    private long WalkWithin(OpenFile? directory, in PathBuffer path, ReadOnlySpan<byte> text, bool absolute, in PathRequest request, ref PathResult result)
+    {
+        if (absolute && (request.Resolve & ResolveFlags.Beneath) != 0) return -Errno.EXDEV;
+        int prefix = _base.Length;
+        if (absolute && (request.Resolve & ResolveFlags.InRoot) == 0) _base.CopyTo(path.Canonical);
+        else if (directory == null) return -Errno.EBADF;
+        else if (directory.Node is { IsDirectory: false }) return -Errno.ENOTDIR;
+        else if (directory.Layer is { FileSystem: OverlayFileSystem overlay } layer)
+        {
+            byte[]? where = overlay.PathOf(directory, layer);
+            if (where == null || where.Length >= PathBuffer.Maximum) return -Errno.ENOENT;
+            where.CopyTo(path.Canonical);
+            prefix = where.Length;
+        }
+        else if ((prefix = SetPrefix(path, directory)) < 0) return -Errno.ENOENT;
+        return WalkComponents(path, prefix, text, false, request, ref result);
+    }
+
+    // Links of /proc that lead to an object and not to a name.
+    private static bool IsMagic(ReadOnlySpan<byte> canonical)
+    {
+        if (!canonical.StartsWith("proc/"u8)) return false;
+        int slash = canonical.LastIndexOf((byte)'/');
+        var name = canonical[(slash + 1)..];
+        return name.SequenceEqual("exe"u8) || name.SequenceEqual("cwd"u8) || name.SequenceEqual("root"u8) || canonical[..slash].EndsWith("/fd"u8);
     }
 
     // "..", perhaps with a path behind it, from a directory whose own path is longer than any path may be. What is not the root of its file
@@ -167,7 +196,7 @@ public sealed partial class NameSpace
     {
         for (int race = 0; ; race++)
         {
-            if (race > 0 && prefix > 0) tryWhole = !Restricts(request);
+            if (race > 0 && prefix > 0) tryWhole = !Restricts(request) && request.Resolve == 0;
             long status = WalkOnce(path, prefix, text, tryWhole, request, ref result, out bool raced);
             if (!raced || race >= RacesEndured) return status;
         }
@@ -187,6 +216,11 @@ public sealed partial class NameSpace
         bool restricted = Restricts(request);
         // Nothing climbs above the root of this view; who stands outside of it (a directory from before a chroot) climbs to the realm's.
         int floor = _base.Length > 0 && current[..length].StartsWith(_base) ? _base.Length : 0;
+        // openat2's wishes; where it keeps to a directory, that one is the floor.
+        ulong resolve = Confined ? request.Resolve : 0;
+        bool scoped = (resolve & (ResolveFlags.Beneath | ResolveFlags.InRoot)) != 0;
+        if (scoped) floor = prefix;
+        var mount = (resolve & ResolveFlags.NoXDev) != 0 ? FindMount(current[..length]) : null;
 
         for (;;)
         {
@@ -203,16 +237,24 @@ public sealed partial class NameSpace
             if (special && !(last && request.Intent == PathIntent.Parent))
             {
                 if (component.Length == 2 && length > floor) length = Pop(current, length);
+                else if (component.Length == 2 && (resolve & ResolveFlags.Beneath) != 0) return -Errno.EXDEV;
+                if ((resolve & ResolveFlags.NoXDev) != 0 && !ReferenceEquals(FindMount(current[..length]), mount)) return -Errno.EXDEV;
                 if (last) return FinishAt(path, length, true, request, ref result);
                 continue;
             }
             int before = length;
             if (!Push(current, ref length, component)) return -Errno.ENAMETOOLONG;
             if (special) return FinishAt(path, length, false, request, ref result);
+            if ((resolve & ResolveFlags.NoXDev) != 0 && !ReferenceEquals(FindMount(current[..length]), mount)) return -Errno.EXDEV;
 
             if (!last || request.Intent != PathIntent.Parent && (request.Follow || trailing))
             {
                 var fileSystem = Locate(path, length, out long address, out var inside);
+                if (resolve != 0 && fileSystem is SyntheticFileSystem && IsMagic(current[..length]))
+                {
+                    if ((resolve & (ResolveFlags.NoMagicLinks | ResolveFlags.NoSymlinks)) != 0) return -Errno.ELOOP;
+                    if ((resolve & (ResolveFlags.Beneath | ResolveFlags.InRoot | ResolveFlags.NoXDev)) != 0) return -Errno.EXDEV;
+                }
                 int target = fileSystem.ReadLink(request, last, address, inside, path.Link[..PathBuffer.Maximum], path.LinkAddress);
                 if (target == -Errno.ELOOP)
                 {
@@ -236,12 +278,17 @@ public sealed partial class NameSpace
                         restStart++;
                     }
                     length = before;
-                    if (path.Link[0] == '/')
+                    if (path.Link[0] == '/' && scoped)
+                    {
+                        if ((resolve & ResolveFlags.Beneath) != 0) return -Errno.EXDEV;
+                        length = floor;
+                    }
+                    else if (path.Link[0] == '/')
                     {
                         _base.CopyTo(current);
                         length = floor = _base.Length;
                     }
-                    tryWhole = Confined && !restricted;
+                    tryWhole = Confined && !restricted && resolve == 0;
                     continue;
                 }
             }
