@@ -160,8 +160,14 @@ public sealed class VirtioBlockTests : IDisposable
             queue.EnableNotifications();
         }
         Round(0);
-        var before = GC.GetAllocatedBytesForCurrentThread();
-        for (var round = 1; round < 1000; round++) Round(round);
-        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+        // A collection that other tests cause takes the thread's allocation buffer away, and what is left of that counts as allocated: what allocates does so every time.
+        var allocated = long.MaxValue;
+        for (int attempt = 0, round = 1; attempt < 20 && allocated != 0; attempt++)
+        {
+            var before = GC.GetAllocatedBytesForCurrentThread();
+            for (var end = round + 1000; round < end; round++) Round(round);
+            allocated = Math.Min(allocated, GC.GetAllocatedBytesForCurrentThread() - before);
+        }
+        Assert.Equal(0, allocated);
     }
 }
