@@ -56,6 +56,7 @@ public sealed unsafe partial class CodeGenerator
             case IrCode.CzeroNez: ConditionalZero(op, Cond.Ne); break;
             case IrCode.SextW or IrCode.SextB or IrCode.SextH or IrCode.ZextB or IrCode.ZextH or IrCode.ZextW: Extend(op); break;
             case IrCode.Clz or IrCode.ClzW or IrCode.Ctz or IrCode.CtzW or IrCode.Cpop or IrCode.CpopW: Count(op); break;
+            case IrCode.OrcB: OrBytes(op); break;
             case IrCode.Rev8: { Gpr d = Target(op.Dst); Load64(d, op.A); _asm.Bswap(d); Finish64(op.Dst, d); break; }
             case IrCode.ShAdd or IrCode.ShAddUw: ShiftAdd(op); break;
             case IrCode.ShlUw: { Gpr d = Target(op.Dst); _asm.Mov32(d, Read32(op.A, Rax)); _asm.Shl(d, (int)op.Imm & 63); Finish64(op.Dst, d); break; }
@@ -684,6 +685,25 @@ public sealed unsafe partial class CodeGenerator
             }
         }
         Finish64(op.Dst, r, op.Code != IrCode.ZextW);
+    }
+
+    /// <summary>All bits of each byte that is not zero.</summary>
+    private void OrBytes(in IrOp op)
+    {
+        const long low = 0x7f7f7f7f7f7f7f7f;
+        Load64(Rax, op.A);
+        _asm.MovImmediate(Rcx, low);
+        _asm.And(Rax, Rcx);
+        _asm.Add(Rax, Rcx); // bit 7 of each byte with a lower bit set
+        Load64(Rcx, op.A);
+        _asm.Or(Rax, Rcx);
+        _asm.MovImmediate(Rcx, ~low);
+        _asm.And(Rax, Rcx);
+        _asm.Mov(Rcx, Rax);
+        _asm.Shr(Rcx, 7);
+        _asm.Add(Rax, Rax);
+        _asm.Sub(Rax, Rcx); // 256 - 1 for each
+        Finish64(op.Dst, Rax);
     }
 
     private void Count(in IrOp op)

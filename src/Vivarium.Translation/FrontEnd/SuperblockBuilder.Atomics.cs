@@ -84,7 +84,7 @@ internal sealed partial class SuperblockBuilder
                 or Opcode.Bltu or Opcode.Bgeu or Opcode.Jal or Opcode.Jalr)) table[(int)row.Opcode] = true;
         }
         // These the interpreter executes.
-        table[(int)Opcode.OrcB] = table[(int)Opcode.Clmul] = table[(int)Opcode.Clmulh] = table[(int)Opcode.Clmulr] = false;
+        table[(int)Opcode.Clmul] = table[(int)Opcode.Clmulh] = table[(int)Opcode.Clmulr] = false;
         return table;
     }
 

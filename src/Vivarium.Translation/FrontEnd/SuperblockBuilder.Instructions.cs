@@ -49,7 +49,7 @@ internal sealed partial class SuperblockBuilder
         Add(Kind.Unary,
             (Opcode.SextB, IrCode.SextB), (Opcode.SextH, IrCode.SextH), (Opcode.ZextH, IrCode.ZextH), (Opcode.Clz, IrCode.Clz),
             (Opcode.Clzw, IrCode.ClzW), (Opcode.Ctz, IrCode.Ctz), (Opcode.Ctzw, IrCode.CtzW), (Opcode.Cpop, IrCode.Cpop),
-            (Opcode.Cpopw, IrCode.CpopW), (Opcode.Rev8, IrCode.Rev8));
+            (Opcode.Cpopw, IrCode.CpopW), (Opcode.Rev8, IrCode.Rev8), (Opcode.OrcB, IrCode.OrcB));
         AddAccess(Kind.Load, Opcode.Lb, 1);
         AddAccess(Kind.Load, Opcode.Lh, 2);
         AddAccess(Kind.Load, Opcode.Lw, 4);

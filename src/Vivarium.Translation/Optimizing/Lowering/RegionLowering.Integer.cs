@@ -115,6 +115,14 @@ internal sealed partial class RegionLowering
             l.Declare("i64 @llvm.bswap.i64(i64)");
             l.Write(i.Rd, l.Op($"call i64 @llvm.bswap.i64(i64 {l.Read(i.Rs1)})"));
         };
+        t[Opcode.OrcB] = static (RegionLowering l, in Instruction i) =>
+        {
+            const long low = 0x7f7f7f7f7f7f7f7f;
+            string value = l.Read(i.Rs1);
+            string carried = l.Op($"add i64 {l.Op($"and i64 {value}, {low}")}, {low}");
+            string tops = l.Op($"and i64 {l.Op($"or i64 {carried}, {value}")}, {~low}");
+            l.Write(i.Rd, l.Op($"sub i64 {l.Op($"shl i64 {tops}, 1")}, {l.Op($"lshr i64 {tops}, 7")}"));
+        };
         t[Opcode.Rol] = static (RegionLowering l, in Instruction i) => l.Write(i.Rd, l.Rotate("l", "i64", l.Read(i.Rs1), l.Read(i.Rs2)));
         t[Opcode.Ror] = static (RegionLowering l, in Instruction i) => l.Write(i.Rd, l.Rotate("r", "i64", l.Read(i.Rs1), l.Read(i.Rs2)));
         t[Opcode.Rori] = static (RegionLowering l, in Instruction i) => l.Write(i.Rd, l.Rotate("r", "i64", l.Read(i.Rs1), Constant((long)(i.Imm & 63))));
