@@ -150,14 +150,15 @@ internal sealed unsafe partial class BlockTranslator(CodeCache cache)
 
     private BlockHeader* Describe()
     {
-        int exits = _generator.ExitCount, faults = _generator.FaultCount, runs = _block.RunCount;
-        int bytes = sizeof(BlockHeader) + exits * sizeof(ExitRecord) + runs * sizeof(GuestRun) + faults * sizeof(FaultPoint);
+        int exits = _generator.RecordCount, targets = _generator.ExitCount - exits, faults = _generator.FaultCount, runs = _block.RunCount;
+        int bytes = sizeof(BlockHeader) + exits * sizeof(ExitRecord) + runs * sizeof(GuestRun) + faults * sizeof(FaultPoint) + targets * sizeof(ulong);
         var header = (BlockHeader*)_arena!.Allocate(bytes);
         *header = default;
         var exitRecords = (ExitRecord*)(header + 1);
-        var guestRuns = (GuestRun*)(exitRecords + exits);
+        var exitTargets = (ulong*)(exitRecords + exits);
+        var guestRuns = (GuestRun*)(exitTargets + targets);
         var faultPoints = (FaultPoint*)(guestRuns + runs);
-        _generator.Describe(header, exitRecords, faultPoints);
+        _generator.Describe(header, exitRecords, faultPoints, exitTargets);
         header->Runs = guestRuns;
         header->RunCount = runs;
         ulong hash = GuestHash.Start;

@@ -139,7 +139,11 @@ public sealed unsafe partial class CodeGenerator
     }
 
     /// <summary>Fills the header's exit records, fault points and register map.</summary>
-    internal void Describe(BlockHeader* header, ExitRecord* exits, FaultPoint* faults)
+    /// <param name="header">The block's.</param>
+    /// <param name="exits">Room for <see cref="RecordCount"/>.</param>
+    /// <param name="faults">Room for <see cref="FaultCount"/>.</param>
+    /// <param name="targets">Room for the other exits' targets.</param>
+    internal void Describe(BlockHeader* header, ExitRecord* exits, FaultPoint* faults, ulong* targets)
     {
         byte* start = _asm.Start;
         header->GuestPc = _block.Start;
@@ -147,7 +151,7 @@ public sealed unsafe partial class CodeGenerator
         header->LoopEntry = (ulong)(start + _loopOffset);
         header->CodeEnd = (ulong)(start + _asm.Offset);
         header->Exits = exits;
-        header->ExitCount = _exitCount;
+        header->ExitCount = RecordCount;
         header->Faults = faults;
         header->FaultCount = _faultCount;
         Vector128.Load(_guestOfHost).Store(header->GuestOfHost);
@@ -156,7 +160,15 @@ public sealed unsafe partial class CodeGenerator
         for (int i = 0; i < _exitCount; i++)
         {
             ref ExitPlan plan = ref _exits[i];
-            ExitRecord* record = exits + i;
+            if (!NeedsRecord(plan))
+            {
+                if (plan.RecordOffset == 0) continue;
+                // Of what stands at this address, only the target is read, which comes first in a record.
+                *targets = plan.Target;
+                *(ulong**)(start + plan.RecordOffset) = targets++;
+                continue;
+            }
+            ExitRecord* record = exits++;
             *record = default;
             record->Target = plan.Target;
             record->Owner = header;
@@ -164,6 +176,21 @@ public sealed unsafe partial class CodeGenerator
             record->Stub = (ulong)(start + plan.StubOffset);
             record->Kind = plan.Self ? 1 : 0;
             *(ExitRecord**)(start + plan.RecordOffset) = record;
+        }
+    }
+
+    /// <summary>Each access of a machine's block has an exit to the interpreter, which is never linked: of those nothing is kept but the target.</summary>
+    private bool NeedsRecord(in ExitPlan plan) => !IsMachine || plan.Field >= 0 || plan.Self || (plan.Kind == BlockExit.Direct && plan.RecordOffset != 0);
+
+    /// <summary>Exits that the last block has records of.</summary>
+    internal int RecordCount
+    {
+        get
+        {
+            if (!IsMachine) return _exitCount;
+            int count = 0;
+            for (int i = 0; i < _exitCount; i++) count += NeedsRecord(_exits[i]) ? 1 : 0;
+            return count;
         }
     }
 
