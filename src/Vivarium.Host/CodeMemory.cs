@@ -52,6 +52,13 @@ public sealed class CodeMemory : IDisposable
         HostSyscall.Invoke(SysMadvise, (long)start, (long)bytes, MadvDontNeed);
     }
 
+    /// <summary>Makes all pages of committed host memory between two page-aligned addresses present, for half of what as many page faults cost.
+    /// Only a wish: where the kernel does not know how (before 5.14), or has no memory, they come when they are touched.</summary>
+    public static void Populate(ulong start, ulong end)
+    {
+        if (end > start) HostSyscall.Invoke(SysMadvise, (long)start, (long)(end - start), MadvPopulateWrite);
+    }
+
     public void Dispose()
     {
         if (_disposed) return;

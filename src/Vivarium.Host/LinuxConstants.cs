@@ -13,6 +13,7 @@ internal static class LinuxConstants
 
     public const int MremapMayMove = 1, MremapFixed = 2, MremapDontUnmap = 4;
     public const int MadvDontNeed = 4;
+    public const int MadvPopulateWrite = 23;
 
     public const int SigBus = 7, SigFpe = 8, SigSegv = 11;
 

@@ -136,10 +136,14 @@ internal sealed unsafe partial class BlockTranslator(CodeCache cache)
     /// <summary>Sees to room for one block; false when the cache is full.</summary>
     private bool HasArena(int room)
     {
-        if (_arena != null && _arena.Remaining >= room) return true;
-        if (_arena != null) _arena.IsFilling = false;
-        _arena = _arenas!.Take(room);
-        return _arena != null;
+        if (_arena == null || _arena.Remaining < room)
+        {
+            if (_arena != null) _arena.IsFilling = false;
+            _arena = _arenas!.Take(room);
+            if (_arena == null) return false;
+        }
+        _arena.Prepare();
+        return true;
     }
 
     /// <summary>Makes the last translated block findable by host address.</summary>

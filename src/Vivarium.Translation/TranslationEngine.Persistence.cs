@@ -22,9 +22,9 @@ public sealed unsafe partial class TranslationEngine
     }
 
     /// <summary>The stored block at <paramref name="pc"/>, unpublished; null where there is none that fits.</summary>
-    private BlockHeader* Load(BlockTranslator translator, MemoryWindow memory, ulong pc, in CodeRange range)
+    private BlockHeader* Load(BlockTranslator translator, MemoryWindow memory, ulong pc, in CodeRange range, bool quick)
     {
-        BlockHeader* block = translator.Load(memory, pc, range, out bool invalid);
+        BlockHeader* block = translator.Load(memory, pc, range, quick ? _options.QuickRuns : 0, out bool invalid);
         if (invalid) range.Blocks!.Refuse();
         return block;
     }

@@ -265,7 +265,9 @@ public sealed unsafe partial class TranslationEngine : Executor
         {
             long generation = Volatile.Read(ref _generation);
             CodeRange range = _codeRanges.Find(pc);
-            BlockHeader* block = range.Blocks == null ? null : Load(translator, memory, pc, range);
+            // The optimising tier stores what it finds out about blocks of the full pipeline.
+            bool quick = !full && _options.QuickRuns > 0 && !_options.StrictMemory && (range.Blocks == null || _farm == null);
+            BlockHeader* block = range.Blocks == null ? null : Load(translator, memory, pc, range, quick);
             if (block != null && RunsThroughRegion(block))
             {
                 translator.Discard();
@@ -275,11 +277,8 @@ public sealed unsafe partial class TranslationEngine : Executor
             if (fresh)
             {
                 translator.MayExecute = MayExecute;
-                // What is stored is paid for once, and for all runs to come: there the full pipeline is best from the start.
-                if (!full && range.Blocks == null && _options.QuickRuns > 0 && !_options.StrictMemory)
-                    block = translator.TranslateQuick(memory, pc, _blocks, _options, Statistics);
-                fresh = block == null; // nothing of the quick path is stored
-                if (fresh) block = translator.Translate(memory, pc, _blocks, _options, Statistics);
+                if (quick) block = translator.TranslateQuick(memory, pc, _blocks, _options, Statistics);
+                if (block == null) block = translator.Translate(memory, pc, _blocks, _options, Statistics);
             }
             if (block == null)
             {
@@ -313,7 +312,7 @@ public sealed unsafe partial class TranslationEngine : Executor
                     }
                     if (_farm != null && block->Counter == null) Observe(block);
                     if (captured) range.Blocks!.Add(translator.Captured);
-                    else if (!fresh && block->Counter == null) Statistics.PersistentLoaded++;
+                    else if (!fresh) Statistics.PersistentLoaded++;
                     return block;
                 }
                 Statistics.Duplicates++;

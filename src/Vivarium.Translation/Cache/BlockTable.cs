@@ -37,34 +37,42 @@ internal sealed unsafe class BlockTable : IKnownHeads
     }
 
     // One bit per hash of an address that ever had a block: most questions of the front end end here, without a cache miss.
-    private readonly ulong[] _filter = new ulong[1 << 12];
+    private ulong[] _filter = new ulong[1 << 8];
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private bool MayHave(ulong pc)
+    {
+        ulong[] filter = Volatile.Read(ref _filter);
+        int hash = Hash(pc) & filter.Length * 64 - 1;
+        return (filter[hash >> 6] >> (hash & 63) & 1) != 0;
+    }
 
     /// <summary>Whether a block of the full pipeline begins there: quick blocks do not stop it.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public bool IsHead(ulong pc)
     {
-        int hash = Hash(pc) & 0x3FFFF;
-        if ((_filter[hash >> 6] >> (hash & 63) & 1) == 0) return false;
+        if (!MayHave(pc)) return false;
         BlockHeader* block = Find(pc);
         return block != null && block->Counter == null;
     }
 
     /// <summary>Whether any block begins there.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public bool IsAnyHead(ulong pc)
-    {
-        int hash = Hash(pc) & 0x3FFFF;
-        return (_filter[hash >> 6] >> (hash & 63) & 1) != 0 && Find(pc) != null;
-    }
+    public bool IsAnyHead(ulong pc) => MayHave(pc) && Find(pc) != null;
 
     /// <summary>Adds a block whose address has none.</summary>
     public void Add(BlockHeader* block)
     {
         if ((_used + 1) * 2 > _slots.Length) Grow();
         Count++;
-        int hash = Hash(block->GuestPc) & 0x3FFFF;
-        _filter[hash >> 6] |= 1UL << (hash & 63);
+        Mark(_filter, block);
         if (Insert(_slots, block)) _used++;
+    }
+
+    private static void Mark(ulong[] filter, BlockHeader* block)
+    {
+        int hash = Hash(block->GuestPc) & filter.Length * 64 - 1;
+        filter[hash >> 6] |= 1UL << (hash & 63);
     }
 
     /// <summary>Whether a new slot was taken.</summary>
@@ -96,14 +104,17 @@ internal sealed unsafe class BlockTable : IKnownHeads
     private void Grow()
     {
         var bigger = new Slot[Math.Max(1 << 10, (int)BitOperations.RoundUpToPowerOf2((uint)Count * 4 + 4))];
+        var filter = new ulong[bigger.Length >> 3]; // eight bits a slot
         _used = 0;
         foreach (Slot slot in _slots)
         {
             if (slot.Block == 0) continue;
             Insert(bigger, (BlockHeader*)slot.Block);
+            Mark(filter, (BlockHeader*)slot.Block);
             _used++;
         }
         Volatile.Write(ref _slots, bigger);
+        Volatile.Write(ref _filter, filter);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

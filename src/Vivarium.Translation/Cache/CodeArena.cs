@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Vivarium.Host;
 
 namespace Vivarium.Translation.Cache;
 
@@ -7,12 +8,17 @@ internal sealed unsafe class CodeArena : IDisposable
 {
     private const int ChunkSize = 32 << 10;
 
-    public CodeArena(ulong start, ulong end) => (Start, End, Cursor, _counters) = (start, end, start, end);
+    /// <summary>Bytes of an arena whose pages come one by one, as a small program needs them. Behind that they come by the chunk: a page fault is half as dear then.</summary>
+    private const int Small = 64 << 10;
+    private const ulong PageSize = 4096;
+
+    public CodeArena(ulong start, ulong end) => (Start, End, Cursor, _counters, _populated) = (start, end, start, end, start + Small);
 
     private readonly List<nint> _chunks = [];
     private byte* _chunk, _chunkEnd;
     private nint[] _blocks = new nint[64];
     private int _blockCount;
+    private ulong _populated; // pages up to here need not be asked for
     private ulong _counters; // the words that quick blocks count in grow downwards from the end
 
     public ulong Start { get; }
@@ -20,6 +26,17 @@ internal sealed unsafe class CodeArena : IDisposable
 
     /// <summary>Where the next block's code goes, 16-byte aligned.</summary>
     public ulong Cursor { get; set; }
+
+    /// <summary>Before a block is emitted at <see cref="Cursor"/>: sees to pages for it and for the next ones.</summary>
+    public void Prepare()
+    {
+        if (Cursor + PageSize <= _populated) return;
+        ulong end = Math.Min(_populated + Small, _counters & ~(PageSize - 1));
+        if (end <= _populated) return;
+        CodeMemory.Populate(_populated, end);
+        _populated = end;
+    }
+
 
     /// <summary>A thread adds blocks to it.</summary>
     public bool IsFilling { get; set; }
@@ -45,9 +62,11 @@ internal sealed unsafe class CodeArena : IDisposable
         bytes = (bytes + 15) & ~15;
         if (_chunkEnd - _chunk < bytes)
         {
-            int size = Math.Max(ChunkSize, bytes);
+            bool small = _chunks.Count < 2;
+            int size = Math.Max(small ? ChunkSize : 2 * ChunkSize, bytes);
             _chunk = (byte*)NativeMemory.Alloc((nuint)size);
             _chunkEnd = _chunk + size;
+            if (!small) CodeMemory.Populate(((ulong)_chunk + PageSize - 1) & ~(PageSize - 1), (ulong)_chunkEnd & ~(PageSize - 1));
             _chunks.Add((nint)_chunk);
         }
         byte* p = _chunk;

@@ -5,6 +5,7 @@ using Vivarium.Translation.CodeGen;
 using Vivarium.Translation.Dispatch;
 using Vivarium.Translation.Ir;
 using Vivarium.Translation.Persistence;
+using Vivarium.Translation.Quick;
 
 namespace Vivarium.Translation;
 
@@ -23,8 +24,9 @@ internal sealed unsafe partial class BlockTranslator
     /// are not the file's, or its code refers to something that a record does not name.</summary>
     public bool Capture(BlockHeader* block, MemoryWindow memory, in CodeRange range)
     {
-        ReadOnlySpan<int> externals = _generator.Asm.Externals;
-        int guestLength = 0;
+        bool quick = block->Counter != null;
+        ReadOnlySpan<int> externals = quick ? _quick.Externals : _generator.Asm.Externals;
+        int guestLength = 0, faultBytes = quick ? block->FaultCount + 7 & ~7 : block->FaultCount * sizeof(FaultPoint);
         for (int i = 0; i < block->RunCount; i++)
         {
             GuestRun run = block->Runs[i];
@@ -34,7 +36,7 @@ internal sealed unsafe partial class BlockTranslator
         byte* code = (byte*)(block->Entry - CodeGenerator.EntryOffset);
         int codeLength = (int)(block->CodeEnd - (ulong)code);
         int length = sizeof(StoredHead) + block->ExitCount * sizeof(StoredExit) + block->RunCount * sizeof(StoredRun)
-            + externals.Length * sizeof(StoredRelocation) + block->FaultCount * sizeof(FaultPoint) + guestLength + codeLength;
+            + externals.Length * sizeof(StoredRelocation) + faultBytes + guestLength + codeLength;
         length = (length + 7) & ~7;
         if (codeLength > ushort.MaxValue) return false;
         if (length > _record.Length) _record = new byte[length];
@@ -47,9 +49,10 @@ internal sealed unsafe partial class BlockTranslator
             {
                 Length = (uint)length, FileOffset = (uint)(block->GuestPc - range.Bias), GuestHash = block->GuestHash, CodeLength = (ushort)codeLength,
                 LoopOffset = (ushort)(block->LoopEntry - (ulong)code), ExitCount = (ushort)block->ExitCount, FaultCount = (ushort)block->FaultCount,
-                RunCount = (ushort)block->RunCount, RelocationCount = (ushort)externals.Length, GuestLength = (uint)guestLength,
+                RunCount = (ushort)block->RunCount, RelocationCount = (ushort)externals.Length, GuestLength = (ushort)guestLength,
+                Flags = quick ? StoredHead.Quick : (ushort)0,
             };
-            for (int h = 0; h < 16; h++) head->GuestOfHost[h] = block->GuestOfHost[h];
+            for (int h = 0; h < 16 && !quick; h++) head->GuestOfHost[h] = block->GuestOfHost[h];
             var exits = (StoredExit*)(head + 1);
             for (int i = 0; i < block->ExitCount; i++)
             {
@@ -62,9 +65,11 @@ internal sealed unsafe partial class BlockTranslator
             }
             var runs = (StoredRun*)(exits + block->ExitCount);
             var relocations = (StoredRelocation*)(runs + block->RunCount);
-            var faults = (FaultPoint*)(relocations + externals.Length);
-            new ReadOnlySpan<FaultPoint>(block->Faults, block->FaultCount).CopyTo(new Span<FaultPoint>(faults, block->FaultCount));
-            byte* guest = (byte*)(faults + block->FaultCount), copy = guest + guestLength;
+            byte* faults = (byte*)(relocations + externals.Length);
+            int faultsUsed = quick ? block->FaultCount : faultBytes;
+            new ReadOnlySpan<byte>(block->Faults, faultsUsed).CopyTo(new Span<byte>(faults, faultsUsed));
+            new Span<byte>(faults + faultsUsed, faultBytes - faultsUsed).Clear();
+            byte* guest = faults + faultBytes, copy = guest + guestLength;
             ulong at = (ulong)guest;
             for (int i = 0; i < block->RunCount; i++)
             {
@@ -74,6 +79,7 @@ internal sealed unsafe partial class BlockTranslator
                 at += (ulong)run.Length;
             }
             new ReadOnlySpan<byte>(code, codeLength).CopyTo(new Span<byte>(copy, codeLength));
+            if (quick) *(int*)(copy + QuickTranslator.CounterField) = 0;
             return CaptureRelocations(block, externals, code, copy, relocations);
         }
     }
@@ -86,7 +92,7 @@ internal sealed unsafe partial class BlockTranslator
             int offset = externals[i];
             if (!TryFindStub((ulong)(code + offset + 4 + *(int*)(code + offset)), out BlockExit stub)) return false;
             int exit = -1;
-            if (stub != BlockExit.Indirect)
+            if (HasRecord((ushort)stub))
             {
                 long distance = (long)(*(ulong*)(code + offset + 4) - (ulong)block->Exits);
                 if (distance < 0 || distance % sizeof(ExitRecord) != 0 || distance / sizeof(ExitRecord) >= block->ExitCount) return false;
@@ -100,18 +106,23 @@ internal sealed unsafe partial class BlockTranslator
         return records == block->ExitCount;
     }
 
+    /// <summary>Whether the address of an exit's record stands behind a call of the stub.</summary>
+    private static bool HasRecord(ushort stub) => stub is not ((ushort)BlockExit.Indirect or (ushort)BlockExit.Promote);
+
     private bool TryFindStub(ulong address, out BlockExit stub)
     {
         for (stub = BlockExit.Direct; stub <= BlockExit.Interpret; stub++)
         {
             if (cache.Stubs.Exit(stub) == address) return true;
         }
-        return false;
+        stub = BlockExit.Promote;
+        return cache.Stubs.Exit(stub) == address;
     }
 
     /// <summary>Makes a block of the record for <paramref name="pc"/>, as <see cref="Translate"/> would; it is not published yet. Null where there
-    /// is none, where the guest's bytes are others, where the cache is full, and where the record is nonsense (<paramref name="invalid"/>).</summary>
-    public BlockHeader* Load(MemoryWindow memory, ulong pc, in CodeRange range, out bool invalid)
+    /// is none, where the guest's bytes are others, where the cache is full, and where the record is nonsense (<paramref name="invalid"/>). A block of
+    /// the quick path has <paramref name="quickRuns"/> runs before it; 0 takes no such block.</summary>
+    public BlockHeader* Load(MemoryWindow memory, ulong pc, in CodeRange range, int quickRuns, out bool invalid)
     {
         invalid = false;
         int length = range.Blocks!.Find((uint)(pc - range.Bias), ref _record);
@@ -119,8 +130,9 @@ internal sealed unsafe partial class BlockTranslator
         fixed (byte* record = _record)
         {
             invalid = !IsValid(record, length);
-            if (invalid || !IsSameGuest(record, memory, pc, range) || !HasArena(LargestBlock)) return null;
-            return Install((StoredHead*)record, pc);
+            var head = (StoredHead*)record;
+            if (invalid || head->IsQuick && quickRuns == 0 || !IsSameGuest(record, memory, pc, range) || !HasArena(LargestBlock)) return null;
+            return Install(head, pc, quickRuns);
         }
     }
 
@@ -130,7 +142,7 @@ internal sealed unsafe partial class BlockTranslator
         // The caller knows that a whole head is there.
         var head = (StoredHead*)record;
         long needed = sizeof(StoredHead) + head->ExitCount * (long)sizeof(StoredExit) + head->RunCount * (long)sizeof(StoredRun)
-            + head->RelocationCount * (long)sizeof(StoredRelocation) + head->FaultCount * (long)sizeof(FaultPoint) + head->GuestLength + head->CodeLength;
+            + head->RelocationCount * (long)sizeof(StoredRelocation) + head->FaultBytes + head->GuestLength + head->CodeLength;
         int code = head->CodeLength;
         if (needed > length || code <= CodeGenerator.EntryOffset || code > LargestBlock - 64) return false;
         if (head->LoopOffset < CodeGenerator.EntryOffset || head->LoopOffset >= code || head->RunCount is 0 or > IrBlock.MaxRuns) return false;
@@ -158,9 +170,17 @@ internal sealed unsafe partial class BlockTranslator
         for (int i = 0; i < head->RelocationCount; i++)
         {
             StoredRelocation r = relocations[i];
-            bool indirect = r.Stub == (ushort)BlockExit.Indirect;
-            if (r.Stub > (ushort)BlockExit.Interpret || r.Offset < CodeGenerator.EntryOffset || r.Offset > code - (indirect ? 4 : 12)) return false;
+            bool indirect = !HasRecord(r.Stub);
+            if (r.Stub > (ushort)BlockExit.Interpret && !(r.Stub == (ushort)BlockExit.Promote && head->IsQuick) || r.Offset < CodeGenerator.EntryOffset || r.Offset > code - (indirect ? 4 : 12)) return false;
             if (!indirect && (uint)r.Exit >= head->ExitCount) return false;
+        }
+        if (head->IsQuick)
+        {
+            // The counter's field, and lengths that add up.
+            byte* shapes = (byte*)(relocations + head->RelocationCount);
+            int hostLength = head->LoopOffset, ofGuest = 0;
+            for (int i = 0; i < head->FaultCount; i++) (hostLength, ofGuest) = (hostLength + (shapes[i] >> 1), ofGuest + ((shapes[i] & 1) != 0 ? 4 : 2));
+            return head->RunCount == 1 && ofGuest == head->GuestLength && hostLength <= code && head->LoopOffset >= QuickTranslator.CounterField + 4;
         }
         var faults = (FaultPoint*)(relocations + head->RelocationCount);
         for (int i = 0; i < head->FaultCount; i++)
@@ -175,7 +195,7 @@ internal sealed unsafe partial class BlockTranslator
     {
         var head = (StoredHead*)record;
         var runs = (StoredRun*)((StoredExit*)(head + 1) + head->ExitCount);
-        byte* guest = (byte*)((FaultPoint*)((StoredRelocation*)(runs + head->RunCount) + head->RelocationCount) + head->FaultCount);
+        byte* guest = (byte*)((StoredRelocation*)(runs + head->RunCount) + head->RelocationCount) + head->FaultBytes;
         Span<byte> bytes = stackalloc byte[MaxRunLength];
         ulong page0 = pc >> 12, page1 = ulong.MaxValue;
         if ((ulong)runs[0].Start != 0) return false;
@@ -196,21 +216,22 @@ internal sealed unsafe partial class BlockTranslator
         return true;
     }
 
-    private BlockHeader* Install(StoredHead* head, ulong pc)
+    private BlockHeader* Install(StoredHead* head, ulong pc, int quickRuns)
     {
         int exitCount = head->ExitCount, runCount = head->RunCount, faultCount = head->FaultCount;
-        var header = (BlockHeader*)_arena!.Allocate(
-            sizeof(BlockHeader) + exitCount * sizeof(ExitRecord) + runCount * sizeof(GuestRun) + faultCount * sizeof(FaultPoint));
-        *header = default;
-        var exits = (ExitRecord*)(header + 1);
+        bool quick = head->IsQuick;
+        int headerBytes = quick ? BlockHeader.QuickSize : sizeof(BlockHeader), faultBytes = head->FaultBytes;
+        var header = (BlockHeader*)_arena!.Allocate(headerBytes + exitCount * sizeof(ExitRecord) + runCount * sizeof(GuestRun) + faultBytes);
+        new Span<byte>(header, headerBytes).Clear();
+        var exits = (ExitRecord*)((byte*)header + headerBytes);
         var runs = (GuestRun*)(exits + exitCount);
         var faults = (FaultPoint*)(runs + runCount);
 
         var storedExits = (StoredExit*)(head + 1);
         var storedRuns = (StoredRun*)(storedExits + exitCount);
         var relocations = (StoredRelocation*)(storedRuns + runCount);
-        var storedFaults = (FaultPoint*)(relocations + head->RelocationCount);
-        byte* storedCode = (byte*)(storedFaults + faultCount) + head->GuestLength;
+        byte* storedFaults = (byte*)(relocations + head->RelocationCount);
+        byte* storedCode = storedFaults + faultBytes + head->GuestLength;
 
         // SAFETY: IsValid has checked every offset against the code's length, and HasArena that the arena has room for it.
         byte* code = (byte*)_arena.Cursor;
@@ -220,7 +241,7 @@ internal sealed unsafe partial class BlockTranslator
         {
             StoredRelocation r = relocations[i];
             *(int*)(code + r.Offset) = (int)(cache.Stubs.Exit((BlockExit)r.Stub) - (ulong)(code + r.Offset + 4));
-            if (r.Stub != (ushort)BlockExit.Indirect) *(ExitRecord**)(code + r.Offset + 4) = exits + r.Exit;
+            if (HasRecord(r.Stub)) *(ExitRecord**)(code + r.Offset + 4) = exits + r.Exit;
         }
 
         header->GuestPc = pc;
@@ -234,7 +255,15 @@ internal sealed unsafe partial class BlockTranslator
         header->Runs = runs;
         header->RunCount = runCount;
         header->GuestHash = head->GuestHash;
-        for (int h = 0; h < 16; h++) header->GuestOfHost[h] = head->GuestOfHost[h];
+        if (quick)
+        {
+            header->Counter = _arena.NewCounter(quickRuns - 1);
+            *(int*)(code + QuickTranslator.CounterField) = (int)((ulong)header->Counter - (ulong)(code + QuickTranslator.CounterField + 4));
+        }
+        else
+        {
+            for (int h = 0; h < 16; h++) header->GuestOfHost[h] = head->GuestOfHost[h];
+        }
         for (int i = 0; i < exitCount; i++)
         {
             StoredExit stored = storedExits[i];
@@ -253,7 +282,7 @@ internal sealed unsafe partial class BlockTranslator
             if (first != header->Page0) header->Page1 = first;
             if (last != header->Page0) header->Page1 = last;
         }
-        new ReadOnlySpan<FaultPoint>(storedFaults, faultCount).CopyTo(new Span<FaultPoint>(faults, faultCount));
+        new ReadOnlySpan<byte>(storedFaults, faultBytes).CopyTo(new Span<byte>(faults, faultBytes));
         _cursorBefore = _arena.Cursor;
         _arena.Cursor = (header->CodeEnd + 15) & ~15UL;
         return header;

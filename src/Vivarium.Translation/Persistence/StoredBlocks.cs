@@ -57,6 +57,8 @@ internal sealed class StoredBlocks(TranslationStore store, TranslationKey key, b
         lock (_lock)
         {
             if (_newLength + record.Length > TranslationFile.MaxPayload) return;
+            // Another process has shown meanwhile that it runs often.
+            if (IsQuick(record) && _newRecords.ContainsKey(MemoryMarshal.Read<StoredHead>(record).FileOffset)) return;
             if (_newLength + record.Length > _new.Length) Array.Resize(ref _new, Math.Max(32 << 10, _new.Length * 2));
             record.CopyTo(_new.AsSpan(_newLength));
             _newRecords[MemoryMarshal.Read<StoredHead>(record).FileOffset] = _newLength;
@@ -66,6 +68,9 @@ internal sealed class StoredBlocks(TranslationStore store, TranslationKey key, b
         }
         if (isWorthSaving) store.HasNewBlocks();
     }
+
+    /// <summary>Whether a record is a block of the quick path, in whose place one of the full pipeline may come.</summary>
+    private bool IsQuick(ReadOnlySpan<byte> record) => !replaces && MemoryMarshal.Read<StoredHead>(record).IsQuick;
 
     /// <summary>A record makes no sense although its checksum is right: the file goes.</summary>
     public void Refuse()
@@ -133,6 +138,8 @@ internal sealed class StoredBlocks(TranslationStore store, TranslationKey key, b
         var payload = new byte[room];
         var records = new List<(uint FileOffset, uint Record)>();
         int length = 0, added = 0;
+        // Of offsets whose quick block is in the file, those that have a block of the full pipeline now.
+        HashSet<uint> better = [.. fresh.Where(f => !replaces && !IsQuick(newRecords.AsSpan(f.At))).Select(f => f.FileOffset)], replaced = [];
         for (int i = 0; i < (present?.Count ?? 0); i++)
         {
             ReadOnlySpan<byte> record = present!.At(i);
@@ -143,11 +150,16 @@ internal sealed class StoredBlocks(TranslationStore store, TranslationKey key, b
             }
             uint offset = MemoryMarshal.Read<StoredHead>(record).FileOffset;
             if (replaces && fresh.Exists(f => f.FileOffset == offset)) continue;
+            if (better.Contains(offset) && IsQuick(record))
+            {
+                replaced.Add(offset);
+                continue;
+            }
             Append(record);
         }
         foreach ((uint fileOffset, int at) in fresh)
         {
-            if (!replaces && present != null && present.Contains(fileOffset)) continue;
+            if (!replaces && present != null && present.Contains(fileOffset) && !replaced.Contains(fileOffset)) continue;
             if (Append(newRecords.AsSpan(at, (int)MemoryMarshal.Read<StoredHead>(newRecords.AsSpan(at)).Length))) added++;
         }
         if (added != 0)

@@ -1,9 +1,10 @@
 using System.Runtime.InteropServices;
+using Vivarium.Translation.Cache;
 
 namespace Vivarium.Translation.Persistence;
 
 // A block in the persistent cache: this head, then ExitCount StoredExits, RunCount StoredRuns, RelocationCount StoredRelocations,
-// FaultCount FaultPoints, the guest bytes that it was made from, the code (from EntryOffset before its entry on), padding to 8 bytes.
+// FaultCount FaultPoints (a quick block: FaultCount bytes, padded to 8), the guest bytes that it was made from, the code (from EntryOffset before its entry on), padding to 8 bytes.
 
 /// <summary>The head of a stored block. Host addresses are offsets from the code's start, guest addresses are relative to the block's.</summary>
 [StructLayout(LayoutKind.Sequential)]
@@ -17,7 +18,17 @@ internal unsafe struct StoredHead
     public ulong GuestHash;
     public fixed byte GuestOfHost[16];
     public ushort CodeLength, LoopOffset, ExitCount, FaultCount, RunCount, RelocationCount;
-    public uint GuestLength;
+    public ushort GuestLength;
+
+    /// <summary>1: made by the quick path.</summary>
+    public ushort Flags;
+
+    public readonly bool IsQuick => (Flags & Quick) != 0;
+
+    public const ushort Quick = 1;
+
+    /// <summary>Bytes of what tells guest addresses from host addresses.</summary>
+    public readonly int FaultBytes => IsQuick ? FaultCount + 7 & ~7 : FaultCount * sizeof(FaultPoint);
 }
 
 /// <summary>See <see cref="Cache.ExitRecord"/>.</summary>

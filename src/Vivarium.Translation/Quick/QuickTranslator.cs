@@ -65,6 +65,12 @@ internal sealed unsafe partial class QuickTranslator
         RegisterMap.IntegerHost.CopyTo(_map, 0);
     }
 
+    /// <summary>See <see cref="Assembler.Externals"/>.</summary>
+    public ReadOnlySpan<int> Externals => _asm.Externals;
+
+    /// <summary>Where, from the start of the code, the distance to the block's counter stands: behind the opcode of the first instruction.</summary>
+    public const int CounterField = CodeGenerator.EntryOffset + 2;
+
     /// <summary>Guest instructions of the block.</summary>
     public int Count => _count;
 

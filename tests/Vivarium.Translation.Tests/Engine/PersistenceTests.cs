@@ -30,20 +30,21 @@ public sealed class PersistenceTests : IDisposable
     ];
 
     private Statistics Run(
-        int step = 3, CodeIdentity? identity = null, ulong fileOffset = 0, long limit = TranslationStore.DefaultLimit, bool save = true, ulong at = EngineGuest.Code)
+        int step = 3, CodeIdentity? identity = null, ulong fileOffset = 0, long limit = TranslationStore.DefaultLimit, bool save = true, ulong at = EngineGuest.Code,
+        int quickRuns = 1000)
     {
         using var cache = new CodeCache(4 << 20) { Store = _directory.Open(limit) };
-        Run(cache, step, identity ?? File1, fileOffset, at);
+        Run(cache, step, identity ?? File1, fileOffset, at, quickRuns);
         if (save) cache.Store!.Save();
         return cache.Statistics;
     }
 
-    private static void Run(CodeCache cache, int step, CodeIdentity identity, ulong fileOffset, ulong at = EngineGuest.Code)
+    private static void Run(CodeCache cache, int step, CodeIdentity identity, ulong fileOffset, ulong at = EngineGuest.Code, int quickRuns = 1000)
     {
         using var guest = new EngineGuest();
         guest.Write(at, Program(step));
         guest.Window.Write(EngineGuest.Data, BitConverter.GetBytes(7UL));
-        using var engine = new TranslationEngine(cache, new TranslationOptions { Validate = true });
+        using var engine = new TranslationEngine(cache, new TranslationOptions { Validate = true, QuickRuns = quickRuns });
         engine.MapCode(EngineGuest.Code, EngineGuest.CodeSize, identity, fileOffset);
         for (int round = 0; round < 2; round++)
         {
@@ -63,6 +64,21 @@ public sealed class PersistenceTests : IDisposable
         Assert.True(first.Blocks >= 3);
         Assert.Equal((first.Blocks, 0L), (first.PersistentStored, first.PersistentLoaded));
         Assert.Equal((0L, first.Blocks, 0L, 0L), (second.Blocks, second.PersistentLoaded, second.PersistentStored, second.PersistentRefused));
+    }
+
+    /// <summary>What the quick path has made is stored, until a block has shown that it runs often.</summary>
+    [Fact]
+    public void BlocksOfTheFullPipelineTakeThePlaceOfStoredQuickOnes()
+    {
+        Statistics first = Run(), second = Run(quickRuns: 20), third = Run(quickRuns: 20);
+        Assert.Equal((first.Blocks, 0L), (first.QuickBlocks, first.Promotions));
+        Assert.InRange(second.Promotions, 1, first.Blocks);
+        Assert.Equal((second.Promotions, second.Promotions, first.Blocks), (second.Blocks, second.PersistentStored, second.PersistentLoaded));
+        Assert.Equal((0L, 0L, first.Blocks, 0L), (third.Blocks, third.Promotions, third.PersistentLoaded, third.PersistentRefused));
+        // Without the quick path nothing of it is used, and what takes its place stays.
+        Statistics full = Run(quickRuns: 0), again = Run(quickRuns: 0);
+        Assert.Equal((first.Blocks - second.Promotions, 0L), (full.Blocks, full.QuickBlocks));
+        Assert.Equal((0L, first.Blocks), (again.Blocks, again.PersistentLoaded));
     }
 
     [Fact]

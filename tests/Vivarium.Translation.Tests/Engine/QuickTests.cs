@@ -113,4 +113,33 @@ public class QuickTests
         Assert.Equal(15UL, hart[10]);
         Assert.Equal((2L, 1L), (guest.Engine.Statistics.Blocks, guest.Engine.Statistics.QuickBlocks));
     }
+
+    /// <summary>Code that instructions became is kept by their bits: more of them than there is room for, and again, from other addresses.</summary>
+    [Fact]
+    public void InstructionsBecomeTheSameCodeAgain()
+    {
+        using var guest = new EngineGuest(quickRuns: int.MaxValue);
+        const int count = 900;
+        ulong expected = 0;
+        for (int round = 0; round < 3; round++)
+        {
+            var code = new List<uint>();
+            for (int i = 0; i < count; i++)
+            {
+                int imm = i + (round == 2 ? 1000 : 0) - 400; // the third round's are others
+                code.Add(I(Opcode.Addi, 10 + i % 2 * 18, 10 + i % 2 * 18, imm));
+                if (i % 50 == 7) code.AddRange([Branch(Opcode.Beq, 0, 0, 8), Ecall]);
+                expected += (ulong)(long)imm;
+            }
+            guest.Write(Code + (ulong)round * 0x2000, [.. code, Ecall]);
+        }
+        using Hart hart = guest.NewHart(Code);
+        for (int round = 0; round < 3; round++)
+        {
+            hart.Pc = Code + (ulong)round * 0x2000;
+            guest.RunToEcall(hart);
+        }
+        Assert.Equal(expected, hart[10] + hart[28]);
+        Assert.Equal(guest.Engine.Statistics.Blocks, guest.Engine.Statistics.QuickBlocks);
+    }
 }
