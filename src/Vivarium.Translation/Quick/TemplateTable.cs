@@ -13,7 +13,10 @@ internal sealed unsafe class TemplateTable
     /// <summary>Where in an entry the length and the code stand, and most bytes of the code.</summary>
     public const int LengthAt = 4, CodeAt = 8, MostBytes = 24;
 
-    private const int EntryBits = 5, SmallBits = 9, LargeBits = 13;
+    private const int EntryBits = 5, SmallBits = 9, MiddleBits = 11, LargeBits = 13;
+
+    /// <summary>Misses after which a larger table is made: not in programs that only say hello.</summary>
+    private const int ManyMisses = 4 << 10, MoreMisses = 12 << 10;
 
     private byte* _entries;
     private int _shift, _misses;
@@ -33,9 +36,9 @@ internal sealed unsafe class TemplateTable
     public void Set(byte* entry, uint bits, byte* end, int bytes)
     {
         if (bytes > MostBytes) return;
-        if (++_misses == 1 << SmallBits + 1) // twice as many as it holds: another size is better
+        if (++_misses is ManyMisses or MoreMisses)
         {
-            Allocate(LargeBits);
+            Allocate(_misses == ManyMisses ? MiddleBits : LargeBits);
             entry = Find(bits);
         }
         *(uint*)entry = Key(bits);
