@@ -44,6 +44,9 @@ internal static class SchedulingSyscalls
         return 0;
     }
 
+    // Who has ended and was not waited for is still there to be asked.
+    private static bool IsZombie(GuestThread thread, ulong id) => thread.Process.Realm.Processes.ContainsKey((int)id);
+
     // 0, or why the caller may not put the target into such a class.
     private static long Set(GuestThread thread, GuestThread target, in Scheduling wanted)
     {
@@ -86,6 +89,7 @@ internal static class SchedulingSyscalls
     private static long GetScheduler(GuestThread thread, in SyscallArgs args)
     {
         long status = Target(thread, args.A0, out var target);
+        if (status == -Errno.ESRCH && IsZombie(thread, args.A0)) return 0;
         return status < 0 ? status : target.Scheduling.Policy | ((target.Scheduling.Flags & Scheduling.ResetOnFork) != 0 ? Scheduling.ResetOnForkBit : 0);
     }
 
@@ -93,6 +97,7 @@ internal static class SchedulingSyscalls
     {
         if ((int)args.A0 < 0 || args.A1 == 0) return -Errno.EINVAL;
         long status = Target(thread, args.A0, out var target);
+        if (status == -Errno.ESRCH && IsZombie(thread, args.A0)) return thread.Window.TryStore32(args.A1, 0) ? 0 : -Errno.EFAULT;
         return status < 0 ? status : thread.Window.TryStore32(args.A1, target.Scheduling.Priority) ? 0 : -Errno.EFAULT;
     }
 

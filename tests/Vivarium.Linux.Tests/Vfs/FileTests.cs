@@ -23,6 +23,23 @@ public class FileTests : IDisposable
         _root.Dispose();
     }
 
+    [Fact]
+    public void Scheduling_classes_are_kept()
+    {
+        const int Fifo = 1, ResetOnFork = 0x40000000;
+        _guest.Thread.Process.Credentials = Credentials.Of(0, 0);
+        Assert.Equal(-Errno.EINVAL, _guest.Call(119, 0, Fifo, new byte[4]));
+        Assert.Equal(0, _guest.Call(119, 0, Fifo | ResetOnFork, new byte[] { 7, 0, 0, 0 }));
+        Assert.Equal(Fifo | ResetOnFork, _guest.Call(120, 0));
+        Assert.Equal(0, _guest.Call(121, 0, Guest.Low + 0x9000));
+        Assert.Equal(7u, _guest.Get32(Guest.Low + 0x9000));
+        Assert.Equal(0u, _guest.Thread.Scheduling.Inherited.Policy);
+        _guest.Thread.Process.Credentials = Credentials.Of(33, 44);
+        Assert.Equal(-Errno.EPERM, _guest.Call(119, 0, Fifo | ResetOnFork, new byte[] { 8, 0, 0, 0 }));
+        Assert.Equal(-Errno.EPERM, _guest.Call(119, 0, 0, new byte[4]));
+        Assert.Equal(0, _guest.Call(118, 0, new byte[] { 6, 0, 0, 0 }));
+    }
+
     // Signals about files would come to viv as a whole and end it: the host must never hear of them.
     [Fact]
     public void What_makes_the_host_signal_stays_with_the_guest()

@@ -41,6 +41,42 @@ public sealed class MountTests : IDisposable
     private static long Mount(Guest guest, string source, string target, string type, ulong flags = 0, string data = "") => guest.Call(40, source, target, type, flags, data);
     private static long Unmount(Guest guest, string target, int flags = 0) => guest.Call(39, target, flags);
 
+    // openat2's RESOLVE_* hold in a guest's tree too.
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Openat2_keeps_to_what_it_is_told(bool overlay)
+    {
+        const ulong NoXDev = 1, NoMagicLinks = 2, NoSymlinks = 4, Beneath = 8, InRoot = 16;
+        var guest = Start(overlay);
+        long target = guest.Open("/target", 0x10000);
+        long Open2(string path, ulong resolve)
+        {
+            var how = new byte[24];
+            BitConverter.TryWriteBytes(how.AsSpan(16), resolve);
+            long fd = guest.Call(437, target, path, how, 24);
+            if (fd >= 0) guest.Close(fd);
+            return Math.Min(fd, 0);
+        }
+
+        Assert.Equal(0, Open2("/etc/passwd", 0));
+        Assert.Equal(0, Open2("etc/passwd", Beneath));
+        Assert.Equal(0, Open2("etc/../etc/passwd", Beneath));
+        Assert.Equal(-Errno.EXDEV, Open2("/etc/passwd", Beneath));
+        Assert.Equal(-Errno.EXDEV, Open2("../etc/passwd", Beneath));
+        Assert.Equal(-Errno.EXDEV, Open2("absolute", Beneath));
+        Assert.Equal(-Errno.EXDEV, Open2("up", Beneath));
+        Assert.Equal(0, Open2("/bin/tool", InRoot));
+        Assert.Equal(0, Open2("../../bin/tool", InRoot));
+        Assert.Equal(0, Open2("absolute", InRoot));
+        Assert.Equal(0, Open2("up", InRoot));
+        Assert.Equal(-Errno.ELOOP, Open2("absolute", NoSymlinks));
+        Assert.Equal(0, Open2("absolute", NoXDev));
+        Assert.Equal(-Errno.EXDEV, Open2("/proc/version", NoXDev));
+        Assert.Equal(-Errno.ELOOP, Open2("/proc/self/cwd", NoMagicLinks));
+        Assert.Equal(0, Open2("/proc/version", NoMagicLinks));
+    }
+
     [Fact]
     public void A_tmpfs_can_be_made_read_only_and_writable_again()
     {
