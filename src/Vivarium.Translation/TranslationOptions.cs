@@ -16,6 +16,9 @@ public sealed record TranslationOptions
     /// traps unless the host happens to have memory there.</summary>
     public bool StrictMemory { get; init; }
 
+    /// <summary>Machines: code is interpreted where control gets to it the first time, and translated the second. Much of a boot's code runs once.</summary>
+    public bool InterpretFirst { get; init; }
+
     /// <summary>Most bytes of code that a machine keeps; what is oldest goes where it is full. Processes get their cache from their realm.</summary>
     public ulong MachineCacheSize { get; init; } = 512UL << 20;
 

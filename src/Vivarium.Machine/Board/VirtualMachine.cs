@@ -6,6 +6,7 @@ using Vivarium.Machine.Firmware;
 using Vivarium.Machine.Harts;
 using Vivarium.Machine.State;
 using Vivarium.RiscV.Privileged;
+using Vivarium.Translation;
 using Vivarium.Translation.Machine;
 
 namespace Vivarium.Machine.Board;
@@ -49,7 +50,7 @@ public sealed class VirtualMachine : IDisposable, ISbiConsole
         try
         {
             Core = new MachineCore(Memory, configuration.Harts, features,
-                configuration.Execution == HartExecution.Interpreter ? null : new MachineEngine(Memory));
+                configuration.Execution == HartExecution.Interpreter ? null : new MachineEngine(Memory, new TranslationOptions { InterpretFirst = true }));
             var harts = Core.Harts;
             _plic = new Plic([.. harts.SelectMany(h => new IInterruptLine[] { new HartWire(h, HartWire.MachineExternal), new HartWire(h, HartWire.SupervisorExternal) })]);
             _aclint = new Aclint(() => Core.Clock.Ticks, [.. harts.Select(h => new HartWire(h, HartWire.MachineSoftware))], [.. harts.Select(h => (Action<ulong>)h.SetMachineTimer)]);

@@ -35,7 +35,7 @@ public sealed partial class ReferenceInterpreter
         var tag = physical | (ulong)(byte)unit.CodeGeneration << 56;
         if (entry.Pc != tag)
         {
-            if ((pc & Core.PageSize - 1) == Core.PageSize - 2) return ExecuteAcrossPages(ref core, unit, cache, physical);
+            if ((pc & Core.PageSize - 1) == Core.PageSize - 2) return ExecuteAnew(ref core, unit); // what it goes on with may be mapped elsewhere in other address spaces
             uint bits = unit.FetchHalf(physical);
             if ((bits & 3) == 3) bits |= (uint)unit.FetchHalf(physical + 2) << 16;
             cache.CountMiss();
@@ -45,17 +45,25 @@ public sealed partial class ReferenceInterpreter
         return Retire(ref core, unit, ref entry);
     }
 
-    /// <summary>An instruction that may go on in the next page, which other address spaces may map elsewhere: it is not cached.</summary>
-    [MethodImpl(MethodImplOptions.NoInlining)]
-    private static bool ExecuteAcrossPages(ref Core core, PrivilegedUnit unit, DecodeCache cache, ulong physical)
+    /// <summary>Executes one instruction of a machine's hart as memory has it now: nothing that was decoded before counts. For code that is executed once, and for executors
+    /// that see stores to code without <c>fence.i</c>.</summary>
+    public ExecutionExit? StepAnew(Hart hart, PrivilegedUnit unit)
     {
+        var core = new Core(hart, this);
+        return ExecuteAnew(ref core, unit) ? null : core.Exit;
+    }
+
+    private static bool ExecuteAnew(ref Core core, PrivilegedUnit unit)
+    {
+        var pc = core.State.Pc;
+        if (!unit.FetchAddress(pc, out var physical)) return core.Trap(unit.FaultCause, unit.FaultAddress);
         uint bits = unit.FetchHalf(physical);
         if ((bits & 3) == 3)
         {
-            if (!unit.FetchAddress(core.State.Pc + 2, out var second)) return core.Trap(unit.FaultCause, unit.FaultAddress);
+            var second = physical + 2;
+            if ((pc & Core.PageSize - 1) == Core.PageSize - 2 && !unit.FetchAddress(pc + 2, out second)) return core.Trap(unit.FaultCause, unit.FaultAddress);
             bits |= (uint)unit.FetchHalf(second) << 16;
         }
-        _ = cache;
         DecodeCache.Entry entry = default;
         Enter(ref entry, unit, physical, bits);
         return Retire(ref core, unit, ref entry);

@@ -12,6 +12,9 @@ internal sealed class HartCode : IDisposable
 {
     private const int Many = 8192, Supervisor = HartTlb.Spaces, Machine = Supervisor + 1, Tables = Machine + 1;
 
+    private const int SeenBits = 19;
+
+    private readonly ulong[] _seen = new ulong[1 << SeenBits - 6]; // a bit for each place, by a hash
     private readonly JumpTable?[] _tables = new JumpTable?[Tables];
     private readonly List<ulong>[] _published = new List<ulong>[Tables];
     private readonly ulong _codeBase;
@@ -31,6 +34,16 @@ internal sealed class HartCode : IDisposable
 
     /// <summary>The engine's epoch when the hart last held no address of translated code; 0 while it is not in the engine.</summary>
     public long Epoch;
+
+    /// <summary>Whether control gets to a place for the first time, as far as is known.</summary>
+    public bool IsFirst(ulong physical)
+    {
+        var bit = (int)((physical >> 1) * 0x9E3779B97F4A7C15 >> 64 - SeenBits);
+        ref ulong word = ref _seen[bit >> 6];
+        if ((word >> bit & 1) != 0) return false;
+        word |= 1UL << bit;
+        return true;
+    }
 
     /// <summary>The table of what the hart executes in now.</summary>
     public JumpTable Table()

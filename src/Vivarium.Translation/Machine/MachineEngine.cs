@@ -108,6 +108,13 @@ public sealed unsafe partial class MachineEngine : Executor
                 if (unit.TryFetch(pc, out ulong physical))
                 {
                     block = Find(physical, pc, mode);
+                    if (block == null && _options.InterpretFirst && code.IsFirst(physical))
+                    {
+                        from = null;
+                        if (InterpretOnce(hart, unit, ref state) is { } stop && !unit.TryDeliver(stop)) return stop;
+                        if (unit.Mode != mode || unit.Space != space) (mode, space, table) = (unit.Mode, unit.Space, code.Table());
+                        continue;
+                    }
                     if (block == null)
                     {
                         block = Translate(code, pc, physical, mode);
@@ -188,7 +195,24 @@ public sealed unsafe partial class MachineEngine : Executor
     {
         Statistics.Interpreted++;
         FloatSlots.Leave(ref state);
-        ExecutionExit? exit = _interpreter.Step(hart);
+        ExecutionExit? exit = _interpreter.StepAnew(hart, hart.Privileged!);
+        FloatSlots.Enter(ref state);
+        return exit;
+    }
+
+    /// <summary>About what a block would be: up to where control goes elsewhere.</summary>
+    private ExecutionExit? InterpretOnce(Hart hart, PrivilegedUnit unit, ref HartState state)
+    {
+        PrivilegeMode mode = unit.Mode;
+        ExecutionExit? exit = null;
+        FloatSlots.Leave(ref state);
+        for (int i = 0; i < Ir.IrBlock.MaxGuestInstructions; i++)
+        {
+            ulong pc = state.Pc;
+            Statistics.Interpreted++;
+            exit = _interpreter.StepAnew(hart, unit);
+            if (exit != null || state.Pc - pc > 4 || unit.Mode != mode || Volatile.Read(ref state.ExitRequest) != 0) break;
+        }
         FloatSlots.Enter(ref state);
         return exit;
     }
