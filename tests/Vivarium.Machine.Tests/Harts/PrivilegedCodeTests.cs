@@ -34,11 +34,11 @@ public sealed class PrivilegedCodeTests
         public readonly PrivilegedUnit Unit;
         public readonly Executor Executor;
 
-        public Machine(bool translated, MachineClock? clock = null)
+        public Machine(bool translated, MachineClock? clock = null, bool interpretFirst = false)
         {
             Hart = new Hart(Memory.Ram) { Reservations = new() };
             Unit = new PrivilegedUnit(Hart, 0, HartFeatures.Full, Memory, new Environment { Clock = clock });
-            Executor = translated ? new MachineEngine(Memory, new TranslationOptions { Validate = true }) : new ReferenceInterpreter();
+            Executor = translated ? new MachineEngine(Memory, new TranslationOptions { Validate = true, InterpretFirst = interpretFirst }) : new ReferenceInterpreter();
             Memory.RamWritten = Executor.InvalidateCode;
             // RAM one to one for the supervisor, and once more as user pages.
             Memory.TryWrite(RamBase + 2 * 8, 8, RamBase >> 12 << 10 | V | R | W | X | A | D);
@@ -85,11 +85,12 @@ public sealed class PrivilegedCodeTests
         return [.. code];
     }
 
-    [Fact]
-    public unsafe void CsrAccessesInPlaceAgree()
+    [Theory]
+    [InlineData(false), InlineData(true)]
+    public unsafe void CsrAccessesInPlaceAgree(bool interpretFirst)
     {
         using var expected = new Machine(false);
-        using var actual = new Machine(true);
+        using var actual = new Machine(true, interpretFirst: interpretFirst);
         for (var seed = 1; seed <= 120; seed++)
         {
             var random = new Random(seed);

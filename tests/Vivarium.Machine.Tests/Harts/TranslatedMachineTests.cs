@@ -32,11 +32,11 @@ public sealed class TranslatedMachineTests
         public readonly PrivilegedUnit Unit;
         public readonly Executor Executor;
 
-        public Machine(bool translated, ulong cacheSize = 64 << 20)
+        public Machine(bool translated, ulong cacheSize = 64 << 20, bool interpretFirst = false)
         {
             Hart = new Hart(Memory.Ram) { Reservations = new() };
             Unit = new PrivilegedUnit(Hart, 0, HartFeatures.Full, Memory, new Clock());
-            Executor = translated ? new MachineEngine(Memory, new TranslationOptions { Validate = true, MachineCacheSize = cacheSize }) : new ReferenceInterpreter();
+            Executor = translated ? new MachineEngine(Memory, new TranslationOptions { Validate = true, MachineCacheSize = cacheSize, InterpretFirst = interpretFirst }) : new ReferenceInterpreter();
             Memory.RamWritten = Executor.InvalidateCode;
         }
 
@@ -113,11 +113,11 @@ public sealed class TranslatedMachineTests
     }
 
     [Theory]
-    [InlineData(PrivilegeMode.User, 1), InlineData(PrivilegeMode.Supervisor, 100_000)]
-    public void ProgramsUnderPagingAgree(PrivilegeMode mode, int firstSeed)
+    [InlineData(PrivilegeMode.User, 1, false), InlineData(PrivilegeMode.Supervisor, 100_000, false), InlineData(PrivilegeMode.User, 200_000, true)]
+    public void ProgramsUnderPagingAgree(PrivilegeMode mode, int firstSeed, bool interpretFirst)
     {
         using var expected = new Machine(false);
-        using var actual = new Machine(true);
+        using var actual = new Machine(true, interpretFirst: interpretFirst);
         for (var seed = firstSeed; seed < firstSeed + Programs; seed++) Run(seed, mode, expected, actual);
     }
 
