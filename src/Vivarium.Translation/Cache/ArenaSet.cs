@@ -22,7 +22,11 @@ internal sealed class ArenaSet(CodeCache cache) : IDisposable
         CodeArena? fresh = cache.TakeArena();
         if (fresh == null) return null;
         fresh.IsFilling = true;
-        lock (_all) _all.Add(fresh);
+        lock (_all)
+        {
+            fresh.IsFirst = _all.Count == 0;
+            _all.Add(fresh);
+        }
         return fresh;
     }
 

@@ -8,11 +8,12 @@ internal sealed unsafe class CodeArena : IDisposable
 {
     private const int ChunkSize = 32 << 10;
 
-    /// <summary>Bytes of an arena whose pages come one by one, as a small program needs them. Behind that they come by the chunk: a page fault is half as dear then.</summary>
-    private const int Small = 64 << 10;
+    /// <summary>Pages come by so many bytes, which costs two thirds of what faults do; but one by one in the first bytes of a process's first arena and for
+    /// the first chunks of its metadata, so that a small program has no more than it needs.</summary>
+    private const int Step = 64 << 10, OneByOne = 128 << 10, ChunksOneByOne = 8;
     private const ulong PageSize = 4096;
 
-    public CodeArena(ulong start, ulong end) => (Start, End, Cursor, _counters, _populated) = (start, end, start, end, start + Small);
+    public CodeArena(ulong start, ulong end) => (Start, End, Cursor, _counters, _populated) = (start, end, start, end, start);
 
     private readonly List<nint> _chunks = [];
     private byte* _chunk, _chunkEnd;
@@ -30,13 +31,16 @@ internal sealed unsafe class CodeArena : IDisposable
     /// <summary>Before a block is emitted at <see cref="Cursor"/>: sees to pages for it and for the next ones.</summary>
     public void Prepare()
     {
-        if (Cursor + PageSize <= _populated) return;
-        ulong end = Math.Min(_populated + Small, _counters & ~(PageSize - 1));
-        if (end <= _populated) return;
-        CodeMemory.Populate(_populated, end);
+        if (Cursor + PageSize <= _populated || (IsFirst && Cursor < Start + OneByOne)) return;
+        ulong begin = Math.Max(_populated, Cursor & ~(PageSize - 1)), end = Math.Min(begin + Step, _counters & ~(PageSize - 1));
+        if (end <= begin) return;
+        CodeMemory.Populate(begin, end);
         _populated = end;
     }
 
+
+    /// <summary>Its address space has no other arena yet.</summary>
+    public bool IsFirst { get; set; }
 
     /// <summary>A thread adds blocks to it.</summary>
     public bool IsFilling { get; set; }
@@ -62,8 +66,8 @@ internal sealed unsafe class CodeArena : IDisposable
         bytes = (bytes + 15) & ~15;
         if (_chunkEnd - _chunk < bytes)
         {
-            bool small = _chunks.Count < 2;
-            int size = Math.Max(small ? ChunkSize : 2 * ChunkSize, bytes);
+            bool small = IsFirst && _chunks.Count < ChunksOneByOne;
+            int size = Math.Max(small ? ChunkSize : Step, bytes);
             _chunk = (byte*)NativeMemory.Alloc((nuint)size);
             _chunkEnd = _chunk + size;
             if (!small) CodeMemory.Populate(((ulong)_chunk + PageSize - 1) & ~(PageSize - 1), (ulong)_chunkEnd & ~(PageSize - 1));
