@@ -250,7 +250,7 @@ public static class FileSyscalls
     }
 
     /// <summary>Installs two host descriptors and writes their numbers for the guest: all or nothing.</summary>
-    internal static long InstallPair(GuestThread thread, ReadOnlySpan<byte> hostPair, bool closeOnExec, ulong address)
+    internal static long InstallPair(GuestThread thread, ReadOnlySpan<byte> hostPair, bool closeOnExec, ulong address, Action<GuestProcess, OpenFile, OpenFile>? installed = null)
     {
         int second = BinaryPrimitives.ReadInt32LittleEndian(hostPair[4..]);
         long a = thread.Install(BinaryPrimitives.ReadInt32LittleEndian(hostPair), closeOnExec);
@@ -264,7 +264,19 @@ public static class FileSyscalls
         BinaryPrimitives.WriteInt32LittleEndian(numbers, (int)a);
         BinaryPrimitives.WriteInt32LittleEndian(numbers[4..], (int)b);
         long status = b < 0 ? b : thread.Put(address, numbers);
-        if (status == 0) return 0;
+        if (status == 0)
+        {
+            if (installed != null && thread.Process.Files.Acquire((int)a) is { } first)
+            {
+                if (thread.Process.Files.Acquire((int)b) is { } other)
+                {
+                    installed(thread.Process, first, other);
+                    other.Release();
+                }
+                first.Release();
+            }
+            return 0;
+        }
         thread.Process.Files.Close((int)a);
         if (b >= 0) thread.Process.Files.Close((int)b);
         return status;

@@ -143,6 +143,7 @@ internal static class SocketMessages
                     var sent = thread.Process.Files.Acquire(BinaryPrimitives.ReadInt32LittleEndian(one[slot..]));
                     if (sent == null) return -Errno.EBADF;
                     (held ??= []).Add(sent);
+                    sent.WasSent = true;
                     BinaryPrimitives.WriteInt32LittleEndian(one[slot..], sent.HostDescriptor);
                 }
             }
@@ -189,7 +190,7 @@ internal static class SocketMessages
         int length = (int)U64(message, ControlLength);
         if (wantsControl && length > 0)
         {
-            length = ControlToGuest(thread, controlBytes.Span[..length], (flags & CloseOnExecFlag) != 0, ref outFlags);
+            length = ControlToGuest(thread, file, controlBytes.Span[..length], (flags & CloseOnExecFlag) != 0, ref outFlags);
             if (thread.Put(control, controlBytes.Span[..length]) < 0) return -Errno.EFAULT;
         }
         if (name != 0)
@@ -202,7 +203,7 @@ internal static class SocketMessages
         return status;
     }
 
-    private static int ControlToGuest(GuestThread thread, Span<byte> control, bool closeOnExec, ref uint outFlags)
+    private static int ControlToGuest(GuestThread thread, OpenFile file, Span<byte> control, bool closeOnExec, ref uint outFlags)
     {
         for (int at = 0; at + 16 <= control.Length;)
         {
@@ -231,9 +232,11 @@ internal static class SocketMessages
             }
             else if (level == SolSocket && type == Credentials && length >= 28 && BinaryPrimitives.ReadInt32LittleEndian(one[16..]) == Environment.ProcessId)
             {
-                BinaryPrimitives.WriteInt32LittleEndian(one[16..], thread.Process.Pid);
-                BinaryPrimitives.WriteUInt32LittleEndian(one[20..], thread.Process.Credentials.Uid);
-                BinaryPrimitives.WriteUInt32LittleEndian(one[24..], thread.Process.Credentials.Gid);
+                // Which guest the sender is, the host does not know: whoever connected the socket, or as good as any guess, the receiver.
+                var sender = UnixPeers.Find(file) ?? UnixPeers.Identity.Of(thread.Process);
+                BinaryPrimitives.WriteInt32LittleEndian(one[16..], sender.Pid);
+                BinaryPrimitives.WriteUInt32LittleEndian(one[20..], sender.Uid);
+                BinaryPrimitives.WriteUInt32LittleEndian(one[24..], sender.Gid);
             }
             at += (length + 7) & ~7;
         }

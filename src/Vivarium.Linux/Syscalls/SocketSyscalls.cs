@@ -45,7 +45,7 @@ public static class SocketSyscalls
         int type = (int)args.A1;
         using var pair = HostScratch.Rent(8);
         long status = HostSyscall.Invoke(HostCall.SocketPair, (int)args.A0, type | CloseOnExec, (int)args.A2, pair.Address);
-        return status < 0 ? status : FileSyscalls.InstallPair(thread, pair.Span, (type & CloseOnExec) != 0, args.A3);
+        return status < 0 ? status : FileSyscalls.InstallPair(thread, pair.Span, (type & CloseOnExec) != 0, args.A3, UnixPeers.Paired);
     }
 
     private static long Bind(GuestThread thread, in SyscallArgs args)
@@ -74,11 +74,21 @@ public static class SocketSyscalls
         var address = SocketAddress.FromGuest(thread, args.A1, args.A2, toBind: false);
         long status = address.Status < 0 ? address.Status : thread.Block(HostCall.Connect, file.HostDescriptor, address.Address, address.Length);
         address.Dispose();
+        if (status == 0) UnixPeers.Connected(thread.Process, file);
         file.Release();
         return status;
     }
 
-    private static long Listen(GuestThread thread, in SyscallArgs args) => FileSyscalls.Plain(thread, HostCall.Listen, args.A0, args.A1);
+    private static long Listen(GuestThread thread, in SyscallArgs args)
+    {
+        var file = thread.Process.Files.Acquire((int)args.A0);
+        if (file == null) return -Errno.EBADF;
+        long status = HostSyscall.Invoke(HostCall.Listen, file.HostDescriptor, (int)args.A1);
+        if (status == 0) UnixPeers.Listening(thread.Process, file);
+        file.Release();
+        return status;
+    }
+
     private static long Shutdown(GuestThread thread, in SyscallArgs args) => FileSyscalls.Plain(thread, HostCall.Shutdown, args.A0, args.A1);
 
     private static long Accept(GuestThread thread, in SyscallArgs args) => Accept(thread, args.A0, args.A1, args.A2, 0);
@@ -94,8 +104,13 @@ public static class SocketSyscalls
         long status = address == 0
             ? thread.Block(HostCall.Accept4, file.HostDescriptor, 0, 0, flags | CloseOnExec)
             : thread.Block(HostCall.Accept4, file.HostDescriptor, peer.Address, peer.Address + SocketAddress.LengthAt, flags | CloseOnExec);
-        file.Release();
         status = thread.Install(status, (flags & CloseOnExec) != 0);
+        if (status >= 0 && thread.Process.Files.Acquire((int)status) is { } accepted)
+        {
+            UnixPeers.Accepted(file, accepted);
+            accepted.Release();
+        }
+        file.Release();
         if (status < 0 || address == 0) return status;
         long copied = SocketAddress.ToGuest(thread, peer.Span, address, length);
         if (copied == 0) return status;
@@ -158,6 +173,7 @@ public static class SocketSyscalls
 
     // ---- options ----
 
+    private const uint Nobody = 65534;
     private const int SolSocket = 1, PeerCredentials = 17, AttachFilter = 26, AttachReusePortFilter = 51, SolIp = 0, SolIpV6 = 41,
         SolTcp = 6, TcpZeroCopyReceive = 35, TcpMd5 = 14;
 
@@ -197,10 +213,17 @@ public static class SocketSyscalls
         var file = thread.Process.Files.Acquire((int)args.A0);
         if (file == null) return -Errno.EBADF;
         long status = HostSyscall.Invoke(HostCall.GetSockOpt, file.HostDescriptor, level, option, value, lengthAddress);
-        file.Release();
         // The peer, if it is one of ours, is known to the host by viv's pid.
-        if (status == 0 && level == SolSocket && option == PeerCredentials && length >= 4 && thread.Window.TryLoad32(args.A3, out uint pid) && pid == Environment.ProcessId)
-            return thread.Put32(args.A3, (uint)thread.Process.Pid);
+        if (status == 0 && level == SolSocket && option == PeerCredentials && length >= 12 && thread.Window.TryLoad32(args.A3, out uint pid) && pid == Environment.ProcessId)
+        {
+            var peer = UnixPeers.Find(file) ?? new UnixPeers.Identity(0, Nobody, Nobody);
+            Span<byte> credentials = stackalloc byte[12];
+            BinaryPrimitives.WriteInt32LittleEndian(credentials, peer.Pid);
+            BinaryPrimitives.WriteUInt32LittleEndian(credentials[4..], peer.Uid);
+            BinaryPrimitives.WriteUInt32LittleEndian(credentials[8..], peer.Gid);
+            status = thread.Put(args.A3, credentials);
+        }
+        file.Release();
         return status;
     }
 }

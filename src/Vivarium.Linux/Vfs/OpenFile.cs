@@ -51,6 +51,15 @@ public sealed class OpenFile
     /// <summary>The guest's socket address where the host's differs from it (a UNIX socket bound by a translated path).</summary>
     internal byte[]? BoundName { get; set; }
 
+    /// <summary>The host's inode of a UNIX socket that <see cref="Syscalls.UnixPeers"/> knows, else 0.</summary>
+    internal uint SocketInode;
+
+    /// <summary>The key of a listening UNIX socket there.</summary>
+    internal string? ListeningName;
+
+    /// <summary>It went through a socket, and whoever received it has a description of their own.</summary>
+    internal bool WasSent;
+
     /// <summary>Values of <see cref="MountHint"/>.</summary>
     internal const int NoMountsBelow = 1, MountsBelow = 2, IsRoot = 3;
 
@@ -120,6 +129,7 @@ public sealed class OpenFile
     {
         if (Interlocked.Decrement(ref _references) != 0) return 0;
         Signals?.Closed();
+        if (SocketInode != 0) Syscalls.UnixPeers.Closed(this);
         if (Terminal is { IsMaster: true } master) master.Terminal.ReleaseMaster();
         if (_duplicates != null) foreach (int host in _duplicates) HostSyscall.Invoke(HostCall.Close, host);
         return HostSyscall.Invoke(HostCall.Close, HostDescriptor);

@@ -17,6 +17,7 @@
 #include <sys/timerfd.h>
 #include <sys/uio.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <sys/utsname.h>
 
 extern char **environ;
@@ -521,6 +522,52 @@ static void *serve(void *unused)
     EQUAL(send(c, text, (size_t)n, MSG_NOSIGNAL), n);
     close(c);
     return NULL;
+}
+// Who is at the other end of a UNIX socket: who connected, who listens, who made the pair.
+CASE(socket_peers, "fork noqemu")
+{
+    struct ucred c;
+    socklen_t n = sizeof c;
+    int pair[2];
+    ZERO(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+    pid_t me = getpid(), child = fork();
+    if (child == 0)
+    {
+        ZERO(getsockopt(pair[1], SOL_SOCKET, SO_PEERCRED, &c, &n));
+        _exit(c.pid != me || c.uid != geteuid() || c.gid != getegid() || n != sizeof c);
+    }
+    int status;
+    EQUAL(waitpid(child, &status, 0), child);
+    EQUAL(status, 0);
+    struct sockaddr_un a = { .sun_family = AF_UNIX };
+    snprintf(a.sun_path + 1, sizeof a.sun_path - 1, "viv-peers-%d", me);
+    int server = socket(AF_UNIX, SOCK_STREAM, 0);
+    ZERO(bind(server, (struct sockaddr *)&a, sizeof a));
+    ZERO(listen(server, 5));
+    child = fork();
+    if (child == 0)
+    {
+        int client = socket(AF_UNIX, SOCK_STREAM, 0);
+        if (connect(client, (struct sockaddr *)&a, sizeof a)) _exit(1);
+        if (getsockopt(client, SOL_SOCKET, SO_PEERCRED, &c, &n) || c.pid != me) _exit(2); // not accepted yet
+        char byte = 1;
+        if (write(client, &byte, 1) != 1 || read(client, &byte, 1) != 1) _exit(3);
+        if (getsockopt(client, SOL_SOCKET, SO_PEERCRED, &c, &n) || c.pid != me) _exit(4);
+        _exit(0);
+    }
+    int s = accept(server, NULL, NULL);
+    CHECK(s >= 0);
+    char byte;
+    EQUAL(read(s, &byte, 1), 1);
+    ZERO(getsockopt(s, SOL_SOCKET, SO_PEERCRED, &c, &n));
+    EQUAL(c.pid, child); EQUAL(c.uid, geteuid()); EQUAL(c.gid, getegid());
+    EQUAL(write(s, &byte, 1), 1);
+    EQUAL(waitpid(child, &status, 0), child);
+    EQUAL(status, 0);
+    // Still, where the other end is closed.
+    ZERO(getsockopt(s, SOL_SOCKET, SO_PEERCRED, &c, &n));
+    EQUAL(c.pid, child);
+    close(s), close(server), close(pair[0]), close(pair[1]);
 }
 CASE(sockets)
 {
