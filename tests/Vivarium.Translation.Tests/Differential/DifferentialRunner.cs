@@ -51,24 +51,32 @@ internal sealed class DifferentialRunner : IDisposable
     public int Endless { get; private set; }
 
     /// <summary>Runs the program of one seed; null when both agree, else what differs, with the smallest program found.</summary>
-    public string? Run(int seed, ProgramMix? mix = null)
+    /// <param name="seed">Names the program.</param>
+    /// <param name="mix">What it is made of.</param>
+    /// <param name="runs">How often it runs: the same code, other registers and memory.</param>
+    public string? Run(int seed, ProgramMix? mix = null, int runs = 1)
     {
         var program = StressProgram.Create(seed, _next, mix);
         // Programs follow each other in memory, and overwrite older ones when the area is full.
         _next = (_next + (ulong)program.Code.Length + 63) & ~63UL;
         if (_next > CodeStart + CodeSize - 0x4000) _next = CodeStart;
-        string? difference = Compare(program);
+        string? difference = null;
+        for (int endless = Endless; program.Data < runs && endless == Endless; program.Data++)
+        {
+            difference = Compare(program, isLoaded: program.Data > 0);
+            if (difference != null) break;
+        }
         if (difference == null) return null;
         program.Minimise(() => Compare(program) != null);
-        return $"seed {seed}:\n{program.Listing()}{Compare(program) ?? "(the minimised program runs equally) " + difference}";
+        return $"seed {seed}, data {program.Data}:\n{program.Listing()}{Compare(program) ?? "(the minimised program runs equally) " + difference}";
     }
 
-    private string? Compare(StressProgram program)
+    private string? Compare(StressProgram program, bool isLoaded = false)
     {
         program.FillRegisters(_x, _f);
         program.FillData(_left);
-        Setup(program, _reference, _referenceMemory, _referenceHart);
-        Setup(program, _tested, _testedMemory, _testedHart);
+        Setup(program, _reference, _referenceMemory, _referenceHart, isLoaded);
+        Setup(program, _tested, _testedMemory, _testedHart, isLoaded);
         ulong before = _referenceHart.State.InstructionsRetired;
         string? difference = null;
         for (int traps = 0; traps < 4096; traps++)
@@ -99,13 +107,16 @@ internal sealed class DifferentialRunner : IDisposable
         return difference;
     }
 
-    private void Setup(StressProgram program, Executor executor, MemoryWindow memory, Hart hart)
+    private void Setup(StressProgram program, Executor executor, MemoryWindow memory, Hart hart, bool isLoaded)
     {
-        // Not writable while it runs: a stray store must not change code without a fence.i.
-        memory.Protect(CodeStart, CodeSize, Protection.Read | Protection.Write);
-        memory.Write(program.Start, program.Code);
-        memory.Protect(CodeStart, CodeSize, Protection.Read | Protection.Execute);
-        executor.SynchronizeCode(program.Start, (ulong)program.Code.Length);
+        if (!isLoaded)
+        {
+            // Not writable while it runs: a stray store must not change code without a fence.i.
+            memory.Protect(CodeStart, CodeSize, Protection.Read | Protection.Write);
+            memory.Write(program.Start, program.Code);
+            memory.Protect(CodeStart, CodeSize, Protection.Read | Protection.Execute);
+            executor.SynchronizeCode(program.Start, (ulong)program.Code.Length);
+        }
         memory.Write(StressProgram.DataStart, _left);
         ref HartState state = ref hart.State;
         for (int i = 0; i < 32; i++)

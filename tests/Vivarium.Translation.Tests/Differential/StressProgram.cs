@@ -11,8 +11,10 @@ namespace Vivarium.Translation.Tests.Differential;
 /// <param name="TrapShare">Per mille of instructions that probably trap: illegal ones, ecall, ebreak, wild or misaligned addresses.</param>
 /// <param name="Precision">Which floating-point instructions: of both precisions on the same registers, or of one.</param>
 /// <param name="Regions">Only what the optimising tier takes into its regions.</param>
+/// <param name="Rounds">Loops make so many times the usual number of rounds, at most 100.</param>
 internal sealed record ProgramMix(
-    int Items = 120, int FloatShare = 40, int MemoryShare = 20, int BranchShare = 8, int TrapShare = 3, Precision Precision = Precision.Mixed, bool Regions = false);
+    int Items = 120, int FloatShare = 40, int MemoryShare = 20, int BranchShare = 8, int TrapShare = 3, Precision Precision = Precision.Mixed, bool Regions = false,
+    int Rounds = 1);
 
 internal enum Precision { Mixed, Single, Double }
 
@@ -88,10 +90,13 @@ internal sealed class StressProgram
     /// <summary>Instructions, without the final ecall.</summary>
     public int Count => _items.Count;
 
+    /// <summary>Which of its many data the program runs on: initial registers and memory.</summary>
+    public int Data { get; set; }
+
     /// <summary>Initial registers: reserved ones as the program needs them, the others special or random.</summary>
     public void FillRegisters(Span<ulong> x, Span<ulong> f)
     {
-        var random = new Random(Seed ^ 0x5EED);
+        var random = new Random(Seed ^ 0x5EED ^ Data * 0x9E3779);
         for (int i = 1; i < 32; i++) x[i] = StressValues.Integer(random);
         for (int i = 0; i < 32; i++)
         {
@@ -109,7 +114,7 @@ internal sealed class StressProgram
     /// <summary>Initial contents of the data area.</summary>
     public void FillData(Span<byte> data)
     {
-        var random = new Random(Seed ^ 0xDA7A);
+        var random = new Random(Seed ^ 0xDA7A ^ Data * 0x9E3779);
         random.NextBytes(data);
         for (int i = 0; i + 8 <= data.Length; i += 8)
         {
@@ -150,12 +155,12 @@ internal sealed class StressProgram
             int dice = _random.Next(100);
             if (outerHead < 0 && innerHead < 0 && dice < 4 && more)
             {
-                Load(_outer, _random.Next(1, 12));
+                Load(_outer, _random.Next(1, 12) * _mix.Rounds);
                 outerHead = _items.Count;
             }
             else if (innerHead < 0 && dice < 8 && more)
             {
-                Load(_inner, _random.Next(1, 20));
+                Load(_inner, _random.Next(1, 20) * _mix.Rounds);
                 innerHead = _items.Count;
             }
             else if (innerHead >= 0 && (_random.Next(8) == 0 || !more))
