@@ -188,6 +188,23 @@ public sealed class RegionTests : IDisposable
         Assert.Equal((EngineGuest.Data + EngineGuest.DataSize) & ~4095UL, exit.Value & ~4095UL);
     }
 
+    /// <summary>fcvt.d.w rounds nothing, and yet traps with a reserved rounding mode.</summary>
+    [Theory]
+    [InlineData(5)]
+    [InlineData(6)]
+    public void AReservedRoundingModeTrapsWhereNothingIsRounded(int mode)
+    {
+        if (_guest is not { } guest) return;
+        guest.Write(EngineGuest.Code, Addi(10, 10, -1), EngineGuest.Branch(Opcode.Bne, 10, 11, 8), 0xD2060053u | (uint)mode << 12,
+            EngineGuest.Branch(Opcode.Bne, 10, 0, -12), EngineGuest.Ecall);
+        using Hart hart = guest.NewHart(EngineGuest.Code);
+        hart[10] = 1000;
+        hart[11] = 3;
+        ExecutionExit exit = guest.Engine.Run(hart);
+        Assert.Equal((ExitKind.Trap, TrapCause.IllegalInstruction, EngineGuest.Code + 8), (exit.Kind, exit.Cause, hart.Pc));
+        Assert.Equal(3UL, hart[10]);
+    }
+
     [Fact]
     public void WhoWantsPreciseFaultsGetsThem()
     {

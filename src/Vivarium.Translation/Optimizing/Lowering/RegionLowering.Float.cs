@@ -30,7 +30,8 @@ internal sealed partial class RegionLowering
         if (o is (>= Opcode.FaddS and <= Opcode.FsqrtS) or (>= Opcode.FaddD and <= Opcode.FsqrtD) or Opcode.FcvtSD or Opcode.FcvtDS
             or Opcode.FcvtSW or Opcode.FcvtSWu or Opcode.FcvtSL or Opcode.FcvtSLu or Opcode.FcvtDL or Opcode.FcvtDLu) return i.Rm is 0 or 7;
         if (o is Opcode.FcvtWS or Opcode.FcvtWuS or Opcode.FcvtLS or Opcode.FcvtLuS or Opcode.FcvtWD or Opcode.FcvtWuD or Opcode.FcvtLD or Opcode.FcvtLuD) return i.Rm is <= 3 or 7;
-        return o is Opcode.FcvtDW or Opcode.FcvtDWu or (>= Opcode.FsgnjS and <= Opcode.FmaxS) or (>= Opcode.FsgnjD and <= Opcode.FmaxD)
+        if (o is Opcode.FcvtDW or Opcode.FcvtDWu) return i.Rm is <= 4 or 7; // exact, but reserved modes trap
+        return o is (>= Opcode.FsgnjS and <= Opcode.FmaxS) or (>= Opcode.FsgnjD and <= Opcode.FmaxD)
             or Opcode.FmvXW or Opcode.FmvXD or Opcode.FmvWX or Opcode.FmvDX or Opcode.FeqS or Opcode.FltS or Opcode.FleS or Opcode.FeqD or Opcode.FltD or Opcode.FleD
             or Opcode.FltqS or Opcode.FleqS or Opcode.FltqD or Opcode.FleqD;
     }
