@@ -170,13 +170,13 @@ public sealed partial class PrivilegedUnit
     // Floating-point state.
 
     /// <summary>Whether floating-point instructions are legal: FS is not Off.</summary>
-    internal bool FloatEnabled => (_mstatus & Mstatus.Fs) != 0;
+    public bool FloatEnabled => (_mstatus & Mstatus.Fs) != 0;
 
     /// <summary>Whether FS is Dirty: then floating-point instructions change nothing of it.</summary>
     public bool FloatDirty => (_mstatus & Mstatus.Fs) == Mstatus.Fs;
 
     /// <summary>FS becomes Dirty. The manual allows to do so for instructions that happen to change nothing.</summary>
-    internal void DirtyFloat()
+    public void DirtyFloat()
     {
         _mstatus |= Mstatus.Fs;
         FloatChanged();

@@ -32,6 +32,9 @@ internal sealed class HartCode : IDisposable
     /// <summary>The thread that runs the hart.</summary>
     public HostThread? Host { get; set; }
 
+    /// <summary>Exits of blocks that could not run for floating point, since FS was last made Dirty for them.</summary>
+    public int FloatOffs;
+
     /// <summary>The engine's epoch when the hart last held no address of translated code; 0 while it is not in the engine.</summary>
     public long Epoch;
 

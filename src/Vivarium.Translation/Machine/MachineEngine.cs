@@ -167,7 +167,7 @@ public sealed unsafe partial class MachineEngine : Executor
                     break;
                 case BlockExit.FloatOff:
                     state.Pc = ((ExitRecord*)state.Engine[EngineSlots.ExitInfo])->Target;
-                    if (RunWithoutFloat(hart, unit, ref state) is { } illegal && !unit.TryDeliver(illegal)) return illegal;
+                    if (RunWithoutFloat(hart, code, ref state) is { } illegal && !unit.TryDeliver(illegal)) return illegal;
                     if (unit.Mode != mode || unit.Space != space) (mode, space, table) = (unit.Mode, unit.Space, code.Table());
                     break;
                 case BlockExit.Aborted:
@@ -178,10 +178,21 @@ public sealed unsafe partial class MachineEngine : Executor
         }
     }
 
+    // FloatOff exits of a hart until its FS is called Dirty.
+    private const int FloatPatience = 32;
+
     /// <summary>A block that wants floating point was entered while FS is not Dirty, or with a rounding mode that x86 lacks: goes on in the interpreter
-    /// until that changes, or for as long as a block may be.</summary>
-    private ExecutionExit? RunWithoutFloat(Hart hart, PrivilegedUnit unit, ref HartState state)
+    /// until that changes, or for as long as a block may be. Blocks whose floating point is behind a branch that is never taken would come here for ever: where FS
+    /// is not Off it becomes Dirty after some of them, as it may (Privileged manual, 3.1.6.6: dirtiness may be tracked imprecisely).</summary>
+    private ExecutionExit? RunWithoutFloat(Hart hart, HartCode code, ref HartState state)
     {
+        PrivilegedUnit unit = code.Unit;
+        if (++code.FloatOffs >= FloatPatience && unit.FloatEnabled)
+        {
+            code.FloatOffs = 0;
+            unit.DirtyFloat();
+            if (state.FloatReady != 0) return null;
+        }
         PrivilegeMode mode = unit.Mode;
         for (int i = 0; i < Ir.IrBlock.MaxGuestInstructions; i++)
         {

@@ -2,9 +2,11 @@ using Vivarium.Machine.Buses;
 using Vivarium.Machine.Harts;
 using Vivarium.RiscV.Execution;
 using Vivarium.RiscV.Interpreter;
+using Vivarium.RiscV.Isa;
 using Vivarium.RiscV.Privileged;
 using Vivarium.Translation;
 using Vivarium.Translation.Machine;
+using static Vivarium.Testing.Encoder;
 
 namespace Vivarium.Machine.Tests.Harts;
 
@@ -134,6 +136,32 @@ public sealed class PrivilegedCodeTests
             actual.Memory.TryReadBytes(Data, right);
             Assert.True(left.AsSpan().SequenceEqual(right), $"seed {seed}: memory");
         }
+    }
+
+    /// <summary>A loop with an addition that it never comes to, while FS is Initial: a block must not be interpreted each time for what it might do. (sqlite3 was.)</summary>
+    [Fact]
+    public void FloatingPointThatIsNeverReachedIsNotInterpretedForEver()
+    {
+        using var machine = new Machine(true);
+        var (hart, engine) = (machine.Hart, (MachineEngine)machine.Executor);
+        uint[] code =
+        [
+            Encode(Opcode.Addi, rd: 5, imm: 2000),
+            Encode(Opcode.Bne, rs1: 5, imm: 8), // 1: over the addition
+            Encode(Opcode.FaddD, rd: 1, rs1: 1, rs2: 1),
+            Encode(Opcode.Addi, rd: 5, rs1: 5, imm: -1),
+            Encode(Opcode.Bne, rs1: 5, imm: -12),
+            0x00100073,
+        ];
+        for (var i = 0; i < code.Length; i++) machine.Memory.TryWrite(Code + (ulong)i * 4, 4, code[i]);
+        for (var round = 0; round < 50; round++)
+        {
+            if (round == 0) machine.Unit.WriteCsr(0x100, 1 << 13); // FS Initial
+            hart.Pc = Code;
+            Assert.Equal(TrapCause.Breakpoint, machine.Executor.Run(hart).Cause);
+        }
+        Assert.InRange(engine.Statistics.Interpreted, 0, 10_000);
+        Assert.Equal(0UL, hart[5]);
     }
 
     [Fact]
