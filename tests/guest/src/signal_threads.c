@@ -201,6 +201,8 @@ CASE(thread_signals_during_everything)
 {
     handle(SIGUSR1, on_hit, SA_RESTART);
     pthread_t self = pthread_self(), t = start(annoy, &self);
+    // A few rounds can be over before the other thread has come to run at all: the first signal must have come.
+    while (hits == 0) sched_yield();
     int n = (int)scaled(500);
     for (intptr_t i = 0; i < n; i++)
     {
