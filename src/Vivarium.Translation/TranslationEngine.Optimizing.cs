@@ -160,7 +160,7 @@ public sealed unsafe partial class TranslationEngine
 
     /// <summary>Where the samples of a tick hit guest code: guest addresses of tier 1's blocks go to <paramref name="queue"/>, and trials of regions go
     /// on.</summary>
-    internal void Count(List<ulong> hostPcs, List<RegionTrial> trials, Action<TranslationEngine, ulong> queue, FarmStatistics statistics)
+    internal void Count(List<ulong> hostPcs, List<RegionTrial> trials, Action<IRegionEngine, CodePlace> queue, FarmStatistics statistics)
     {
         // Eviction frees headers; not while this lock is held.
         if (!_evictLock.TryEnter()) return;
@@ -182,7 +182,7 @@ public sealed unsafe partial class TranslationEngine
                     trial.Sample(hit);
                     inTrial |= hit;
                 }
-                if (pc != 0 && !inTrial) queue(this, pc);
+                if (pc != 0 && !inTrial) queue(this, new CodePlace(pc, 0));
             }
             if (trials.Count > 0) Judge(trials, statistics);
         }
@@ -368,7 +368,7 @@ public sealed unsafe partial class TranslationEngine
     private BlockHeader* OptimizeNow(Hart hart, BlockHeader* block)
     {
         if (block->Fallback != null || !CanOptimize) return block;
-        _farm!.CompileNow(this, block->GuestPc);
+        _farm!.CompileNow(this, new CodePlace(block->GuestPc, 0));
         BlockHeader* now = _blocks.Find(block->GuestPc);
         return now == null ? block : now;
     }

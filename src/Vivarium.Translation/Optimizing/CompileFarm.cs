@@ -18,13 +18,13 @@ public sealed class CompileFarm : IDisposable
     private const int Never = 1 << 24;
 
     private readonly OptimizerOptions _options;
-    private readonly List<TranslationEngine> _engines = [];
+    private readonly List<IRegionEngine> _engines = [];
     private readonly HotQueue _queue;
     private readonly List<Thread> _threads = [];
     private readonly ThreadLocal<Tools> _tools = new(static () => new Tools(), trackAllValues: true);
     private readonly ManualResetEventSlim _stop = new();
-    private readonly Dictionary<TranslationEngine, List<RegionTrial>> _trials = []; // the sampler's alone
-    private readonly List<(TranslationEngine Engine, InstalledRegion Region)> _newTrials = [];
+    private readonly Dictionary<IRegionEngine, List<RegionTrial>> _trials = []; // the sampler's alone
+    private readonly List<(IRegionEngine Engine, InstalledRegion Region)> _newTrials = [];
     private double _weight = 1; // of a sample in this tick
     private double _guestTime;  // what the guest has run so far, in ticks
     private bool _started;
@@ -54,7 +54,7 @@ public sealed class CompileFarm : IDisposable
     /// <summary>Without threads of its own the farm compiles on the guest's, at once: for tests.</summary>
     internal bool IsSynchronous => _options.Threads == 0;
 
-    internal void Add(TranslationEngine engine)
+    internal void Add(IRegionEngine engine)
     {
         lock (_engines)
         {
@@ -66,7 +66,7 @@ public sealed class CompileFarm : IDisposable
         for (int i = 0; i < _options.Threads; i++) Start(Work, "viv optimizer", CompilerNice);
     }
 
-    internal void Remove(TranslationEngine engine)
+    internal void Remove(IRegionEngine engine)
     {
         lock (_engines) _engines.Remove(engine);
         _queue.Remove(engine);
@@ -94,9 +94,9 @@ public sealed class CompileFarm : IDisposable
     private void Watch()
     {
         var found = new List<ulong>();
-        var engines = new List<TranslationEngine>();
+        var engines = new List<IRegionEngine>();
         HostThread self = HostThread.Current;
-        Action<TranslationEngine, ulong> queue = (engine, pc) => _queue.Heat(engine, pc, _weight, Threshold());
+        Action<IRegionEngine, CodePlace> queue = (engine, place) => _queue.Heat(engine, place, _weight, Threshold());
         long last = Stopwatch.GetTimestamp();
         while (!_stop.Wait(_options.SampleMilliseconds))
         {
@@ -107,8 +107,8 @@ public sealed class CompileFarm : IDisposable
             engines.Clear();
             lock (_engines) engines.AddRange(_engines);
             Statistics.SamplerTime = self.ProcessorTime;
-            foreach (TranslationEngine gone in _trials.Keys.Except(engines).ToList()) _trials.Remove(gone);
-            foreach (TranslationEngine engine in engines)
+            foreach (IRegionEngine gone in _trials.Keys.Except(engines).ToList()) _trials.Remove(gone);
+            foreach (IRegionEngine engine in engines)
             {
                 if (!engine.CanOptimize) continue;
                 found.Clear();
@@ -119,7 +119,7 @@ public sealed class CompileFarm : IDisposable
                 if (!_trials.TryGetValue(engine, out List<RegionTrial>? trials)) _trials.Add(engine, trials = []);
                 lock (_newTrials)
                 {
-                    foreach ((TranslationEngine owner, InstalledRegion region) in _newTrials)
+                    foreach ((IRegionEngine owner, InstalledRegion region) in _newTrials)
                     {
                         if (owner == engine) trials.Add(new RegionTrial(region));
                     }
@@ -140,33 +140,33 @@ public sealed class CompileFarm : IDisposable
         while (_queue.Take(_stop) is { } candidate)
         {
             long before = self.ProcessorTime;
-            bool installed = Compile(candidate.Engine, candidate.Pc, candidate.Level, false);
+            bool installed = Compile(candidate.Engine, candidate.Place, candidate.Level, false);
             _queue.Done(candidate, installed);
             Interlocked.Add(ref Statistics.CompilerTime, self.ProcessorTime - before);
         }
     }
 
-    /// <summary>Compiles on the calling thread what is around <paramref name="pc"/>, taking everything for warm.</summary>
-    internal void CompileNow(TranslationEngine engine, ulong pc)
+    /// <summary>Compiles on the calling thread what is around <paramref name="place"/>, taking everything for warm.</summary>
+    internal void CompileNow(IRegionEngine engine, CodePlace place)
     {
-        if (_queue.FirstTime(engine, pc)) Compile(engine, pc, 0, true);
+        if (_queue.FirstTime(engine, place)) Compile(engine, place, 0, true);
     }
 
-    private bool Compile(TranslationEngine engine, ulong pc, int level, bool everything)
+    private bool Compile(IRegionEngine engine, CodePlace place, int level, bool everything)
     {
         long started = Stopwatch.GetTimestamp();
         Tools tools = _tools.Value!;
-        GuestRegion? region = engine.CanOptimize ? engine.Grow(tools.Builder, pc, level, everything) : null;
+        GuestRegion? region = engine.CanOptimize ? engine.Grow(tools.Builder, place, level, everything) : null;
         // What cannot grow past an indirect jump is grown again when somebody has seen where that leads.
         if (!everything && tools.Builder.UnknownJumps > 0 && (region == null || engine.Knows(region))) engine.ObserveTargets();
-        if (region == null || (!everything && engine.Knows(region)) || engine.HashOf(region.Runs) is not { } hash)
+        if (region == null || (!everything && engine.Knows(region)) || engine.HashOf(region) is not { } hash)
         {
             Statistics.Refused++;
             return false;
         }
         // From here on LLVM is used, and nothing before: a run whose regions are all known does not load it.
         if (!LlvmLibrary.Enter()) return false;
-        bool mine = engine.BeginCompiling(region.Head);
+        bool mine = engine.BeginCompiling(region);
         try
         {
             if (!mine)
@@ -180,14 +180,14 @@ public sealed class CompileFarm : IDisposable
             if (dump && _options.DumpRegion) _options.DumpSink!(region.Dump());
             if (dump && _options.DumpLlvm) _options.DumpSink!(text);
             ElfObject code = tools.Compiler.Compile(text, _options.Pipeline, dump && _options.DumpLlvm ? _options.DumpSink : null);
-            (ulong place, ulong function, int length) = engine.Regions.Load(code, "region");
+            (ulong address, ulong function, int length) = engine.Regions.Load(code, "region");
             RegionShape shape = RegionShape.Of(region, lowering);
             if (function == 0 || engine.Install(shape, CodeAt(function, length), hash) is not { } installed)
             {
                 Statistics.Lost++;
                 return false;
             }
-            if (code.IsPositionIndependent) engine.Keep(installed, shape, CodeAt(place, code.Size), (int)(function - place), length, hash);
+            if (code.IsPositionIndependent) engine.Keep(installed, shape, CodeAt(address, code.Size), (int)(function - address), length, hash);
             Try(engine, installed);
             if (dump && _options.Disassemble is { } disassemble) _options.DumpSink!(disassemble(CodeAt(function, length), function));
             Statistics.Regions++;
@@ -198,19 +198,19 @@ public sealed class CompileFarm : IDisposable
         catch (InvalidOperationException e)
         {
             Statistics.Refused++;
-            _options.DumpSink?.Invoke($"region around 0x{pc:x} refused: {e.Message}");
+            _options.DumpSink?.Invoke($"region around 0x{place.Pc:x} refused: {e.Message}");
             return false;
         }
         finally
         {
-            if (mine) engine.EndCompiling(region.Head);
+            if (mine) engine.EndCompiling(region);
             LlvmLibrary.Leave();
             Interlocked.Add(ref Statistics.CompileTicks, Stopwatch.GetTimestamp() - started);
         }
     }
 
     /// <summary>A region is in service that has not been compared with tier 1 yet.</summary>
-    internal void Try(TranslationEngine engine, InstalledRegion installed)
+    internal void Try(IRegionEngine engine, InstalledRegion installed)
     {
         if (IsSynchronous || !_options.Trials) return;
         lock (_newTrials) _newTrials.Add((engine, installed));

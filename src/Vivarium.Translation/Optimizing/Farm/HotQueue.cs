@@ -3,10 +3,10 @@ using System.Diagnostics;
 namespace Vivarium.Translation.Optimizing.Farm;
 
 /// <summary>A block that was seen running often.</summary>
-internal sealed class Candidate(TranslationEngine engine, ulong pc)
+internal sealed class Candidate(IRegionEngine engine, CodePlace place)
 {
-    public TranslationEngine Engine => engine;
-    public ulong Pc => pc;
+    public IRegionEngine Engine => engine;
+    public CodePlace Place => place;
 
     /// <summary>Samples since it was last compiled, halved now and then, and when the last one came.</summary>
     public double Heat { get; set; }
@@ -32,18 +32,18 @@ internal sealed class HotQueue(JitPolicy policy, FarmStatistics statistics)
     private static readonly long Cold = Stopwatch.Frequency / 4;
 
     private readonly object _lock = new();
-    private readonly Dictionary<(TranslationEngine, ulong), Candidate> _known = [];
+    private readonly Dictionary<(IRegionEngine, CodePlace), Candidate> _known = [];
     private readonly List<Candidate> _waiting = [];
-    private readonly HashSet<(TranslationEngine, ulong, long)> _tried = [];
+    private readonly HashSet<(IRegionEngine, CodePlace, long)> _tried = [];
     private long _number;
     private bool _closed;
 
     /// <summary>One more sample of a block, which counts for <paramref name="weight"/>; queues it when it has become hot.</summary>
-    public void Heat(TranslationEngine engine, ulong pc, double weight, int threshold)
+    public void Heat(IRegionEngine engine, CodePlace place, double weight, int threshold)
     {
         lock (_lock)
         {
-            if (!_known.TryGetValue((engine, pc), out Candidate? c)) _known.Add((engine, pc), c = new Candidate(engine, pc));
+            if (!_known.TryGetValue((engine, place), out Candidate? c)) _known.Add((engine, place), c = new Candidate(engine, place));
             long now = Stopwatch.GetTimestamp();
             c.Heat = Now(c, now) + weight;
             c.LastSample = now;
@@ -115,18 +115,18 @@ internal sealed class HotQueue(JitPolicy policy, FarmStatistics statistics)
     }
 
     /// <summary>Whether nobody has asked for this block since code changed.</summary>
-    public bool FirstTime(TranslationEngine engine, ulong pc)
+    public bool FirstTime(IRegionEngine engine, CodePlace place)
     {
-        lock (_lock) return _tried.Add((engine, pc, engine.Generation));
+        lock (_lock) return _tried.Add((engine, place, engine.Generation));
     }
 
     /// <summary>Forgets what belongs to an engine.</summary>
-    public void Remove(TranslationEngine engine)
+    public void Remove(IRegionEngine engine)
     {
         lock (_lock)
         {
             _waiting.RemoveAll(c => c.Engine == engine);
-            foreach ((TranslationEngine, ulong) key in _known.Keys.Where(k => k.Item1 == engine).ToList()) _known.Remove(key);
+            foreach ((IRegionEngine, CodePlace) key in _known.Keys.Where(k => k.Item1 == engine).ToList()) _known.Remove(key);
             _tried.RemoveWhere(k => k.Item1 == engine);
         }
     }
