@@ -3,7 +3,16 @@ using Vivarium.Bench;
 
 // Times viv, the QEMUs and native code on the same jobs, interleaved: one round runs every column once, so that a drift of the machine's
 // speed hits all of them. bench/run prepares the binaries and the trees and calls this.
-var options = Options.Parse(args);
+Options options;
+try
+{
+    options = Options.Parse(args);
+}
+catch (ArgumentException e)
+{
+    Console.Error.WriteLine($"viv-bench: {e.Message}; the head of bench/run names the options");
+    return 2;
+}
 TimedProcess.Measure = options.Measure;
 var scratch = Directory.CreateTempSubdirectory("viv-bench").FullName;
 try
@@ -12,6 +21,7 @@ try
     var runners = Peers.Find(options.Viv, options.VivOptions, options.Variants, options.Qemu, scratch);
     var rows = new List<Row>();
     if (options.Suites.Contains("kernels")) rows.AddRange(Suite.Kernels(options.Bin));
+    if (options.Suites.Contains("steady")) rows.AddRange(Suite.Steady(options.Bin));
     if (options.Suites.Contains("start-up")) rows.AddRange(Suite.StartUp(options.Samples, options.Bin, options.Tree));
     if (options.Suites.Contains("system")) rows.AddRange(Suite.System(options.Bin, options.Tree, options.NativeTree));
     if (options.Suites.Contains("programs"))

@@ -49,6 +49,14 @@ internal static class Suite
                 yield return new Row(group, name, [Path.Combine(bin, "native", name)], [Path.Combine(bin, "riscv64", name)]);
     }
 
+    /// <summary>The kernels built with -DSTEADY, which print how long their rounds take once everything is translated.</summary>
+    public static IEnumerable<Row> Steady(string bin)
+    {
+        foreach (var (group, names) in new[] { ("integer", Integer), ("floating point", Floating), ("memory", Memory) })
+            foreach (var name in names)
+                yield return new Row(group, name, [Path.Combine(bin, "native", "steady-" + name)], [Path.Combine(bin, "riscv64", "steady-" + name)], Output: Compare.Nanoseconds);
+    }
+
     private static readonly string[] Calls = ["getppid", "clock", "read", "write", "stat", "open", "mmap", "epoll", "signal"];
     private static readonly string[] Processes = ["fork", "fork-1m", "fork-128m", "exec", "spawn", "thread", "pipe", "futex"];
 

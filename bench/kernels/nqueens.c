@@ -1,4 +1,5 @@
 /* N queens (13) with bit masks: recursion and bit tricks. */
+#define STEADY_ROUNDS(n) 8, 10 /* the time is not proportional to the rounds */
 #include "kernel.h"
 static u64 solve(u32 all, u32 cols, u32 left, u32 right)
 {

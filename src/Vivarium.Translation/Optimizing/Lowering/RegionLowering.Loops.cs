@@ -15,6 +15,9 @@ internal sealed partial class RegionLowering
 
     private readonly Dictionary<RegionBlock, RegionBlock> _countedLatch = []; // latch -> head
 
+    /// <summary>Counters of 32 bits, by latch: within a chunk they grow as 64 bits, which LLVM knows for an induction, and are sign-extended behind it.</summary>
+    private readonly Dictionary<RegionBlock, int> _wordCounter = [];
+
     /// <summary>What stands around the head of an innermost loop: the start of a chunk, its end, and the poll.</summary>
     private void LoopFrame(RegionBlock head)
     {
@@ -82,6 +85,7 @@ internal sealed partial class RegionLowering
         string tail = Label("tail"), poll = $"poll{head.Index}";
         Count(head.Index, Cleaned(head, "b" + head.Index.ToString(CultureInfo.InvariantCulture)), tail);
         _text.Append(CultureInfo.InvariantCulture, $"{tail}:\n");
+        if (_wordCounter.TryGetValue(latch, out int counter)) Line($"store i64 {Op($"sext i32 {Op($"trunc i64 {Reload(counter)} to i32")} to i64")}, ptr %x{counter}");
         Instruction i = latch.Instructions[^1].Instruction;
         string condition = Condition(i.Opcode, Reload(i.Rs1), Reload(i.Rs2));
         _text.Append(CultureInfo.InvariantCulture, $" br i1 {condition}, label %{TailEdge(latch.Taken)}, label %{TailEdge(latch.Next)}, !prof !{(latch.Taken.Block == head ? 2 : 3)}\n");
@@ -161,12 +165,28 @@ internal sealed partial class RegionLowering
             string extendedX = Op($"icmp eq i64 {Op($"sext i32 {Op($"trunc i64 {vx} to i32")} to i64")}, {vx}");
             string extendedY = Op($"icmp eq i64 {Op($"sext i32 {Op($"trunc i64 {vy} to i32")} to i64")}, {vy}");
             plain = Op($"and i1 {plain}, {Op($"and i1 {extendedX}, {extendedY}")}");
+            if (IsOnlyCounted(x, latch)) _wordCounter[latch] = x;
         }
         string small = Op($"icmp ult i64 {count}, {ChunkLimit}"), bounded = Op($"select i1 {small}, i64 {count}, i64 {ChunkLimit}");
         // Behind an empty assembler statement LLVM does not see what the limit is: it would make two tests in the loop of the select.
         return Op($"call i64 asm \"\", \"=r,0\"(i64 {Op($"select i1 {plain}, i64 {bounded}, i64 1")})");
 
         string Read0(int r) => r == 0 ? "0" : Op($"load i64, ptr %x{r}");
+    }
+
+    /// <summary>Whether nothing but the last branch reads <paramref name="x"/> between its step and the end of the round. Where it is not on its way to the
+    /// limit it makes one round, in which it may be out of range behind the step.</summary>
+    private static bool IsOnlyCounted(int x, RegionBlock latch)
+    {
+        bool stepped = false;
+        for (int n = 0; n < latch.Instructions.Count - 1; n++)
+        {
+            Instruction i = latch.Instructions[n].Instruction;
+            FloatOperandsOf(i, out _, out bool floatRs1, out bool floatRs2);
+            if (stepped && ((!floatRs1 && i.Rs1 == x) || (!floatRs2 && i.Rs2 == x))) return false;
+            stepped |= IntegerWrite(i) == x;
+        }
+        return stepped;
     }
 
     private static Opcode Negate(Opcode o) => o switch

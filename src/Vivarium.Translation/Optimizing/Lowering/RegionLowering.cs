@@ -141,10 +141,12 @@ internal sealed partial class RegionLowering
         _xWritten = 0;
         _stored.Clear();
         BeginFloats(block);
+        int wordCounter = _wordCounter.GetValueOrDefault(block);
         for (int n = 0; n < block.Instructions.Count; n++)
         {
             (_pc, Instruction i) = block.Instructions[n];
             if (n == block.Instructions.Count - 1 && block.Flow is RegionFlow.Branch or RegionFlow.Return or RegionFlow.Switch or RegionFlow.Indirect && IsTransfer(i.Opcode)) End(block, i);
+            else if (wordCounter != 0 && IntegerWrite(i) == wordCounter) Write(wordCounter, Add(Read(wordCounter), i.Imm));
             else LowerOne(i);
         }
         if (block.Flow is RegionFlow.Jump or RegionFlow.Exit)
