@@ -21,43 +21,19 @@ public sealed unsafe partial class TranslationEngine
         /// <summary>The engine's epoch when the thread last held no address of translated code; 0 while it is not in the engine.</summary>
         public long Epoch;
 
-        // What emitted code and the sampling signal's handler write to: see SlotCells.
-        private readonly ulong _cells = SlotCells.Take();
-        private int _asked; // a sample is under way: only the sampler sets it
+        private readonly GuestPresence _presence = new();
 
-        public ulong LeaveCell => _cells;
+        public ulong LeaveCell => _presence.LeaveCell;
 
-        /// <summary>Regions may be entered.</summary>
-        public void Stay()
-        {
-            // A request to leave sets the hart's word first and then this one: whoever clears this one sees the other.
-            if (Volatile.Read(ref SlotCells.Leave(_cells)) != 0) Interlocked.Exchange(ref SlotCells.Leave(_cells), 0);
-        }
+        public void Stay() => _presence.Stay();
 
-        /// <summary>Whatever region the thread is in, it comes to the dispatcher soon.</summary>
-        public void Leave() => Volatile.Write(ref SlotCells.Leave(_cells), 1);
+        public void Leave() => _presence.Leave();
 
-        /// <summary>The host pc that the last sample found, 0 for none yet; asks for the next one if the thread runs guest code.</summary>
-        public ulong Sample()
-        {
-            ulong found = Interlocked.Exchange(ref SlotCells.HostPc(_cells), 0);
-            if (found != 0) Volatile.Write(ref _asked, 0);
-            if (Volatile.Read(ref _asked) != 0 || Volatile.Read(ref Epoch) == 0) return found;
-            Interlocked.Exchange(ref _asked, 1);
-            // From here on the thread does not get past LeaveEngine.
-            if (Volatile.Read(ref Epoch) == 0 || !Host.Sample(SlotCells.HostPcAddress(_cells))) Volatile.Write(ref _asked, 0);
-            return found;
-        }
+        public ulong Sample() => _presence.Sample(Host, ref Epoch);
 
-        /// <summary>The thread is about to leave for C#. A sampling signal on its way is waited for: in a system call it would do harm (short
-        /// reads and writes).</summary>
-        public void LeaveEngine()
-        {
-            Interlocked.Exchange(ref Epoch, 0);
-            while (Volatile.Read(ref _asked) != 0 && Volatile.Read(ref SlotCells.HostPc(_cells)) == 0) Thread.SpinWait(1);
-        }
+        public void LeaveEngine() => _presence.LeaveEngine(ref Epoch);
 
-        public void Free() => SlotCells.Give(_cells);
+        public void Free() => _presence.Free();
     }
 
     [ThreadStatic] private static RunSlot? t_slot;

@@ -57,7 +57,7 @@ public sealed class BootCommandTests : IDisposable
     [InlineData("another processor", "--kernel", "/bin/ls")]
     [InlineData("--cpus is 1 to 64, not '0'", "--cpus", "0")]
     [InlineData("--memory needs a size such as 512M, not '1X'", "--memory", "1X")]
-    [InlineData("--tier is interp or 1", "--tier", "9")]
+    [InlineData("--tier is interp, 1 or 2", "--tier", "9")]
     [InlineData("--net is user or none", "--net", "tap")]
     [InlineData("--forward needs", "--forward", "80")]
     [InlineData("--disk knows ro, temporary and format=raw|qcow2 after the file", "--disk", "x,rw")]

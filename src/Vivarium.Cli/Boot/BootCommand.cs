@@ -3,6 +3,7 @@ using System.Runtime.InteropServices;
 using Vivarium.Machine.Board;
 using Vivarium.Machine.Boot;
 using Vivarium.Machine.Devices;
+using Vivarium.Translation.Optimizing;
 
 namespace Vivarium.Cli.Boot;
 
@@ -66,7 +67,12 @@ internal static class BootCommand
             try
             {
                 if (!result.GetValue(check))
-                    return Run(configuration, reboot: !result.GetValue(noReboot), result.GetValue(stats), result.GetValue(save), result.GetValue(load));
+                {
+                    int status = Run(configuration, reboot: !result.GetValue(noReboot), result.GetValue(stats), result.GetValue(save), result.GetValue(load));
+                    CompileFarm.EndProcessIfCompiling(status);
+                    return status;
+                }
+
                 VirtualMachine.TryOut(configuration);
                 return 0;
             }
@@ -119,6 +125,8 @@ internal static class BootCommand
             {
                 console.Attach(machine.Console);
                 Resize();
+                if (machine.WhyNoFarm is { Length: > 0 } why)
+                    Report.Errors.Write($"viv: cannot optimise, tier 1 runs alone: {why}\r\n");
                 if (Volatile.Read(ref quit))
                     machine.End(new Shutdown(ShutdownKind.Quit));
                 var shutdown = machine.Run();

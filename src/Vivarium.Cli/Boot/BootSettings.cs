@@ -47,7 +47,9 @@ internal static class BootSettings
         new("--cpus", "machine", "cpus", SettingKind.Number, "N", "Harts (default: 1)", SetHarts),
         new("--memory", "machine", "memory", SettingKind.Text, "SIZE", "RAM, for instance 512M or 4G (default: 1G)", SetMemory),
         new("--minimal", "machine", "minimal", SettingKind.Switch, null, "The smallest machine that boots Debian's kernel: rv64imafdc, Sv39, serial port, no PCI", (c, v) => Set(() => c.Minimal = v == "true")),
-        new("--tier", "machine", "tier", SettingKind.Text, "interp|1", "Execute with the reference interpreter or with the tier-1 translator", SetTier) { Values = ["interp", "1"] },
+        new("--tier", "machine", "tier", SettingKind.Text, "interp|1|2", "Execute with the reference interpreter, the tier-1 translator, or that and the optimising tier for user mode", SetTier) { Values = ["interp", "1", "2"] },
+        new("--jit-threads", "machine", "jit-threads", SettingKind.Number, "N", "Threads that optimise (0: on the harts' own, at once)", (c, v) => SetCount(v, 0, 64, n => c.Optimizer = c.Optimizer with { Threads = n })),
+        new("--jit-threshold", "machine", "jit-threshold", SettingKind.Number, "N", "Samples (milliseconds) of a block that make it hot", (c, v) => SetCount(v, 1, 1_000_000, n => c.Optimizer = c.Optimizer with { Threshold = n, WarmUp = 0 })),
         new("--disk", "devices", "disks", SettingKind.FileList, "FILE[,ro][,temporary][,format=raw|qcow2]", "Disk image (qcow2 where it is called so); 'ro' write-protects it, 'temporary' throws away what is written", AddDisk),
         new("--bus", "devices", "bus", SettingKind.Text, "mmio|pci", "Where the devices are: memory-mapped slots (default), or a PCI Express bus", SetBus) { Values = ["mmio", "pci"] },
         new("--console", "devices", "console", SettingKind.Text, "uart|virtio", "What is typed goes to the serial port (default), or to a virtio console (hvc0)", SetConsole) { Values = ["uart", "virtio"] },
@@ -88,9 +90,20 @@ internal static class BootSettings
             case "1":
                 configuration.Execution = HartExecution.Translator;
                 return null;
+            case "2":
+                configuration.Execution = HartExecution.Optimizer;
+                return null;
             default:
-                return $"is interp or 1, not '{value}'";
+                return $"is interp, 1 or 2, not '{value}'";
         }
+    }
+
+    private static string? SetCount(string value, int least, int most, Action<int> assign)
+    {
+        if (!int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out int n) || n < least || n > most)
+            return $"is {least} to {most}, not '{value}'";
+        assign(n);
+        return null;
     }
 
     private static string? AddDisk(MachineConfiguration configuration, string value)

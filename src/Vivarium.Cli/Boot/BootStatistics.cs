@@ -28,6 +28,8 @@ internal static class BootStatistics
         Line("others", $"{Seconds(rest)} (start, console, GC's threads)");
         if (machine.Core.Executor is MachineEngine { Statistics: var translation })
             Line("translation", $"{Seconds(translation.TranslationTime)} (of the harts' time) for {translation.Blocks} blocks, {translation.HostBytes >> 10} KiB");
+        foreach (var (name, value) in machine.Farm?.Statistics.Rows() ?? [])
+            Line(name, value.ToString(CultureInfo.InvariantCulture));
         Line("host memory, most", $"{process.PeakWorkingSet64 >> 20} MiB");
         Line("collections", $"{GC.CollectionCount(0)} ({Seconds(GC.GetTotalPauseDuration())})");
         if (machine.Sbi is { } sbi)

@@ -1,5 +1,6 @@
 using Vivarium.Machine.Disks;
 using Vivarium.Machine.Network;
+using Vivarium.Translation.Optimizing;
 
 namespace Vivarium.Machine.Board;
 
@@ -14,6 +15,9 @@ public enum HartExecution
 
     /// <summary>The tier-1 translator.</summary>
     Translator,
+
+    /// <summary>The tier-1 translator, and the optimising tier where it can be had.</summary>
+    Optimizer,
 }
 
 /// <summary>A disk of a machine.</summary>
@@ -65,4 +69,7 @@ public sealed record MachineConfiguration
     public bool VirtioConsole { get; set; }
 
     public HartExecution Execution { get; set; }
+
+    /// <summary>How the optimising tier works.</summary>
+    public OptimizerOptions Optimizer { get; set; } = new();
 }

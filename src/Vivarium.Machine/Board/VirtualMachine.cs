@@ -8,6 +8,7 @@ using Vivarium.Machine.State;
 using Vivarium.RiscV.Privileged;
 using Vivarium.Translation;
 using Vivarium.Translation.Machine;
+using Vivarium.Translation.Optimizing;
 
 namespace Vivarium.Machine.Board;
 
@@ -49,8 +50,14 @@ public sealed class VirtualMachine : IDisposable, ISbiConsole
 
         try
         {
+            if (configuration.Execution == HartExecution.Optimizer)
+            {
+                Farm = CompileFarm.TryCreate(configuration.Optimizer, out string problem);
+                WhyNoFarm = problem;
+            }
+
             Core = new MachineCore(Memory, configuration.Harts, features,
-                configuration.Execution == HartExecution.Interpreter ? null : new MachineEngine(Memory, new TranslationOptions { InterpretFirst = true }));
+                configuration.Execution == HartExecution.Interpreter ? null : new MachineEngine(Memory, new TranslationOptions { InterpretFirst = true, Farm = Farm }));
             var harts = Core.Harts;
             _plic = new Plic([.. harts.SelectMany(h => new IInterruptLine[] { new HartWire(h, HartWire.MachineExternal), new HartWire(h, HartWire.SupervisorExternal) })]);
             _aclint = new Aclint(() => Core.Clock.Ticks, [.. harts.Select(h => new HartWire(h, HartWire.MachineSoftware))], [.. harts.Select(h => (Action<ulong>)h.SetMachineTimer)]);
@@ -83,6 +90,12 @@ public sealed class VirtualMachine : IDisposable, ISbiConsole
     public PhysicalMemory Memory { get; }
 
     public MachineCore Core { get; }
+
+    /// <summary>The optimising tier's compilers; null without that tier, and where <see cref="WhyNoFarm"/> says why.</summary>
+    public CompileFarm? Farm { get; }
+
+    /// <summary>What is in the way of the optimising tier that was asked for.</summary>
+    public string? WhyNoFarm { get; }
 
     /// <summary>The serial port: input for the guest goes to its <see cref="Uart16550.Receive"/>.</summary>
     public Uart16550 Uart { get; }
@@ -230,6 +243,7 @@ public sealed class VirtualMachine : IDisposable, ISbiConsole
         _virtio?.Dispose();
         _rtc?.Dispose();
         Core?.Dispose();
+        Farm?.Dispose();
         Memory.Dispose();
     }
 

@@ -58,6 +58,13 @@ internal unsafe struct BlockHeader
     /// <summary>Non-zero sends those who come to the region's entry to the fallback.</summary>
     public long Aside;
 
+    /// <summary>Of a region of a machine: the pages that its code lies in, in virtual order. Its <see cref="LoopEntry"/> is behind their check.</summary>
+    public Optimizing.Regions.CodePage* Pages;
+    public int PageCount;
+
+    /// <summary>How often its entry found other pages there.</summary>
+    public int Mismatches;
+
     /// <summary>Which guest register each host register holds inside the block; 0 for none.</summary>
     public fixed byte GuestOfHost[16];
 

@@ -24,6 +24,9 @@ internal enum BlockExit
     /// <summary>A quick block that was entered often wants the full pipeline; nothing of it ran. ExitInfo is the host address behind its code.</summary>
     Promote,
 
+    /// <summary>On a machine: a region's entry did not find its pages in the TLB; nothing of it ran. ExitInfo is the record of its refusal.</summary>
+    RegionPages,
+
     /// <summary>A host fault; the raw registers are in the dump.</summary>
     Fault,
 

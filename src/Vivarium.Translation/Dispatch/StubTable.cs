@@ -39,7 +39,7 @@ internal sealed unsafe class StubTable
         _asm.Jmp(ref indirect);
 
         EmitEntry(memory);
-        foreach (BlockExit kind in (ReadOnlySpan<BlockExit>)[BlockExit.Direct, BlockExit.Ecall, BlockExit.FenceI, BlockExit.Interpret, BlockExit.FloatOff])
+        foreach (BlockExit kind in (ReadOnlySpan<BlockExit>)[BlockExit.Direct, BlockExit.Ecall, BlockExit.FenceI, BlockExit.Interpret, BlockExit.FloatOff, BlockExit.RegionPages])
         {
             // Called; behind the call stands the address of the exit's record.
             _exits[(int)kind] = Here;

@@ -18,6 +18,7 @@ internal sealed unsafe class GuestCodeReader
     private int _length;
     private ulong _addend;
     private bool _onePage;
+    private Func<ulong, ulong?>? _pageOf;
 
     private readonly int _ahead;
 
@@ -34,7 +35,7 @@ internal sealed unsafe class GuestCodeReader
         _memory = memory;
         _mayExecute = mayExecute;
         _length = 0;
-        (_addend, _onePage) = (0, false);
+        (_addend, _onePage, _pageOf) = (0, false, null);
     }
 
     /// <summary>A machine's code: the page of a virtual address lies at that address plus <paramref name="addend"/> in the window, and nothing else is known.</summary>
@@ -42,6 +43,13 @@ internal sealed unsafe class GuestCodeReader
     {
         Reset(memory, null);
         (_addend, _onePage) = (addend, true);
+    }
+
+    /// <summary>A machine's code of many pages: <paramref name="pageOf"/> gives the offset in the window of a virtual page's number, where it is known.</summary>
+    public void ResetToPages(MemoryWindow memory, Func<ulong, ulong?> pageOf)
+    {
+        Reset(memory, null);
+        (_pageOf, _onePage) = (pageOf, true);
     }
 
     /// <summary>The 2 or 4 bytes of the instruction at <paramref name="pc"/>; false where they cannot be read.</summary>
@@ -77,6 +85,15 @@ internal sealed unsafe class GuestCodeReader
     {
         _start = pc;
         bits = 0;
+        if (_pageOf != null)
+        {
+            if (_pageOf(pc >> 12) is not { } page)
+            {
+                _length = 0;
+                return false;
+            }
+            _addend = page - (pc & ~4095UL);
+        }
         ulong offset = pc + _addend;
         if ((pc & 1) != 0 || offset >= _memory.Size)
         {
@@ -96,6 +113,10 @@ internal sealed unsafe class GuestCodeReader
         if (_length >= 4) return true;
         if (_length < 2) return false;
         bits = BinaryPrimitives.ReadUInt16LittleEndian(_bytes);
-        return (bits & 3) != 3; // a 4-byte instruction whose second half cannot be read
+        if ((bits & 3) != 3) return true;
+        // A 4-byte instruction whose second half cannot be read, or lies in the next page.
+        if (_pageOf == null || (pc & 4095) != 4094 || _pageOf((pc >> 12) + 1) is not { } next || _memory.Read(next, _bytes.AsSpan(2, 2)) != 2) return false;
+        bits |= (uint)BinaryPrimitives.ReadUInt16LittleEndian(_bytes.AsSpan(2)) << 16;
+        return true;
     }
 }

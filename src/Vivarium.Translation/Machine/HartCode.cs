@@ -2,6 +2,7 @@ using Vivarium.Host;
 using Vivarium.RiscV.Execution;
 using Vivarium.RiscV.Privileged;
 using Vivarium.Translation.Cache;
+using Vivarium.Translation.Dispatch;
 
 namespace Vivarium.Translation.Machine;
 
@@ -28,6 +29,9 @@ internal sealed class HartCode : IDisposable
     public Hart Hart { get; }
 
     public PrivilegedUnit Unit { get; }
+
+    /// <summary>What the optimising tier wants of the hart's thread.</summary>
+    public GuestPresence Presence { get; } = new();
 
     /// <summary>The thread that runs the hart.</summary>
     public HostThread? Host { get; set; }
@@ -92,6 +96,7 @@ internal sealed class HartCode : IDisposable
 
     public void Dispose()
     {
+        Presence.Free();
         foreach (JumpTable? table in _tables) table?.Dispose();
     }
 

@@ -48,6 +48,7 @@ public sealed unsafe partial class MachineEngine
                     var block = (BlockHeader*)pointer;
                     if (block->Dead != 0) continue;
                     Kill(block);
+                    if (block->Fallback != null) continue; // a region, which is in no page's list
                     pages.Add(block->Physical - _bus.RamBase >> 12);
                 }
                 Statistics.Evictions++;
@@ -93,6 +94,7 @@ public sealed unsafe partial class MachineEngine
                 long epoch = Volatile.Read(ref hart.Epoch);
                 if (epoch == 0 || epoch >= newest) continue;
                 quiet = false;
+                hart.Presence.Leave();
                 if (!kicked) hart.Host?.Kick();
             }
             if (quiet) break;

@@ -73,7 +73,9 @@ public sealed unsafe partial class MachineEngine
             long epoch = Volatile.Read(ref hart.Epoch);
             if (epoch == 0) continue;
             passed = Math.Min(passed, epoch);
-            if (kick && epoch < Volatile.Read(ref _epoch)) hart.Host?.Kick();
+            if (!kick || epoch >= Volatile.Read(ref _epoch)) continue;
+            hart.Presence.Leave();
+            hart.Host?.Kick();
         }
         Span<byte> bytes = stackalloc byte[4096];
         lock (_lock)
@@ -92,6 +94,7 @@ public sealed unsafe partial class MachineEngine
 
     private void DropChanged(ulong page, Span<byte> bytes)
     {
+        DropChangedRegions(page);
         if (!_pages.TryGetValue(page, out nint head)) return;
         if (_bus.Ram.Read(page << 12, bytes) != bytes.Length) return;
         bool any = false;

@@ -18,6 +18,8 @@ public sealed unsafe partial class MachineEngine
             if (exit->LinkedTo != null || exit->Owner->Dead != 0 || target->Dead != 0) return;
             // A kicked thread has not come out yet: linking now might send it round its loop for ever.
             if (Volatile.Read(ref _kicked) != 0) return;
+            if (exit->Kind == TranslationEngine.RegionRefusal) target = exit->Owner->Fallback;
+            if (exit->Kind == 1 && exit->Owner != target) return; // a loop's back edge, with the loop's own register mapping
             BlockLinks.Link(exit, target, Statistics);
         }
     }
@@ -89,6 +91,7 @@ public sealed unsafe partial class MachineEngine
         {
             _generation++;
             _isCode[page] = 0;
+            DropRegions(page);
             if (!_pages.Remove(page, out nint head)) return;
             for (var block = (BlockHeader*)head; block != null; block = block->NextInPage0)
             {
@@ -102,15 +105,31 @@ public sealed unsafe partial class MachineEngine
     {
         block->Dead = 1;
         Statistics.Invalidations++;
-        ref nint head = ref _buckets[Bucket(block->Physical, block->GuestPc)];
-        if (head == (nint)block) Volatile.Write(ref head, (nint)block->NextInBucket);
-        else
-        {
-            var before = (BlockHeader*)head;
-            while (before->NextInBucket != block) before = before->NextInBucket;
-            before->NextInBucket = block->NextInBucket;
-        }
+        if (block->Overlay != null && block->Overlay->Dead == 0) Kill(block->Overlay);
+        RemoveFromBucket(block);
         foreach (HartCode hart in _harts) hart.Remove(block->GuestPc, block->Entry);
         BlockLinks.Isolate(block, Statistics);
+        if (block->Fallback != null) RegionGone(block);
+    }
+
+    private void AddToBucket(BlockHeader* block)
+    {
+        ref nint bucket = ref _buckets[Bucket(block->Physical, block->GuestPc)];
+        block->NextInBucket = (BlockHeader*)bucket;
+        Volatile.Write(ref bucket, (nint)block);
+    }
+
+    /// <summary>Nobody finds the block any more, if somebody could: one whose place a region has taken is not there.</summary>
+    private void RemoveFromBucket(BlockHeader* block)
+    {
+        ref nint head = ref _buckets[Bucket(block->Physical, block->GuestPc)];
+        if (head == (nint)block)
+        {
+            Volatile.Write(ref head, (nint)block->NextInBucket);
+            return;
+        }
+        var before = (BlockHeader*)head;
+        while (before != null && before->NextInBucket != block) before = before->NextInBucket;
+        if (before != null) before->NextInBucket = block->NextInBucket;
     }
 }

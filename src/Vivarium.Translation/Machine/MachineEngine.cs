@@ -52,6 +52,8 @@ public sealed unsafe partial class MachineEngine : Executor
         _cache = new CodeCache(_options.MachineCacheSize, isMachine: true);
         _arenas = new ArenaSet(_cache);
         _isCode = new byte[(bus.RamSize + 4095) >> 12];
+        _farm = _options.Farm;
+        _farm?.Add(this);
     }
 
     /// <summary>What the engine did.</summary>
@@ -68,6 +70,8 @@ public sealed unsafe partial class MachineEngine : Executor
         state.Engine[EngineSlots.KickHelper] = (ulong)(delegate* unmanaged<HartState*, void>)&OnKick;
         state.Engine[EngineSlots.MissHelper] = (ulong)(delegate* unmanaged<HartState*, ulong, ulong, int>)&OnMiss;
         t_running = this;
+        state.Engine[EngineSlots.LeaveCell] = code.Presence.LeaveCell;
+        if (hart.LeaveWord != code.Presence.LeaveCell) hart.LeaveWord = code.Presence.LeaveCell;
         code.Unit.FloatChanged(); // frm is anybody's while the hart does not run
         if (code.Unit.TimeOrigin is { } origin) state.TimeOrigin = origin;
         FloatSlots.Enter(ref state);
@@ -75,7 +79,7 @@ public sealed unsafe partial class MachineEngine : Executor
         // And whoever finds it outside knows that it looks every page up anew.
         Interlocked.Exchange(ref code.Epoch, Volatile.Read(ref _epoch));
         ExecutionExit exit = Dispatch(hart, code, ref state);
-        Volatile.Write(ref code.Epoch, 0);
+        code.Presence.LeaveEngine(ref code.Epoch);
         FloatSlots.Leave(ref state);
         return exit;
     }
@@ -90,18 +94,23 @@ public sealed unsafe partial class MachineEngine : Executor
         PrivilegeMode mode = unit.Mode;
         int space = unit.Space;
         JumpTable table = code.Table();
+        ulong chosen = 0; // where to go on, whatever is there
+        ulong last = 0;
         while (true)
         {
+            code.Presence.Stay(); // before anything is looked up: what is taken out of service later raises it again
             long epoch = Volatile.Read(ref _epoch);
             if (code.Epoch != epoch)
             {
                 // Code has been evicted: forget the exit that we came from, which may be part of it.
                 from = null;
+                chosen = 0;
                 Volatile.Write(ref code.Epoch, epoch);
             }
             if (Volatile.Read(ref state.ExitRequest) != 0) return new ExecutionExit(ExitKind.Interrupted);
             ulong pc = state.Pc;
-            ulong entry = from == null ? table.Find(pc) : 0;
+            ulong entry = chosen != 0 ? chosen : from == null ? table.Find(pc) : 0;
+            chosen = 0;
             if (entry == 0)
             {
                 BlockHeader* block = null;
@@ -129,6 +138,7 @@ public sealed unsafe partial class MachineEngine : Executor
                     if (unit.Mode != mode || unit.Space != space) (mode, space, table) = (unit.Mode, unit.Space, code.Table());
                     continue;
                 }
+                if (_farm is { IsSynchronous: true } && mode == PrivilegeMode.User && pc <= last) block = OptimizeNow(block);
                 if (from != null)
                 {
                     // Exits that can be linked lead to the same page; its mapping has not changed since.
@@ -138,6 +148,7 @@ public sealed unsafe partial class MachineEngine : Executor
                 else if (block->Dead == 0) Publish(code, block);
                 entry = block->Entry;
             }
+            last = pc;
             state.Engine[EngineSlots.JumpTable] = table.Address;
             int exit = enter(context, entry);
             if (t_kicked)
@@ -169,6 +180,11 @@ public sealed unsafe partial class MachineEngine : Executor
                     state.Pc = ((ExitRecord*)state.Engine[EngineSlots.ExitInfo])->Target;
                     if (RunWithoutFloat(hart, code, ref state) is { } illegal && !unit.TryDeliver(illegal)) return illegal;
                     if (unit.Mode != mode || unit.Space != space) (mode, space, table) = (unit.Mode, unit.Space, code.Table());
+                    break;
+                case BlockExit.RegionPages:
+                    from = null;
+                    state.Pc = ((ExitRecord*)state.Engine[EngineSlots.ExitInfo])->Target;
+                    chosen = CheckPages(unit, ((ExitRecord*)state.Engine[EngineSlots.ExitInfo])->Owner);
                     break;
                 case BlockExit.Aborted:
                     break;
@@ -242,6 +258,7 @@ public sealed unsafe partial class MachineEngine : Executor
             if (code == null)
             {
                 PrivilegedUnit unit = hart.Privileged ?? throw new ArgumentException("not a machine's hart", nameof(hart));
+                _extensions = unit.Features.Extensions;
                 _readsTime = unit.TimeOrigin != null && Host.HostClock.EntryPoint != 0;
                 code = new HartCode(hart, unit, _cache.Stubs.DummyEntry);
                 unit.MayStoreDirectly = page => Volatile.Read(ref _isCode[page >> 12]) == 0;
@@ -274,20 +291,22 @@ public sealed unsafe partial class MachineEngine : Executor
         public bool IsHead(ulong pc) => engine.Find(page | (pc & 4095), pc, mode) != null;
     }
 
-    /// <summary>Translates and publishes the block at <paramref name="pc"/>; null when the cache is full.</summary>
-    private BlockHeader* Translate(HartCode code, ulong pc, ulong physical, PrivilegeMode mode)
+    /// <summary>Translates and publishes the block at <paramref name="pc"/>; null when the cache is full. Threads that run no hart (<paramref name="code"/> is null)
+    /// neither make room nor protect pages.</summary>
+    private BlockHeader* Translate(HartCode? code, ulong pc, ulong physical, PrivilegeMode mode)
     {
         BlockTranslator translator = Translator();
         ulong page = (physical - _bus.RamBase) >> 12;
         while (true)
         {
             long generation = Volatile.Read(ref _generation);
-            Protect(page);
-            translator.Machine = new MachineCode((page << 12) - (pc & ~4095UL), code.Unit.Features.Extensions, mode, _readsTime);
+            if (code != null) Protect(page);
+            else if (Volatile.Read(ref _isCode[page]) == 0) return null;
+            translator.Machine = new MachineCode((page << 12) - (pc & ~4095UL), _extensions, mode, _readsTime);
             BlockHeader* block = translator.Translate(_bus.Ram, pc, new Heads(this, physical & ~4095UL, mode), _options, Statistics);
             if (block == null)
             {
-                if (Evict(code)) continue;
+                if (code != null && Evict(code)) continue;
                 return null;
             }
             lock (_lock)
@@ -304,11 +323,12 @@ public sealed unsafe partial class MachineEngine : Executor
                     for (int i = 0; i < block->ExitCount; i++)
                     {
                         ExitRecord* exit = block->Exits + i;
-                        if (exit->Kind == 1) BlockLinks.AddIncoming(block, exit); // emitted linked
+                        if (exit->Kind != 1) continue;
+                        BlockLinks.AddIncoming(block, exit); // emitted linked
+                        if (_farm is { IsSynchronous: true }) BlockLinks.Unlink(exit, Statistics); // shows its first round to the optimising tier
                     }
-                    ref nint bucket = ref _buckets[Bucket(physical, pc)];
-                    block->NextInBucket = (BlockHeader*)bucket;
-                    Volatile.Write(ref bucket, (nint)block);
+                    AddToBucket(block);
+                    if (_farm != null && mode == PrivilegeMode.User) Observe(block, page);
                     return block;
                 }
                 Statistics.Duplicates++;
@@ -333,6 +353,7 @@ public sealed unsafe partial class MachineEngine : Executor
     /// <inheritdoc/>
     public override void Dispose()
     {
+        StopOptimizing();
         foreach (HartCode hart in _harts)
         {
             hart.Unit.MayStoreDirectly = null;

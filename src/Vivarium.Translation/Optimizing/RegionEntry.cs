@@ -3,6 +3,7 @@ using Vivarium.Translation.Cache;
 using Vivarium.Translation.CodeGen;
 using Vivarium.Translation.Dispatch;
 using Vivarium.Translation.Optimizing.Lowering;
+using Vivarium.Translation.Optimizing.Regions;
 using Vivarium.Translation.X86;
 
 namespace Vivarium.Translation.Optimizing;
@@ -15,23 +16,28 @@ namespace Vivarium.Translation.Optimizing;
 internal static unsafe class RegionEntry
 {
     private const uint AlwaysSaved = 1u << (int)Gpr.Rdi | 1u << (int)Gpr.Rsi | 1u << (int)Gpr.Rdx | 1u << (int)Gpr.R11;
-    private const int EntryOffset = CodeGenerator.EntryOffset;
+    private const int EntryOffset = CodeGenerator.EntryOffset, FetchTagOffset = 16, AddendOffset = 24; // of TlbEntry
 
     /// <summary>Bytes of code that an entry may need.</summary>
     public static int Room(int exits) => 2048 + exits * 64;
 
-    /// <summary>Emits the entry at the arena's cursor and describes it; the cursor has not moved yet.</summary>
-    public static BlockHeader* Emit(CodeArena arena, StubTable stubs, RegionShape region, ReadOnlySpan<byte> function)
+    /// <summary>Emits the entry at the arena's cursor and describes it; the cursor has not moved yet. <paramref name="ram"/> is the host's
+    /// address of a machine's RAM.</summary>
+    public static BlockHeader* Emit(CodeArena arena, StubTable stubs, RegionShape region, ReadOnlySpan<byte> function, ulong ram = 0)
     {
         // The convention does not preserve xmm16..31. Whatever uses them has an EVEX prefix.
         bool highVectors = function.Contains((byte)0x62);
         RegionExit[] exits = region.Exits;
         int count = exits.Length, runs = region.Runs.Length;
-        var header = (BlockHeader*)arena.Allocate(sizeof(BlockHeader) + count * sizeof(ExitRecord) + runs * sizeof(GuestRun));
+        var header = (BlockHeader*)arena.Allocate(sizeof(BlockHeader) + count * sizeof(ExitRecord) + runs * sizeof(GuestRun) + region.Pages.Length * sizeof(CodePage));
         *header = default;
         var records = (ExitRecord*)(header + 1);
         var guestRuns = (GuestRun*)(records + count);
         for (int i = 0; i < runs; i++) guestRuns[i] = new GuestRun { Start = region.Runs[i].Start, Length = region.Runs[i].Length };
+
+        header->Pages = (CodePage*)(guestRuns + runs);
+        header->PageCount = region.Pages.Length;
+        region.Pages.CopyTo(new Span<CodePage>(header->Pages, header->PageCount));
 
         var asm = new Assembler();
         byte* start = (byte*)arena.Cursor;
@@ -41,12 +47,29 @@ internal static unsafe class RegionEntry
 
         var jumps = new Label[count];
         var stubLabels = new Label[count];
-        Label aside = default;
+        Label aside = default, pages = default;
+        foreach (CodePage page in region.Pages)
+        {
+            if (page.Virtual >> 12 == region.Head >> 12) continue; // control has got there
+            int entry = HartTlb.SlotOf(page.Virtual) * sizeof(TlbEntry);
+            asm.MovImmediate(Gpr.Rax, (long)page.Virtual);
+            asm.Cmp(Gpr.Rax, Mem.At(RegisterMap.MemoryBase, entry + FetchTagOffset));
+            asm.Jcc(Cond.Ne, ref pages);
+            asm.MovImmediate(Gpr.Rax, (long)(ram + page.Offset - page.Virtual));
+            asm.Cmp(Gpr.Rax, Mem.At(RegisterMap.MemoryBase, entry + AddendOffset));
+            asm.Jcc(Cond.Ne, ref pages);
+        }
+        int behindPages = asm.Offset;
         asm.MovImmediate(Gpr.Rax, (long)&header->Entries);
         asm.Cmp32(Mem.At(Gpr.Rax, (int)((byte*)&header->Aside - (byte*)&header->Entries)), 0);
         asm.Jcc(Cond.Ne, ref aside);
         if (region.HasFloat)
         {
+            if (region.Pages.Length != 0)
+            {
+                asm.Cmp32(Mem.At(RegisterMap.Context, HartStateLayout.FloatReady - RegisterMap.ContextBias), 0);
+                asm.Jcc(Cond.E, ref jumps[0]);
+            }
             // Compiled for round to nearest.
             asm.Cmp32(Mem.At(RegisterMap.Context, HartStateLayout.Frm - RegisterMap.ContextBias), 0);
             asm.Jcc(Cond.Ne, ref jumps[0]);
@@ -82,6 +105,12 @@ internal static unsafe class RegionEntry
         asm.Bind(ref aside);
         asm.Add(Mem.At(Gpr.Rax, (int)((byte*)&header->Probes - (byte*)&header->Entries)), 1);
         asm.Jmp(ref jumps[0]);
+        if (region.Pages.Length > 1)
+        {
+            asm.Bind(ref pages);
+            asm.CallTo((long)(stubs.Exit(BlockExit.RegionPages) - (ulong)start));
+            asm.Quad((ulong)records);
+        }
 
         for (int i = 0; i < count; i++)
         {
@@ -114,7 +143,8 @@ internal static unsafe class RegionEntry
         if (asm.Overflowed) throw new InvalidOperationException("a region's entry does not fit its room");
 
         header->GuestPc = region.Head;
-        header->Entry = header->LoopEntry = (ulong)(start + EntryOffset);
+        header->Entry = (ulong)(start + EntryOffset);
+        header->LoopEntry = (ulong)(start + behindPages);
         header->CodeEnd = (ulong)(start + asm.Offset);
         header->Exits = records;
         header->ExitCount = count;

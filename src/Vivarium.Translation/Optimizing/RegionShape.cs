@@ -10,6 +10,9 @@ internal sealed record RegionShape
 
     /// <summary>Guest bytes that it was made from: consecutive runs, sorted.</summary>
     public required (ulong Start, int Length)[] Runs { get; init; }
+
+    /// <summary>On a machine, the pages of these, sorted; empty in a process.</summary>
+    public CodePage[] Pages { get; init; } = [];
     public required int Instructions { get; init; }
 
     /// <summary>What the function's result means.</summary>
@@ -30,7 +33,7 @@ internal sealed record RegionShape
 
     public static RegionShape Of(GuestRegion region, RegionLowering lowering) => new()
     {
-        Head = region.Head, Runs = region.Runs, Instructions = region.Instructions, Exits = [.. lowering.Exits],
+        Head = region.Head, Runs = region.Runs, Pages = region.Pages ?? [], Instructions = region.Instructions, Exits = [.. lowering.Exits],
         UsedIntegers = lowering.UsedIntegers, WrittenIntegers = lowering.WrittenIntegers,
         UsedFloats = lowering.UsedFloats, WrittenFloats = lowering.WrittenFloats, CountsRounds = lowering.CountsRounds, HasSwitch = lowering.HasSwitch,
     };

@@ -120,7 +120,7 @@ internal sealed partial class RegionLowering
                 {
                     (uint reads, uint writes, _, _) = FloatUse(b.Instructions[k].Instruction);
                     live = live & ~writes | reads;
-                    if (SupportsMemory(b.Instructions[k].Instruction.Opcode) && b.Instructions[k].Instruction.Opcode >= Opcode.AmoswapW) live = uint.MaxValue;
+                    if (MayLeave(b.Instructions[k].Instruction)) live = uint.MaxValue;
                 }
                 changed |= live != _liveIn[b.Index];
                 _liveIn[b.Index] = live;
@@ -303,7 +303,8 @@ internal sealed partial class RegionLowering
         Line($"br i1 {any}, label %{leave}, label %{go}");
         _text.Append(CultureInfo.InvariantCulture, $"{leave}:\n");
         CleanSlots(_dirty & wanted);
-        _text.Append(CultureInfo.InvariantCulture, $" store i64 {IndexOf(new RegionExit(to!.Pc, false))}, ptr %exit\n br label %out\n{go}:\n");
+        Line($"store i64 {IndexOf(Placed(new RegionExit(to!.Pc, false), rare: true))}, ptr %exit");
+        _text.Append(CultureInfo.InvariantCulture, $" br label %out\n{go}:\n");
     }
 
     private void CleanSlots(uint dirty)

@@ -74,7 +74,7 @@ internal sealed partial class RegionLowering
         Line($"br i1 {asked}, label %{label}, label %{EntryLabel(head)}, !prof !0");
         _text.Append(CultureInfo.InvariantCulture, $"{label}:\n");
         CleanSlots(_dirtyIn[head.Index]);
-        Line($"store i64 {IndexOf(new RegionExit(head.Pc, false))}, ptr %exit");
+        Line($"store i64 {IndexOf(Placed(new RegionExit(head.Pc, false), rare: false))}, ptr %exit");
         Line("br label %out");
     }
 

@@ -19,7 +19,7 @@ internal sealed partial class RegionLowering
         _ => ("i64", 8, false, false),
     };
 
-    private string Address(int rs1, long imm) => Op($"getelementptr inbounds i8, ptr %m, i64 {Add(Read(rs1), imm)}");
+    private string Address(int rs1, long imm) => IsMachine ? Translated(rs1, imm) : Op($"getelementptr inbounds i8, ptr %m, i64 {Add(Read(rs1), imm)}");
 
     private void Memory(in Instruction i)
     {
@@ -87,7 +87,14 @@ internal sealed partial class RegionLowering
         string address = Read(i.Rs1), aligned = Op($"icmp eq i64 {Op($"and i64 {address}, {(isWord ? 3 : 7)}")}, 0");
         string table = Op($"load ptr, ptr {Op($"getelementptr i8, ptr %s, i64 {HartStateLayout.ReservationTable}")}");
         string used = Op($"load volatile i8, ptr {Op($"getelementptr i8, ptr {table}, i64 {Reservations.InUseOffset}")}");
-        aligned = Op($"and i1 {aligned}, {Op($"icmp eq i8 {used}, 0")}");
+        string free = Op($"icmp eq i8 {used}, 0");
+        if (IsMachine)
+        {
+            // A kernel uses them all the time: it is the address's version that counts.
+            string version = Op($"load volatile i64, ptr {Op($"getelementptr i8, ptr {table}, i64 {Op($"shl i64 {Op($"and i64 {address}, {Reservations.AddressMask}")}, 3")}")}");
+            free = Op($"or i1 {free}, {Op($"icmp eq i64 {Op($"and i64 {version}, {Reservations.Watched}")}, 0")}");
+        }
+        aligned = Op($"and i1 {aligned}, {free}");
         Flush();
         string leave = ExitBlock(new RegionExit(_pc, false)), go = Label("a");
         Line($"br i1 {aligned}, label %{go}, label %{leave}");

@@ -97,7 +97,7 @@ internal sealed partial class RegionLowering
         Epilogue();
         _text.Append("}\n");
         foreach (string declaration in _intrinsics) _text.Append("declare ").Append(declaration).Append('\n');
-        _text.Append("!0 = !{!\"branch_weights\", i32 1, i32 1000000}\n!1 = !{!\"branch_weights\", i32 31, i32 1}\n!2 = !{!\"branch_weights\", i32 1, i32 16}\n!3 = !{!\"branch_weights\", i32 16, i32 1}\n!4 = !{!\"branch_weights\", i32 1, i32 200}\n!5 = !{!\"branch_weights\", i32 200, i32 1}\nattributes #0 = { nounwind \"frame-pointer\"=\"all\" \"no-builtins\" \"prefer-vector-width\"=\"256\" \"target-features\"=\"")
+        _text.Append("!0 = !{!\"branch_weights\", i32 1, i32 1000000}\n!1 = !{!\"branch_weights\", i32 31, i32 1}\n!2 = !{!\"branch_weights\", i32 1, i32 16}\n!3 = !{!\"branch_weights\", i32 16, i32 1}\n!4 = !{!\"branch_weights\", i32 1, i32 200}\n!5 = !{!\"branch_weights\", i32 200, i32 1}\n!6 = !{!\"branch_weights\", i32 100000, i32 1}\n!7 = !{}\nattributes #0 = { nounwind \"frame-pointer\"=\"all\" \"no-builtins\" \"prefer-vector-width\"=\"256\" \"target-features\"=\"")
             .Append(LlvmCompiler.Features).Append("\" }\n");
         return _text.ToString();
     }
@@ -142,9 +142,10 @@ internal sealed partial class RegionLowering
         _stored.Clear();
         BeginFloats(block);
         int wordCounter = _wordCounter.GetValueOrDefault(block);
+        FindGroups(block);
         for (int n = 0; n < block.Instructions.Count; n++)
         {
-            (_pc, Instruction i) = block.Instructions[n];
+            (_pc, Instruction i) = block.Instructions[_position = n];
             if (n == block.Instructions.Count - 1 && block.Flow is RegionFlow.Branch or RegionFlow.Return or RegionFlow.Switch or RegionFlow.Indirect && IsTransfer(i.Opcode)) End(block, i);
             else if (wordCounter != 0 && IntegerWrite(i) == wordCounter) Write(wordCounter, Add(Read(wordCounter), i.Imm));
             else LowerOne(i);
@@ -273,12 +274,12 @@ internal sealed partial class RegionLowering
     }
 
     /// <summary>A block that leaves the region with what the current block has computed.</summary>
-    private string ExitBlock(RegionExit exit)
+    private string ExitBlock(RegionExit exit, bool rare = false)
     {
         string label = Label("x");
         StringBuilder text = Behind(label);
         CleanFloats(null);
-        Line($"store i64 {IndexOf(exit)}, ptr %exit");
+        Line($"store i64 {IndexOf(Placed(exit, rare))}, ptr %exit");
         Line("br label %out");
         _text = text;
         return label;

@@ -76,6 +76,9 @@ internal sealed class GuestRegion
     /// <summary>Guest bytes that it was made from: consecutive runs, sorted.</summary>
     public required (ulong Start, int Length)[] Runs { get; init; }
 
+    /// <summary>On a machine, the pages that they lie in, sorted; null in a process.</summary>
+    public CodePage[]? Pages { get; set; }
+
     /// <summary>How many guest instructions.</summary>
     public int Instructions { get; init; }
 

@@ -19,6 +19,7 @@ internal sealed class RegionBuilder
     private readonly Dictionary<(ulong, int), Node> _byKey = [];
     private readonly List<(int Parent, ulong Return, ulong Callee, int Depth)> _contexts = [];
     private bool _allowFloat;
+    private MachinePages? _machine;
     private Func<ulong, ulong[]> _targetsOf = static _ => [];
 
     /// <summary>Indirect jumps that the last growth came to and whose targets nobody has observed.</summary>
@@ -53,11 +54,15 @@ internal sealed class RegionBuilder
     /// <param name="isWarm">Whether a branch target has been executed: other targets are left out.</param>
     /// <param name="level">How many enclosing loops to leave out, from the outermost.</param>
     /// <param name="targetsOf">Where the indirect jump at an address was seen to lead, most frequent first; empty where nobody has looked, or it leads everywhere.</param>
-    public GuestRegion? Build(MemoryWindow memory, Func<ulong, bool>? mayExecute, ulong hot, Func<ulong, bool> isWarm, int level, bool allowFloat, Func<ulong, ulong[]>? targetsOf = null)
+    /// <param name="machine">Of a machine's code, where its pages are.</param>
+    public GuestRegion? Build(MemoryWindow memory, Func<ulong, bool>? mayExecute, ulong hot, Func<ulong, bool> isWarm, int level, bool allowFloat, Func<ulong, ulong[]>? targetsOf = null,
+        MachinePages? machine = null)
     {
         _targetsOf = targetsOf ?? (static _ => []);
         UnknownJumps = 0;
-        _reader.Reset(memory, mayExecute);
+        _machine = machine;
+        if (machine != null) _reader.ResetToPages(memory, machine.OffsetOf);
+        else _reader.Reset(memory, mayExecute);
         _allowFloat = allowFloat;
         _nodes.Clear();
         _byKey.Clear();
@@ -126,7 +131,7 @@ internal sealed class RegionBuilder
         n.NextPc = n.Pc;
         if (!_reader.TryFetch(n.Pc, out uint bits)) return;
         Instruction i = Decoder.Decode(bits);
-        if (!RegionLowering.Supports(i, _allowFloat)) return;
+        if (!RegionLowering.Supports(i, _allowFloat) || (_machine != null && !_machine.Has(i))) return;
         n.Instruction = i;
         ulong next = n.Pc + i.Length;
         switch (i.Opcode)
@@ -328,6 +333,7 @@ internal sealed class RegionBuilder
         }
         var region = new GuestRegion { Head = head.Pc, Blocks = [.. list], Runs = RunsOf(loop), Instructions = loop.Count };
         LoopFinder.Run(region);
+        if (_machine != null) region.Pages = _machine.PagesOf(region.Runs);
         return region;
 
         RegionBlock BlockOf(Node n)
