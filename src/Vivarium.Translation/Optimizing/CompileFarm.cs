@@ -162,6 +162,8 @@ public sealed class CompileFarm : IDisposable
         if (region == null || (!everything && engine.Knows(region)) || engine.HashOf(region) is not { } hash)
         {
             Statistics.Refused++;
+            if (_options.DumpSink is { } say && _options.DumpRegion && place.Pc >= _options.DumpStart && place.Pc < _options.DumpEnd)
+                say($"no region around 0x{place.Pc:x}: {(!engine.CanOptimize ? "the process has none" : region == null ? tools.Builder.Reason : "it is there, or lost against tier 1")}\n");
             return false;
         }
         // From here on LLVM is used, and nothing before: a run whose regions are all known does not load it.

@@ -14,6 +14,7 @@ namespace Vivarium.Translation.Optimizing.Lowering;
 internal sealed partial class RegionLowering
 {
     private const string NanD = "9221120237041090560", NanS = "2143289344"; // canonical NaNs as integers
+    private const string NanValue = "0x7FF8000000000000"; // and as LLVM writes it in either precision
 
     private enum Kind : byte { None, Double, Single, Mixed }
 
@@ -193,7 +194,7 @@ internal sealed partial class RegionLowering
         {
             if ((WrittenFloats >> f & 1) == 0) continue;
             if (_kind[f] == Kind.Single) Line($"store i64 {Boxed(Op($"load i32, ptr %f{f}"))}, ptr %q{f}");
-            else Line($"store i64 {Op($"load i64, ptr %f{f}")}, ptr %q{f}");
+            else Line($"store {TypeOf(_kind[f])} {Op($"load {TypeOf(_kind[f])}, ptr %f{f}")}, ptr %q{f}");
         }
     }
 
@@ -256,11 +257,13 @@ internal sealed partial class RegionLowering
         return (_dirty >> f & 1) != 0 ? Canonical(value, single) : Op(single ? $"bitcast float {value} to i32" : $"bitcast double {value} to i64");
     }
 
-    private string Canonical(string value, bool single)
+    private string Canonical(string value, bool single) => Op(single ? $"bitcast float {CleanValue(value, true)} to i32" : $"bitcast double {CleanValue(value, false)} to i64");
+
+    /// <summary>The value, or the canonical NaN instead of another one. Chosen between as floating point: by way of integer registers it costs twice.</summary>
+    private string CleanValue(string value, bool single)
     {
-        string type = single ? "float" : "double", bitsType = single ? "i32" : "i64";
-        string nan = Op($"fcmp uno {type} {value}, {value}"), bits = Op($"bitcast {type} {value} to {bitsType}");
-        return Op($"select i1 {nan}, {bitsType} {(single ? NanS : NanD)}, {bitsType} {bits}");
+        string type = single ? "float" : "double", nan = Op($"fcmp uno {type} {value}, {value}");
+        return Op($"select i1 {nan}, {type} {NanValue}, {type} {value}");
     }
 
     private void WriteFloat(int f, bool single, string value, bool dirty)
@@ -314,7 +317,7 @@ internal sealed partial class RegionLowering
             int f = BitOperations.TrailingZeroCount(set);
             bool single = _kind[f] == Kind.Single;
             string value = Op($"load {TypeOf(_kind[f])}, ptr %f{f}");
-            Line($"store {(single ? "i32" : "i64")} {Canonical(value, single)}, ptr %f{f}");
+            Line($"store {TypeOf(_kind[f])} {CleanValue(value, single)}, ptr %f{f}");
         }
     }
 
@@ -328,9 +331,19 @@ internal sealed partial class RegionLowering
         switch (o)
         {
             case Opcode.Flw or Opcode.Fld:
-                WriteBits(i.Rd, single, Op($"load {(single ? "i32" : "i64")}, ptr {Address(i.Rs1, i.Imm)}, align 1"));
+                if (_kind[i.Rd] == Kind.Mixed) WriteBits(i.Rd, single, Op($"load {(single ? "i32" : "i64")}, ptr {Address(i.Rs1, i.Imm)}, align 1"));
+                else SetSlot(i.Rd, Op($"load {type}, ptr {Address(i.Rs1, i.Imm)}, align 1"), false);
                 break;
             case Opcode.Fsw or Opcode.Fsd:
+                if (_kind[i.Rs2] != Kind.Mixed && !readsSingle)
+                {
+                    string value = Slot(i.Rs2);
+                    if ((_dirty >> i.Rs2 & 1) != 0) value = CleanValue(value, false);
+                    Line($"store double {value}, ptr {Address(i.Rs1, i.Imm)}, align 1");
+                    Remember(Read(i.Rs1), i.Imm, 8, null);
+                    break;
+                }
+
                 string stored = ReadBits(i.Rs2, readsSingle, unboxed: readsSingle);
                 Line($"store {(readsSingle ? "i32" : "i64")} {stored}, ptr {Address(i.Rs1, i.Imm)}, align 1");
                 Remember(Read(i.Rs1), i.Imm, readsSingle ? 4 : 8, readsSingle ? stored : null);
@@ -409,6 +422,16 @@ internal sealed partial class RegionLowering
             SetSlot(i.Rd, Slot(i.Rs1), (_dirty >> i.Rs1 & 1) != 0);
             return;
         }
+        if (i.Rs1 == i.Rs2 && rule != 0 && _kind[i.Rs1] == _kind[i.Rd] && _kind[i.Rd] != Kind.Mixed)
+        {
+            // Negation and magnitude: LLVM's are as exact to the bit, NaNs too, and stay in vector registers.
+            string value = ReadFloat(i.Rs1, single), of = single ? "float" : "double", suffix = single ? "f32" : "f64";
+            if ((_dirty >> i.Rs1 & 1) != 0) value = CleanValue(value, single);
+            if (rule == 2) Declare($"{of} @llvm.fabs.{suffix}({of})");
+            SetSlot(i.Rd, Op(rule == 1 ? $"fneg {of} {value}" : $"call {of} @llvm.fabs.{suffix}({of} {value})"), false);
+            return;
+        }
+
         string type = single ? "i32" : "i64", sign = single ? "-2147483648" : "-9223372036854775808", rest = single ? "2147483647" : "9223372036854775807";
         string a = ReadBits(i.Rs1, single), b = ReadBits(i.Rs2, single), result;
         if (rule == 2) result = Op($"xor {type} {a}, {Op($"and {type} {b}, {sign}")}");

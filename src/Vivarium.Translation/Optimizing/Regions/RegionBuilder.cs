@@ -25,6 +25,13 @@ internal sealed class RegionBuilder
     /// <summary>Indirect jumps that the last growth came to and whose targets nobody has observed.</summary>
     public int UnknownJumps { get; private set; }
 
+    private readonly List<(ulong Pc, Opcode Opcode)> _stops = [];
+    private int _tooLarge;
+
+    /// <summary>Why the last growth gave no region, for people.</summary>
+    public string Reason => (_tooLarge > 0 ? $"its {_tooLarge} loops are too large" : "no way leads back to it")
+        + (_stops.Count == 0 ? "" : "; no way past " + string.Join(", ", _stops.Take(8).Select(s => $"{s.Opcode} at 0x{s.Pc:x}")));
+
     /// <summary>Most guest instructions in a region.</summary>
     public int MaxInstructions { get; init; } = 600;
 
@@ -59,7 +66,8 @@ internal sealed class RegionBuilder
         MachinePages? machine = null)
     {
         _targetsOf = targetsOf ?? (static _ => []);
-        UnknownJumps = 0;
+        UnknownJumps = _tooLarge = 0;
+        _stops.Clear();
         _machine = machine;
         if (machine != null) _reader.ResetToPages(memory, machine.OffsetOf);
         else _reader.Reset(memory, mayExecute);
@@ -79,6 +87,7 @@ internal sealed class RegionBuilder
             // Interpreters' loops are large, and worth it.
             int limit = loop.Exists(static n => n.Flow == RegionFlow.Switch) ? 2 * MaxInstructions : MaxInstructions;
             if (level <= 0 && loop.Count <= limit) return Make(loop, head);
+            if (level <= 0) _tooLarge++;
             level--;
             // One loop deeper: without the head there are no ways around this one.
             foreach (Node n in _nodes) n.IsIn = false;
@@ -131,7 +140,12 @@ internal sealed class RegionBuilder
         n.NextPc = n.Pc;
         if (!_reader.TryFetch(n.Pc, out uint bits)) return;
         Instruction i = Decoder.Decode(bits);
-        if (!RegionLowering.Supports(i, _allowFloat) || (_machine != null && !_machine.Has(i))) return;
+        if (!RegionLowering.Supports(i, _allowFloat) || (_machine != null && !_machine.Has(i)))
+        {
+            _stops.Add((n.Pc, i.Opcode));
+            return;
+        }
+
         n.Instruction = i;
         ulong next = n.Pc + i.Length;
         switch (i.Opcode)
