@@ -59,13 +59,26 @@ public sealed class RegionTests : IDisposable
     [InlineData(Opcode.Bne, 5, 6, 1, 1L << 33, (1L << 33) + 50, true)]
     [InlineData(Opcode.Bltu, 5, 6, 16, -5000, -1, true)]
     [InlineData(Opcode.Bge, 5, 6, -7, 5000, int.MinValue, true)]
-    public void LoopsCountTheirRounds(Opcode branch, int a, int b, int step, long from, long to, bool words = false)
+    [InlineData(Opcode.Bne, 5, 6, 8, 0, 800, true, true)]
+    [InlineData(Opcode.Blt, 5, 6, 1000, int.MaxValue - 5000, int.MaxValue, true, true)]
+    [InlineData(Opcode.Bne, 5, 6, 1, int.MaxValue - 5, 1L << 31, true, true)]
+    [InlineData(Opcode.Bne, 5, 6, 1, 1L << 33, (1L << 33) + 50, true, true)]
+    [InlineData(Opcode.Bltu, 5, 6, 16, -5000, -1, true, true)]
+    [InlineData(Opcode.Bge, 5, 6, -7, 5000, int.MinValue, true, true)]
+    [InlineData(Opcode.Bne, 5, 6, 8, 0, 800, false, true)]
+    public void LoopsCountTheirRounds(Opcode branch, int a, int b, int step, long from, long to, bool words = false, bool late = false)
     {
         if (_guest is not { } guest) return;
-        // The outer loop makes the inner one hot before it counts.
-        guest.Write(EngineGuest.Code,
-            Addi(5, 10, 0), EngineGuest.I(words ? Opcode.Addiw : Opcode.Addi, 5, 5, step), Addi(7, 7, 1), Addi(8, 8, 1), EngineGuest.Branch(Opcode.Bltu, 9, 8, 8),
-            EngineGuest.Branch(branch, a, b, -16), Addi(8, 0, 0), Addi(11, 11, -1), EngineGuest.Branch(Opcode.Bne, 11, 0, -32), EngineGuest.Ecall);
+        // The outer loop makes the inner one hot before it counts. The counter's step is at the loop's head, or in its last block.
+        uint count = EngineGuest.I(words ? Opcode.Addiw : Opcode.Addi, 5, 5, step);
+        if (late)
+            guest.Write(EngineGuest.Code,
+                Addi(5, 10, 0), Addi(7, 7, 1), Addi(8, 8, 1), EngineGuest.Branch(Opcode.Bltu, 9, 8, 12), count,
+                EngineGuest.Branch(branch, a, b, -16), Addi(8, 0, 0), Addi(11, 11, -1), EngineGuest.Branch(Opcode.Bne, 11, 0, -32), EngineGuest.Ecall);
+        else
+            guest.Write(EngineGuest.Code,
+                Addi(5, 10, 0), count, Addi(7, 7, 1), Addi(8, 8, 1), EngineGuest.Branch(Opcode.Bltu, 9, 8, 8),
+                EngineGuest.Branch(branch, a, b, -16), Addi(8, 0, 0), Addi(11, 11, -1), EngineGuest.Branch(Opcode.Bne, 11, 0, -32), EngineGuest.Ecall);
         using Hart hart = guest.NewHart(EngineGuest.Code);
         hart[10] = (ulong)from;
         hart[6] = (ulong)to;
@@ -75,9 +88,10 @@ public sealed class RegionTests : IDisposable
         ulong x = (ulong)from, rounds = 0;
         for (bool more = true; more && rounds <= 100_000;)
         {
+            rounds++;
+            if (late && rounds > 100_000) break;
             x += (ulong)(long)step;
             if (words) x = (ulong)(int)x;
-            rounds++;
             ulong left = a == 5 ? x : (ulong)to, right = a == 5 ? (ulong)to : x;
             more = branch switch
             {
@@ -203,6 +217,26 @@ public sealed class RegionTests : IDisposable
         ExecutionExit exit = guest.Engine.Run(hart);
         Assert.Equal((ExitKind.Trap, TrapCause.IllegalInstruction, EngineGuest.Code + 8), (exit.Kind, exit.Cause, hart.Pc));
         Assert.Equal(3UL, hart[10]);
+    }
+
+    /// <summary>A comparison between frflags and fsflags, which raises nothing, is no reason to stay out of a region; unless something jumps in between.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public unsafe void QuietComparisonsArePartOfRegions(bool jumpsInside)
+    {
+        if (_guest is not { } guest) return;
+        const uint Frflags14 = 0x00102773, Fsflags14 = 0x00171073, Flt6F1F2 = 0xA2209353, FaddF1F3 = 0x0230F0D3;
+        guest.Write(EngineGuest.Code, FaddF1F3, jumpsInside ? EngineGuest.Branch(Opcode.Beq, 5, 9, 12) : Addi(0, 0, 0), Frflags14, Flt6F1F2, Fsflags14,
+            EngineGuest.R(Opcode.Add, 7, 7, 6), Addi(5, 5, -1), EngineGuest.Branch(Opcode.Bne, 5, 0, -28), EngineGuest.Ecall);
+        using Hart hart = guest.NewHart(EngineGuest.Code);
+        hart[5] = 100_000;
+        hart.State.F[1] = BitConverter.DoubleToUInt64Bits(0);
+        hart.State.F[2] = BitConverter.DoubleToUInt64Bits(12.5);
+        hart.State.F[3] = BitConverter.DoubleToUInt64Bits(0.5);
+        guest.RunToEcall(hart);
+        Assert.Equal(24UL, hart[7]);
+        Assert.Equal(jumpsInside ? 0 : 1, _farm!.Statistics.Regions);
     }
 
     [Fact]

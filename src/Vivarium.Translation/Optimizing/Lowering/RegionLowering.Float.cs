@@ -37,6 +37,38 @@ internal sealed partial class RegionLowering
             or Opcode.FltqS or Opcode.FleqS or Opcode.FltqD or Opcode.FleqD;
     }
 
+    /// <summary>frflags rd.</summary>
+    public static bool IsFlagRead(in Instruction i) => i is { Opcode: Opcode.Csrrs, Rs1: 0, Rd: not 0 } && (i.Imm & 0xFFF) == 1;
+
+    /// <summary>fsflags rs1.</summary>
+    public static bool IsFlagRestore(in Instruction i) => i is { Opcode: Opcode.Csrrw, Rd: 0 } && (i.Imm & 0xFFF) == 1;
+
+    /// <summary>frflags and fsflags stand around a comparison in regions, which raises nothing that anybody would see: the register gets the flags that were raised
+    /// when the region was entered, and nothing is restored.</summary>
+    private bool FlagAccess(in Instruction i)
+    {
+        if (!IsFlagRead(i)) return IsFlagRestore(i);
+        Write(i.Rd, Op("load i64, ptr %flags"));
+        return true;
+    }
+
+    private void FlagPrologue()
+    {
+        if (!Array.Exists(_region.Blocks, static b => b.Instructions.Exists(static p => IsFlagRead(p.Instruction)))) return;
+        Declare("void @llvm.x86.sse.stmxcsr(ptr)");
+        Line("%flags = alloca i64");
+        Line("%mxcsr = alloca i32");
+        Line("call void @llvm.x86.sse.stmxcsr(ptr %mxcsr)");
+        string m = Op("load i32, ptr %mxcsr"), all = "0";
+        // Invalid, division by zero, overflow, underflow, inexact: from bits 0, 2, 3, 4, 5 to 4, 3, 2, 1, 0.
+        foreach ((int from, int to) in ((int, int)[])[(0, 4), (2, 3), (3, 2), (4, 1), (5, 0)])
+        {
+            string bit = Op($"and i32 {Op($"lshr i32 {m}, {from}")}, 1");
+            all = Op($"or i32 {all}, {Op($"shl i32 {bit}, {to}")}");
+        }
+        Line($"store i64 {Op($"zext i32 {all} to i64")}, ptr %flags");
+    }
+
     private static bool IsFloat(Opcode o) => o is >= Opcode.Flw and <= Opcode.FltqD;
 
     private static void FloatOperandsOf(in Instruction i, out bool rd, out bool rs1, out bool rs2)
@@ -155,6 +187,7 @@ internal sealed partial class RegionLowering
 
     private void FloatPrologue()
     {
+        FlagPrologue();
         uint head = _region.Blocks[0].Index is var h ? _liveIn[h] : 0;
         var bad = new List<string>();
         for (int f = 0; f < 32; f++)

@@ -164,7 +164,7 @@ internal sealed partial class RegionLowering
         if (i.Opcode == Opcode.Jal) Write(i.Rd, Constant(_pc + i.Length));
         else if (IntegerOps.TryGetValue(i.Opcode, out IntegerLowering? lower)) lower(this, i);
         else if (SupportsMemory(i.Opcode)) Memory(i);
-        else Float(i);
+        else if (!FlagAccess(i)) Float(i);
     }
 
     /// <summary>The instruction that ends a block with a decision.</summary>
