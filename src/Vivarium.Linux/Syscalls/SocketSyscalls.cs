@@ -72,9 +72,14 @@ public static class SocketSyscalls
         var file = thread.Process.Files.Acquire((int)args.A0);
         if (file == null) return -Errno.EBADF;
         var address = SocketAddress.FromGuest(thread, args.A1, args.A2, toBind: false);
-        long status = address.Status < 0 ? address.Status : thread.Block(HostCall.Connect, file.HostDescriptor, address.Address, address.Length);
+        long status = address.Status;
+        if (status >= 0)
+        {
+            uint inode = UnixPeers.Connecting(thread.Process, file);
+            status = thread.Block(HostCall.Connect, file.HostDescriptor, address.Address, address.Length);
+            UnixPeers.Connected(file, inode, status == 0);
+        }
         address.Dispose();
-        if (status == 0) UnixPeers.Connected(thread.Process, file);
         file.Release();
         return status;
     }
@@ -83,8 +88,8 @@ public static class SocketSyscalls
     {
         var file = thread.Process.Files.Acquire((int)args.A0);
         if (file == null) return -Errno.EBADF;
+        UnixPeers.Listening(thread.Process, file);
         long status = HostSyscall.Invoke(HostCall.Listen, file.HostDescriptor, (int)args.A1);
-        if (status == 0) UnixPeers.Listening(thread.Process, file);
         file.Release();
         return status;
     }

@@ -24,6 +24,11 @@ internal static class UnixPeers
     private static readonly ConcurrentDictionary<uint, Identity> Owners = new(), Peers = new();
     private static readonly ConcurrentDictionary<string, Identity> Listeners = new();
 
+    // Who connected, or is about to, and was not accepted yet; and by the listener's name those of them who have closed their socket since: the host no longer
+    // knows which socket is whose then, but a listener accepts in the order in which they came.
+    private static readonly ConcurrentDictionary<uint, Identity> Unaccepted = new();
+    private static readonly ConcurrentDictionary<string, ConcurrentQueue<Identity>> Gone = new();
+
     /// <summary>A socket pair was made: each end is the other's peer.</summary>
     public static void Paired(GuestProcess process, OpenFile a, OpenFile b)
     {
@@ -35,13 +40,26 @@ internal static class UnixPeers
         }
     }
 
-    /// <summary>connect succeeded.</summary>
-    public static void Connected(GuestProcess process, OpenFile file)
+    /// <summary>connect is about to be called: who accepts may ask before the caller is back from it. Give the result to <see cref="Connected"/>.</summary>
+    public static uint Connecting(GuestProcess process, OpenFile file)
     {
-        if (IsUnix(file)) Owners[Track(file)] = Identity.Of(process);
+        if (!IsUnix(file)) return 0;
+        uint inode = Track(file);
+        if (inode == 0) return 0;
+        Peers.TryRemove(inode, out _);
+        Owners[inode] = Unaccepted[inode] = Identity.Of(process);
+        return inode;
     }
 
-    /// <summary>listen succeeded.</summary>
+    /// <summary>connect has ended.</summary>
+    public static void Connected(OpenFile file, uint inode, bool succeeded)
+    {
+        if (inode == 0) return;
+        if (succeeded) file.ConnectedName ??= Name(HostCall.GetPeerName, file);
+        else Unaccepted.TryRemove(inode, out _);
+    }
+
+    /// <summary>listen is about to be called, on a socket that has a name: who connects may ask before the caller is back from it.</summary>
     public static void Listening(GuestProcess process, OpenFile file)
     {
         if (!IsUnix(file)) return;
@@ -55,7 +73,13 @@ internal static class UnixPeers
         if (listener.SocketInode == 0 || !Owners.TryGetValue(listener.SocketInode, out var owner)) return;
         uint inode = Track(file);
         Owners[inode] = owner;
-        if (PeerOf(inode) is var peer && peer != 0 && Owners.TryGetValue(peer, out var who)) Peers[inode] = who;
+        uint peer = PeerOf(inode);
+        if (peer != 0)
+        {
+            Unaccepted.TryRemove(peer, out _);
+            if (Owners.TryGetValue(peer, out var who)) Peers[inode] = who;
+        }
+        else if (listener.ListeningName is { } name && Gone.TryGetValue(name, out var left) && left.TryDequeue(out var who)) Peers[inode] = who;
     }
 
     /// <summary>The guest at the other end; null where it is none that is known.</summary>
@@ -71,10 +95,15 @@ internal static class UnixPeers
     /// <summary>The last descriptor of a socket is closed. One that was sent to another process may be open there: it stays.</summary>
     public static void Closed(OpenFile file)
     {
-        if (file.ListeningName is { } name) Listeners.TryRemove(name, out _);
+        if (file.ListeningName is { } name)
+        {
+            Listeners.TryRemove(name, out _);
+            Gone.TryRemove(name, out _);
+        }
         if (file.WasSent) return;
         Owners.TryRemove(file.SocketInode, out _);
         Peers.TryRemove(file.SocketInode, out _);
+        if (Unaccepted.TryRemove(file.SocketInode, out var who) && file.ConnectedName is { } to && Listeners.ContainsKey(to)) Gone.GetOrAdd(to, static _ => []).Enqueue(who);
     }
 
     private static uint Track(OpenFile file) => file.SocketInode != 0 ? file.SocketInode : file.SocketInode = Inode(file);

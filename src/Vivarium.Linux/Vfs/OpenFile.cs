@@ -57,6 +57,9 @@ public sealed class OpenFile
     /// <summary>The key of a listening UNIX socket there.</summary>
     internal string? ListeningName;
 
+    /// <summary>The key there of the listener that it is connected to.</summary>
+    internal string? ConnectedName;
+
     /// <summary>It went through a socket, and whoever received it has a description of their own.</summary>
     internal bool WasSent;
 

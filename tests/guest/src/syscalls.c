@@ -540,7 +540,9 @@ CASE(socket_peers, "fork noqemu")
     EQUAL(waitpid(child, &status, 0), child);
     EQUAL(status, 0);
     struct sockaddr_un a = { .sun_family = AF_UNIX };
-    snprintf(a.sun_path + 1, sizeof a.sun_path - 1, "viv-peers-%d", me);
+    unsigned long unlike; // abstract names are the host's, and other runs have the same pids
+    EQUAL(getrandom(&unlike, sizeof unlike, 0), sizeof unlike);
+    snprintf(a.sun_path + 1, sizeof a.sun_path - 1, "viv-peers-%lx", unlike);
     int server = socket(AF_UNIX, SOCK_STREAM, 0);
     ZERO(bind(server, (struct sockaddr *)&a, sizeof a));
     ZERO(listen(server, 5));
@@ -567,7 +569,26 @@ CASE(socket_peers, "fork noqemu")
     // Still, where the other end is closed.
     ZERO(getsockopt(s, SOL_SOCKET, SO_PEERCRED, &c, &n));
     EQUAL(c.pid, child);
-    close(s), close(server), close(pair[0]), close(pair[1]);
+    close(s);
+    // And where whoever connected is gone before it was accepted, or asked for the first time.
+    for (int i = 0; i < 20; i++)
+    {
+        child = fork();
+        if (child == 0) _exit(connect(socket(AF_UNIX, SOCK_STREAM, 0), (struct sockaddr *)&a, sizeof a) != 0);
+        if (i % 2)
+        {
+            EQUAL(waitpid(child, &status, 0), child);
+            EQUAL(status, 0);
+        }
+        s = accept(server, NULL, NULL);
+        CHECK(s >= 0);
+        if (i % 4 == 2) EQUAL(waitpid(child, &status, 0), child);
+        ZERO(getsockopt(s, SOL_SOCKET, SO_PEERCRED, &c, &n));
+        EQUAL(c.pid, child);
+        if (i % 4 == 0) EQUAL(waitpid(child, &status, 0), child);
+        close(s);
+    }
+    close(server), close(pair[0]), close(pair[1]);
 }
 CASE(sockets)
 {
