@@ -5,6 +5,7 @@ internal static class Program
 {
     public static int Main(string[] arguments)
     {
+        Host.HostHeap.KeepSmall();
         try
         {
             // `viv run` starts in milliseconds: it never touches the command tree, whose construction alone costs more than a short guest.

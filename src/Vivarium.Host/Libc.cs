@@ -13,4 +13,7 @@ internal static partial class Libc
 
     [LibraryImport("libc", EntryPoint = "getauxval")]
     public static partial ulong GetAuxiliaryValue(ulong type);
+
+    [LibraryImport("libc", EntryPoint = "mallopt")]
+    public static partial int MallOpt(int parameter, int value);
 }

@@ -50,7 +50,7 @@ public sealed unsafe partial class TranslationEngine : Executor
         _cache = cache ?? new CodeCache();
         _options = options ?? new TranslationOptions();
         _arenas = new ArenaSet(_cache);
-        _jumpTable = new JumpTable(_cache.Stubs.DummyEntry);
+        _jumpTable = new JumpTable(_cache.Stubs.DummyEntry, _cache.Tables);
         _perfMap = _options.PerfMap ? new PerfMap() : null;
         _farm = _options.Farm;
         _farm?.Add(this);

@@ -6,16 +6,21 @@ namespace Vivarium.Translation.Cache;
 /// <summary>A piece of the code cache that one thread fills with blocks, with the blocks' metadata beside it.</summary>
 internal sealed unsafe class CodeArena : IDisposable
 {
-    private const int ChunkSize = 32 << 10;
-
     /// <summary>Pages come by so many bytes, which costs two thirds of what faults do; but one by one in the first bytes of a process's first arena and for
     /// the first chunks of its metadata, so that a small program has no more than it needs.</summary>
-    private const int Step = 64 << 10, OneByOne = 128 << 10, ChunksOneByOne = 8;
+    public const int Step = 64 << 10;
+
+    private const int OneByOne = 128 << 10, ChunksOneByOne = 4;
     private const ulong PageSize = 4096;
 
-    public CodeArena(ulong start, ulong end) => (Start, End, Cursor, _counters, _populated) = (start, end, start, end, start);
+    /// <param name="start">First byte.</param>
+    /// <param name="end">Behind the last.</param>
+    /// <param name="pool">Gives pieces of <see cref="Step"/> bytes for metadata.</param>
+    public CodeArena(ulong start, ulong end, PagePool pool) => (Start, End, Cursor, _counters, _populated, _pool) = (start, end, start, end, start, pool);
 
-    private readonly List<nint> _chunks = [];
+    private readonly PagePool _pool;
+
+    private readonly List<nint> _chunks = [], _large = [];
     private byte* _chunk, _chunkEnd;
     private nint[] _blocks = new nint[64];
     private int _blockCount;
@@ -66,11 +71,16 @@ internal sealed unsafe class CodeArena : IDisposable
         bytes = (bytes + 15) & ~15;
         if (_chunkEnd - _chunk < bytes)
         {
+            if (bytes > Step)
+            {
+                void* large = NativeMemory.Alloc((nuint)bytes);
+                _large.Add((nint)large);
+                return large;
+            }
             bool small = IsFirst && _chunks.Count < ChunksOneByOne;
-            int size = Math.Max(small ? ChunkSize : Step, bytes);
-            _chunk = (byte*)NativeMemory.Alloc((nuint)size);
-            _chunkEnd = _chunk + size;
-            if (!small) CodeMemory.Populate(((ulong)_chunk + PageSize - 1) & ~(PageSize - 1), (ulong)_chunkEnd & ~(PageSize - 1));
+            _chunk = (byte*)_pool.Rent();
+            _chunkEnd = _chunk + Step;
+            if (!small) CodeMemory.Populate((ulong)_chunk, (ulong)_chunkEnd);
             _chunks.Add((nint)_chunk);
         }
         byte* p = _chunk;
@@ -107,6 +117,9 @@ internal sealed unsafe class CodeArena : IDisposable
         return null;
     }
 
+    /// <summary>Its pages are gone: they come anew.</summary>
+    public void Decommitted() => _populated = Start;
+
     /// <summary>Forgets everything; no thread may be inside.</summary>
     public void Clear()
     {
@@ -118,8 +131,10 @@ internal sealed unsafe class CodeArena : IDisposable
 
     public void Dispose()
     {
-        foreach (nint chunk in _chunks) NativeMemory.Free((void*)chunk);
+        foreach (nint chunk in _chunks) _pool.Return(chunk);
+        foreach (nint piece in _large) NativeMemory.Free((void*)piece);
         _chunks.Clear();
+        _large.Clear();
         _chunk = _chunkEnd = null;
     }
 }

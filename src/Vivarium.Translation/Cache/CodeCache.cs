@@ -28,7 +28,11 @@ public sealed unsafe class CodeCache : IDisposable
     private readonly ulong _arenasStart;
     private readonly ConcurrentBag<CodeArena> _free = [];
     private readonly Lazy<RegionMemory> _regions;
-    private int _arenaCount;
+    private int _arenaCount, _freeCount;
+
+    // Processes come and go: what so many small ones had of code is kept as it is for the next ones, what was more goes back to the host.
+    private const int ArenasKept = 16, ChunksKept = 64, TablesKept = 16;
+    private readonly PagePool _chunks = new(CodeArena.Step, ChunksKept, cleared: false);
 
     /// <param name="size">Bytes to reserve, at most 1 GiB; 1 MiB at least.</param>
     /// <param name="isMachine">For code of machines.</param>
@@ -53,6 +57,9 @@ public sealed unsafe class CodeCache : IDisposable
     internal RegionMemory Regions => _regions.Value;
 
     internal StubTable Stubs { get; }
+
+    /// <summary>Memory of jump tables.</summary>
+    internal PagePool Tables { get; } = new(JumpTable.Size, TablesKept, cleared: true);
 
     /// <summary>What all engines on this cache did.</summary>
     public Statistics Statistics { get; } = new();
@@ -82,7 +89,11 @@ public sealed unsafe class CodeCache : IDisposable
     /// <summary>A fresh arena, or null when the cache is full.</summary>
     internal CodeArena? TakeArena()
     {
-        if (_free.TryTake(out CodeArena? free)) return free;
+        if (_free.TryTake(out CodeArena? free))
+        {
+            Interlocked.Decrement(ref _freeCount);
+            return free;
+        }
         int index = Interlocked.Increment(ref _arenaCount) - 1;
         if (index >= _arenas.Length)
         {
@@ -91,7 +102,7 @@ public sealed unsafe class CodeCache : IDisposable
         }
         ulong offset = StubTable.Size + (ulong)index * ArenaSize;
         _memory.Commit(offset, ArenaSize);
-        var arena = new CodeArena(_memory.Base + offset, _memory.Base + offset + ArenaSize);
+        var arena = new CodeArena(_memory.Base + offset, _memory.Base + offset + ArenaSize, _chunks);
         Volatile.Write(ref _arenas[index], arena);
         return arena;
     }
@@ -100,6 +111,11 @@ public sealed unsafe class CodeCache : IDisposable
     internal void GiveBack(CodeArena arena)
     {
         arena.Clear();
+        if (Interlocked.Increment(ref _freeCount) > ArenasKept)
+        {
+            _memory.Decommit(arena.Start - _memory.Base, arena.End - arena.Start);
+            arena.Decommitted();
+        }
         _free.Add(arena);
     }
 
@@ -118,6 +134,8 @@ public sealed unsafe class CodeCache : IDisposable
     {
         FaultHandler.Unregister(Stubs.RegionStart);
         foreach (CodeArena? arena in _arenas) arena?.Dispose();
+        _chunks.Dispose();
+        Tables.Dispose();
         if (_regions.IsValueCreated) _regions.Value.Dispose();
         _memory.Dispose();
         NativeMemory.Free(_emptyTable);

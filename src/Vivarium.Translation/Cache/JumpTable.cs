@@ -1,4 +1,4 @@
-using System.Runtime.InteropServices;
+using Vivarium.Host;
 
 namespace Vivarium.Translation.Cache;
 
@@ -13,13 +13,20 @@ internal sealed unsafe class JumpTable : IDisposable
     /// <summary>Byte offset of a pc's slot = (pc * 2) &amp; this.</summary>
     public const int OffsetMask = (1 << Bits + 2) - 1 & ~3;
 
+    /// <summary>Bytes of a table.</summary>
+    public const int Size = 4 << Bits;
+
     private readonly ulong _codeBase;
+    private readonly PagePool _pool;
     private uint* _slots;
 
-    public JumpTable(ulong codeBase)
+    /// <param name="codeBase">What offsets are relative to.</param>
+    /// <param name="pool">Gives zeroed pieces of <see cref="Size"/>.</param>
+    public JumpTable(ulong codeBase, PagePool pool)
     {
         _codeBase = codeBase;
-        _slots = (uint*)NativeMemory.AllocZeroed(1 << Bits, 4);
+        _pool = pool;
+        _slots = (uint*)pool.Rent();
     }
 
     /// <summary>Host address for the engine slot.</summary>
@@ -55,7 +62,7 @@ internal sealed unsafe class JumpTable : IDisposable
 
     public void Dispose()
     {
-        NativeMemory.Free(_slots);
+        if (_slots != null) _pool.Return((nint)_slots);
         _slots = null;
     }
 }

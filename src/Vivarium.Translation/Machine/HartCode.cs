@@ -18,11 +18,11 @@ internal sealed class HartCode : IDisposable
     private readonly ulong[] _seen = new ulong[1 << SeenBits - 6]; // a bit for each place, by a hash
     private readonly JumpTable?[] _tables = new JumpTable?[Tables];
     private readonly List<ulong>[] _published = new List<ulong>[Tables];
-    private readonly ulong _codeBase;
+    private readonly CodeCache _cache;
 
-    public HartCode(Hart hart, PrivilegedUnit unit, ulong codeBase)
+    public HartCode(Hart hart, PrivilegedUnit unit, CodeCache cache)
     {
-        (Hart, Unit, _codeBase) = (hart, unit, codeBase);
+        (Hart, Unit, _cache) = (hart, unit, cache);
         for (int i = 0; i < _published.Length; i++) _published[i] = [];
     }
 
@@ -102,7 +102,7 @@ internal sealed class HartCode : IDisposable
 
     private JumpTable Make(int index)
     {
-        var table = new JumpTable(_codeBase);
+        var table = new JumpTable(_cache.Stubs.DummyEntry, _cache.Tables);
         Volatile.Write(ref _tables[index], table);
         return table;
     }

@@ -260,7 +260,7 @@ public sealed unsafe partial class MachineEngine : Executor
                 PrivilegedUnit unit = hart.Privileged ?? throw new ArgumentException("not a machine's hart", nameof(hart));
                 _extensions = unit.Features.Extensions;
                 _readsTime = unit.TimeOrigin != null && Host.HostClock.EntryPoint != 0;
-                code = new HartCode(hart, unit, _cache.Stubs.DummyEntry);
+                code = new HartCode(hart, unit, _cache);
                 unit.MayStoreDirectly = page => Volatile.Read(ref _isCode[page >> 12]) == 0;
                 unit.RamStored = (physical, size) => InvalidateCode(physical, size);
                 unit.TranslationsFlushed = code.Forget;
