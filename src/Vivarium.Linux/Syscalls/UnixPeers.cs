@@ -27,7 +27,10 @@ internal static class UnixPeers
     // Who connected, or is about to, and was not accepted yet; and by the listener's name those of them who have closed their socket since: the host no longer
     // knows which socket is whose then, but a listener accepts in the order in which they came.
     private static readonly ConcurrentDictionary<uint, Identity> Unaccepted = new();
-    private static readonly ConcurrentDictionary<string, ConcurrentQueue<Identity>> Gone = new();
+    private static readonly Dictionary<string, List<(uint Inode, Identity Who)>> Gone = [];
+
+    // Held where somebody goes from one of them to the other, and over Gone.
+    private static readonly Lock Gate = new();
 
     /// <summary>A socket pair was made: each end is the other's peer.</summary>
     public static void Paired(GuestProcess process, OpenFile a, OpenFile b)
@@ -74,12 +77,17 @@ internal static class UnixPeers
         uint inode = Track(file);
         Owners[inode] = owner;
         uint peer = PeerOf(inode);
-        if (peer != 0)
+        lock (Gate)
         {
-            Unaccepted.TryRemove(peer, out _);
-            if (Owners.TryGetValue(peer, out var who)) Peers[inode] = who;
+            if (peer != 0 && (Unaccepted.TryRemove(peer, out var who) || Owners.TryGetValue(peer, out who))) Peers[inode] = who;
+            else if (listener.ListeningName is { } name && Gone.TryGetValue(name, out var left))
+            {
+                int index = peer == 0 ? 0 : left.FindIndex(one => one.Inode == peer);
+                if (index < 0 || index >= left.Count) return;
+                Peers[inode] = left[index].Who;
+                left.RemoveAt(index);
+            }
         }
-        else if (listener.ListeningName is { } name && Gone.TryGetValue(name, out var left) && left.TryDequeue(out var who)) Peers[inode] = who;
     }
 
     /// <summary>The guest at the other end; null where it is none that is known.</summary>
@@ -95,15 +103,20 @@ internal static class UnixPeers
     /// <summary>The last descriptor of a socket is closed. One that was sent to another process may be open there: it stays.</summary>
     public static void Closed(OpenFile file)
     {
-        if (file.ListeningName is { } name)
+        lock (Gate)
         {
-            Listeners.TryRemove(name, out _);
-            Gone.TryRemove(name, out _);
+            if (file.ListeningName is { } name)
+            {
+                Listeners.TryRemove(name, out _);
+                Gone.Remove(name);
+            }
+            if (file.WasSent) return;
+            Owners.TryRemove(file.SocketInode, out _);
+            Peers.TryRemove(file.SocketInode, out _);
+            if (!Unaccepted.TryRemove(file.SocketInode, out var who) || file.ConnectedName is not { } to || !Listeners.ContainsKey(to)) return;
+            if (!Gone.TryGetValue(to, out var left)) Gone[to] = left = [];
+            left.Add((file.SocketInode, who));
         }
-        if (file.WasSent) return;
-        Owners.TryRemove(file.SocketInode, out _);
-        Peers.TryRemove(file.SocketInode, out _);
-        if (Unaccepted.TryRemove(file.SocketInode, out var who) && file.ConnectedName is { } to && Listeners.ContainsKey(to)) Gone.GetOrAdd(to, static _ => []).Enqueue(who);
     }
 
     private static uint Track(OpenFile file) => file.SocketInode != 0 ? file.SocketInode : file.SocketInode = Inode(file);
