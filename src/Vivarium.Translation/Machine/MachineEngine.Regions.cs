@@ -35,12 +35,14 @@ public sealed unsafe partial class MachineEngine : IRegionEngine
 
     private bool CanOptimize => !Volatile.Read(ref _optimizingStopped);
 
-    /// <summary>Regions of user mode that are in service, and how often these were entered.</summary>
-    internal (int Regions, long Entries) RegionCounts
+    private long _entered; // regions that are gone
+
+    /// <summary>How many regions are in service, and how often these and earlier ones were entered.</summary>
+    internal (int Regions, long Entered) RegionCounts
     {
         get
         {
-            lock (_lock) return (_installed.Count, _installed.Sum(static r => r.Header->Entries));
+            lock (_lock) return (_installed.Count, _entered + _installed.Sum(static r => r.Header->Entries));
         }
     }
 
@@ -276,6 +278,7 @@ public sealed unsafe partial class MachineEngine : IRegionEngine
     private void RegionGone(BlockHeader* region)
     {
         _installed.RemoveAll(r => r.Header == region);
+        _entered += region->Entries;
         for (int i = 0; i < region->PageCount; i++)
         {
             if (!_regionsIn.TryGetValue(region->Pages[i].Offset >> 12, out List<nint>? regions)) continue;

@@ -153,7 +153,7 @@ internal sealed partial class RegionLowering
                 {
                     (uint reads, uint writes, _, _) = FloatUse(b.Instructions[k].Instruction);
                     live = live & ~writes | reads;
-                    if (MayLeave(b.Instructions[k].Instruction)) live = uint.MaxValue;
+                    if (MayLeave(b, k)) live = uint.MaxValue;
                 }
                 changed |= live != _liveIn[b.Index];
                 _liveIn[b.Index] = live;

@@ -26,7 +26,7 @@ internal sealed partial class RegionLowering
         if (CountedLimit(head) is { } limit)
         {
             Line($"store i64 0, ptr %n{h}");
-            Line($"store i64 {limit}, ptr %limit{h}");
+            Line($"store i64 {Opaque(EnterPages(head, limit))}, ptr %limit{h}");
             _text.Append(CultureInfo.InvariantCulture, $" br label %b{h}\n");
         }
         else
@@ -168,26 +168,29 @@ internal sealed partial class RegionLowering
             if (IsOnlyCounted(x, latch)) _wordCounter[latch] = x;
         }
         string small = Op($"icmp ult i64 {count}, {ChunkLimit}"), bounded = Op($"select i1 {small}, i64 {count}, i64 {ChunkLimit}");
-        // Behind an empty assembler statement LLVM does not see what the limit is: it would make two tests in the loop of the select.
-        return Op($"call i64 asm \"\", \"=r,0\"(i64 {Op($"select i1 {plain}, i64 {bounded}, i64 1")})");
+        return Op($"select i1 {plain}, i64 {bounded}, i64 1");
 
         string Read0(int r) => r == 0 ? "0" : Op($"load i64, ptr %x{r}");
     }
 
-    /// <summary>Whether nothing but the last branch reads <paramref name="x"/> between its step and the end of the round. Where it is not on its way to the
+    /// <summary>Whether nothing but the last branch reads <paramref name="x"/> between its step and the end of the round, and no way out either. Where it is not on its way to the
     /// limit it makes one round, in which it may be out of range behind the step.</summary>
-    private static bool IsOnlyCounted(int x, RegionBlock latch)
+    private bool IsOnlyCounted(int x, RegionBlock latch)
     {
         bool stepped = false;
         for (int n = 0; n < latch.Instructions.Count - 1; n++)
         {
             Instruction i = latch.Instructions[n].Instruction;
             FloatOperandsOf(i, out _, out bool floatRs1, out bool floatRs2);
+            if (stepped && MayLeave(latch, n)) return false;
             if (stepped && ((!floatRs1 && i.Rs1 == x) || (!floatRs2 && i.Rs2 == x))) return false;
             stepped |= IntegerWrite(i) == x;
         }
         return stepped;
     }
+
+    /// <summary>Behind an empty assembler statement LLVM does not see what the limit is: it would make two tests in the loop of a select.</summary>
+    private string Opaque(string limit) => Op($"call i64 asm \"\", \"=r,0\"(i64 {limit})");
 
     private static Opcode Negate(Opcode o) => o switch
     {

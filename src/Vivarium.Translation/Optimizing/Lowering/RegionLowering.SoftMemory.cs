@@ -43,7 +43,9 @@ internal sealed partial class RegionLowering
     }
 
     /// <summary>Whether an instruction may leave the region.</summary>
-    private bool MayLeave(in Instruction i) => IsMachine ? TouchOf(i).Bytes != 0 : SupportsMemory(i.Opcode) && i.Opcode >= Opcode.AmoswapW;
+    private bool MayLeave(RegionBlock block, int position) => block.Instructions[position].Instruction is var i && IsMachine
+        ? TouchOf(i).Bytes != 0 && !IsMoving(block, position)
+        : SupportsMemory(i.Opcode) && i.Opcode >= Opcode.AmoswapW;
 
     private void FindGroups(RegionBlock block)
     {
@@ -54,7 +56,7 @@ internal sealed partial class RegionLowering
         {
             Instruction i = block.Instructions[n].Instruction;
             (long offset, int bytes, bool stores) = TouchOf(i);
-            if (bytes != 0)
+            if (bytes != 0 && !IsMoving(block, n))
             {
                 MemoryGroup? group = open[i.Rs1];
                 int span = i.Rs1 == 2 ? StackSpan : GroupSpan;
@@ -72,6 +74,7 @@ internal sealed partial class RegionLowering
     /// <summary>The host's address of an access of the current instruction, which leaves the region where its page is not in the TLB.</summary>
     private string Translated(int rs1, long imm)
     {
+        if (_moving.TryGetValue((_block, _position), out MovingGroup? moving)) return InPage(moving, rs1, imm);
         MemoryGroup group = _groups[_position];
         if (group.Host == null)
         {

@@ -61,6 +61,7 @@ internal sealed partial class RegionLowering
     {
         var lowering = new RegionLowering(region);
         lowering.FindRegisters();
+        lowering.FindMoving();
         lowering.AnalyseFloats();
         text = lowering.Module();
         return lowering;
@@ -142,6 +143,7 @@ internal sealed partial class RegionLowering
         _stored.Clear();
         BeginFloats(block);
         int wordCounter = _wordCounter.GetValueOrDefault(block);
+        _block = block;
         FindGroups(block);
         for (int n = 0; n < block.Instructions.Count; n++)
         {
