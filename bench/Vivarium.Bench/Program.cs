@@ -17,6 +17,7 @@ TimedProcess.Measure = options.Measure;
 var scratch = Directory.CreateTempSubdirectory("viv-bench").FullName;
 try
 {
+    if (options.Suites.Contains("peak")) return TimeToPeak.Measure(options, scratch);
     if (options.Suites.Contains("policies")) return Policies.Compare(options, scratch);
     var runners = Peers.Find(options.Viv, options.VivOptions, options.Variants, options.Qemu, scratch);
     var rows = new List<Row>();

@@ -53,7 +53,8 @@ static inline u64 digits(double d)
 #else
 /* Built with -DSTEADY: the speed that the kernel comes to, whatever the way there. Calls of few and of more rounds take turns for some seconds (argv[1], default 1.5);
  * prints the nanoseconds of what the long ones do more than the short ones, from the fastest of each: what else runs on the machine disturbs many calls, but
- * hardly all of them. With argv[2] every long call's start and length (ns since the first) goes to standard error: the way to the peak. */
+ * hardly all of them. With argv[2] every long call's start and length (ns since the first) goes to standard error: the way to the peak; with "count" only the
+ * instructions of one short and one long call are printed (riscv64, where instret counts: the reference interpreter). */
 #include <time.h>
 #ifndef STEADY_ROUNDS
 #define STEADY_ROUNDS(n) (n) / 80 > 1 ? (n) / 80 : 1, (n) / 20 > 2 ? (n) / 20 : 2
@@ -65,8 +66,24 @@ static double nanoseconds(void)
     return t.tv_sec * 1e9 + t.tv_nsec;
 }
 static volatile u64 result;
+static long instructions(void)
+{
+    long n = 0;
+#ifdef __riscv
+    __asm__ volatile("rdinstret %0" : "=r"(n));
+#endif
+    return n;
+}
 static int steady(double seconds, int trace, long few, long more)
 {
+    if (trace == 'c') {
+        long before = instructions();
+        result = kernel(few);
+        rng_state = 0x9e3779b97f4a7c15ull;
+        result = kernel(more);
+        printf("%ld\n", instructions() - before);
+        return 0;
+    }
     double first = nanoseconds(), best_few = 1e18, best_more = 1e18;
     for (int n = 0; n < 3 || nanoseconds() - first < seconds * 1e9; n++) {
         rng_state = 0x9e3779b97f4a7c15ull;
@@ -87,7 +104,7 @@ static int steady(double seconds, int trace, long few, long more)
 #define KERNEL(default_rounds)                                                                           \
     int main(int argc, char **argv)                                                                      \
     {                                                                                                    \
-        return steady(argc > 1 ? atof(argv[1]) : 1.5, argc > 2, STEADY_ROUNDS(default_rounds));          \
+        return steady(argc > 1 ? atof(argv[1]) : 1.5, argc > 2 ? argv[2][0] : 0, STEADY_ROUNDS(default_rounds));          \
     }                                                                                                    \
     static u64 kernel(long rounds)
 #endif
