@@ -41,6 +41,34 @@ public static unsafe class HostFutex
         return result;
     }
 
+    /// <summary>A word that <see cref="WaitForAny"/> sleeps on.</summary>
+    /// <param name="Offset">Where it is; a multiple of 4.</param>
+    /// <param name="Expected">The value to sleep on.</param>
+    /// <param name="IsPrivate">Only threads that use the same window take part.</param>
+    public readonly record struct Word(ulong Offset, uint Expected, bool IsPrivate);
+
+    /// <summary>The most words that <see cref="WaitForAny"/> takes.</summary>
+    public const int MostWords = 128;
+
+    /// <summary>futex_waitv: sleeps until one of several words is woken, and returns which; errors as <see cref="Wait"/>.</summary>
+    public static int WaitForAny(HostThread thread, MemoryWindow window, ReadOnlySpan<Word> words, long deadlineNanoseconds = Forever, bool realtime = false)
+    {
+        const int wordSize32 = 2, clockRealtime = 0, clockMonotonic = 1;
+        if (words.Length is 0 or > MostWords) return -EInval;
+        var waiters = stackalloc ulong[words.Length * 3]; // struct futex_waitv: value, address, flags and nothing
+        for (var i = 0; i < words.Length; i++)
+        {
+            if (!window.TryGetHostAddress(words[i].Offset, sizeof(uint), out var address)) return -EFault;
+            (waiters[i * 3], waiters[i * 3 + 1], waiters[i * 3 + 2]) = (words[i].Expected, (ulong)address, (ulong)(wordSize32 | (words[i].IsPrivate ? PrivateFlag : 0)));
+        }
+        var timespec = stackalloc long[2];
+        if (deadlineNanoseconds >= 0) (timespec[0], timespec[1]) = Math.DivRem(deadlineNanoseconds, 1_000_000_000);
+        for (var i = 0; i < words.Length; i++) if (words[i].IsPrivate) Interlocked.Increment(ref *Sleepers((long)waiters[i * 3 + 1]));
+        var result = (int)thread.BlockingSyscall(SysFutexWaitV, (long)waiters, words.Length, 0, deadlineNanoseconds < 0 ? 0 : (long)timespec, realtime ? clockRealtime : clockMonotonic);
+        for (var i = 0; i < words.Length; i++) if (words[i].IsPrivate) Interlocked.Decrement(ref *Sleepers((long)waiters[i * 3 + 1]));
+        return result;
+    }
+
     // SAFETY: native memory for the process's life; the index is within it. Each bucket counts the private sleepers at the addresses that share it, so that
     // wakes of nobody, which are many, need no syscall. Private ones never meet shared ones: the kernel keys them apart.
     private static readonly int* s_sleepers = (int*)System.Runtime.InteropServices.NativeMemory.AllocZeroed(Buckets * BucketSize * sizeof(int));

@@ -14,6 +14,7 @@ public static class ThreadSyscalls
         new(94, "exit_group", "int", ExitGroup),
         new(96, "set_tid_address", "ptr", SetTidAddress),
         new(98, "futex", "ptr futex int ptr ptr hex", Futex.Call),
+        new(449, "futex_waitv", "ptr uint hex timespec clock", Futex.WaitForAny),
         new(99, "set_robust_list", "ptr size", SetRobustList),
         new(100, "get_robust_list", "int ptr ptr", GetRobustList),
         new(122, "sched_setaffinity", "int size ptr", SetAffinity),

@@ -50,18 +50,15 @@ public static class Futex
                 return UnlockPi(thread, address, isPrivate);
             case FUTEX_WAIT_REQUEUE_PI:
             {
-                // The waker requeues to the PI futex; waking instead and locking here is allowed to be less fair, not less correct.
+                if (address == args.A4 || args.A4 % 4 != 0) return -Errno.EINVAL;
                 long error = ReadDeadline(thread, args.A3, false, out long deadline);
                 if (error < 0) return error;
                 long result = Wait(thread, address, (uint)args.A2, deadline, realtime, HostFutex.AnyBit, isPrivate);
-                return result < 0 ? result : LockPi(thread, args.A4, deadline, realtime, isPrivate);
+                // Others may have been moved with this one: whoever unlocks must come to the kernel.
+                return result < 0 ? result : LockPi(thread, args.A4, deadline, realtime, isPrivate, Waiters);
             }
             case FUTEX_CMP_REQUEUE_PI:
-            {
-                if (!window.TryLoad32(address, out uint value)) return -Errno.EFAULT;
-                if (value != (uint)args.A5) return -Errno.EAGAIN;
-                return HostFutex.Wake(window, address, (int)Math.Min((long)args.A2 + (int)args.A3, int.MaxValue), isPrivate: isPrivate);
-            }
+                return RequeuePi(thread, address, args.A4, (int)args.A2, (int)args.A3, (uint)args.A5, isPrivate);
             default:
                 return -Errno.ENOSYS;
         }
@@ -109,9 +106,8 @@ public static class Futex
         }
     }
 
-    private static long LockPi(GuestThread thread, ulong address, long deadline, bool realtime, bool isPrivate)
+    private static long LockPi(GuestThread thread, ulong address, long deadline, bool realtime, bool isPrivate, uint extra = 0)
     {
-        uint extra = 0;
         for (;;)
         {
             long result = TryLockPi(thread, address, extra);
@@ -131,6 +127,54 @@ public static class Futex
             if (result == -Errno.EINTR) return -Errno.ERESTARTSYS;
             if (result is not (0 or -Errno.EAGAIN)) return result;
         }
+    }
+
+    /// <summary>FUTEX_CMP_REQUEUE_PI: who waits for a word waits for the PI futex from now on, and the first of them has it where it is free. Nobody is woken
+    /// to wait again.</summary>
+    private static long RequeuePi(GuestThread thread, ulong address, ulong to, int wake, int move, uint expected, bool isPrivate)
+    {
+        var window = thread.Window;
+        if (wake != 1 || move < 0 || to % 4 != 0 || to == address) return -Errno.EINVAL;
+        bool isFree;
+        for (;;)
+        {
+            // Before any is there: whoever unlocks has to wake the next.
+            if (!window.TryLoad32(to, out uint value)) return -Errno.EFAULT;
+            isFree = (value & TidMask) == 0;
+            if ((value & Waiters) != 0) break;
+            if (!window.TryCompareExchange32(to, value, value | Waiters, out uint observed)) return -Errno.EFAULT;
+            if (observed == value) break;
+        }
+        long result = HostFutex.Requeue(window, address, to, isFree ? 1 : 0, (int)Math.Min((long)move + (isFree ? 0 : 1), int.MaxValue), expected, isPrivate);
+        // Unlocked meanwhile, perhaps before they were there: one of them takes it.
+        if (!isFree && result > 0 && window.TryLoad32(to, out uint now) && (now & TidMask) == 0) HostFutex.Wake(window, to, 1, isPrivate: isPrivate);
+        return result;
+    }
+
+    /// <summary>The futex_waitv syscall.</summary>
+    public static long WaitForAny(GuestThread thread, in SyscallArgs args)
+    {
+        const int entrySize = 24, wordSize32 = 2, clockRealtime = 0, clockMonotonic = 1;
+        var (address, count, clock) = (args.A0, (uint)args.A1, (int)args.A4);
+        if ((uint)args.A2 != 0 || count is 0 or > HostFutex.MostWords || address == 0) return -Errno.EINVAL;
+        long deadline = HostFutex.Forever;
+        if (args.A3 != 0)
+        {
+            if (clock is not (clockRealtime or clockMonotonic)) return -Errno.EINVAL;
+            long error = ReadDeadline(thread, args.A3, false, out deadline);
+            if (error < 0) return error;
+        }
+        Span<HostFutex.Word> words = stackalloc HostFutex.Word[(int)count];
+        for (int i = 0; i < words.Length; i++)
+        {
+            ulong entry = address + (ulong)(i * entrySize);
+            if (!thread.Window.TryLoad64(entry, out ulong value) || !thread.Window.TryLoad64(entry + 8, out ulong word) || !thread.Window.TryLoad64(entry + 16, out ulong flags)) return -Errno.EFAULT;
+            if (flags >> 32 != 0 || (flags & ~(ulong)PrivateFlag) != wordSize32 || word % 4 != 0 || value >> 32 != 0) return -Errno.EINVAL;
+            words[i] = new HostFutex.Word(word, (uint)value, (flags & PrivateFlag) != 0);
+        }
+        long result = HostFutex.WaitForAny(thread.HostThread!, thread.Window, words, deadline, clock == clockRealtime);
+        if (result != -Errno.EINTR) return result;
+        return deadline == HostFutex.Forever ? -Errno.ERESTARTSYS : -Errno.ERESTARTNOHAND;
     }
 
     private static long UnlockPi(GuestThread thread, ulong address, bool isPrivate)

@@ -367,6 +367,96 @@ CASE(thread_futex)
     EQUAL(word_b, 5);
 }
 
+// Waiters of a word are moved to a PI futex, and have it one after the other.
+#ifndef FUTEX_WAIT_REQUEUE_PI_PRIVATE
+#define FUTEX_WAIT_REQUEUE_PI_PRIVATE (FUTEX_WAIT_REQUEUE_PI | FUTEX_PRIVATE_FLAG)
+#define FUTEX_CMP_REQUEUE_PI_PRIVATE (FUTEX_CMP_REQUEUE_PI | FUTEX_PRIVATE_FLAG)
+#endif
+static unsigned pi_condition, pi_mutex;
+static int pi_waiting, pi_inside, pi_done;
+static void *pi_waiter(void *unused)
+{
+    (void)unused;
+    unsigned me = syscall(SYS_gettid), seen;
+    __atomic_add_fetch(&pi_waiting, 1, __ATOMIC_SEQ_CST);
+    ZERO(futex(&pi_condition, FUTEX_WAIT_REQUEUE_PI_PRIVATE, 0, NULL, &pi_mutex, 0));
+    EQUAL(__atomic_load_n(&pi_mutex, __ATOMIC_SEQ_CST) & FUTEX_TID_MASK, me);
+    EQUAL(__atomic_add_fetch(&pi_inside, 1, __ATOMIC_SEQ_CST), 1);
+    sched_yield();
+    pi_done++;
+    EQUAL(__atomic_sub_fetch(&pi_inside, 1, __ATOMIC_SEQ_CST), 0);
+    seen = me;
+    if (!__atomic_compare_exchange_n(&pi_mutex, &seen, 0, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) ZERO(futex(&pi_mutex, FUTEX_UNLOCK_PI_PRIVATE, 0, NULL, NULL, 0));
+    return NULL;
+}
+CASE(thread_futex_requeue_pi)
+{
+    enum { THREADS = 5 };
+    unsigned me = syscall(SYS_gettid);
+    FAILS(futex(&pi_condition, FUTEX_WAIT_REQUEUE_PI_PRIVATE, 0, NULL, &pi_condition, 0), EINVAL);
+    FAILS(futex(&pi_condition, FUTEX_CMP_REQUEUE_PI_PRIVATE, 2, (void *)10l, &pi_mutex, 0), EINVAL);
+    for (int free = 0; free < 2; free++)
+    {
+        pthread_t t[THREADS];
+        pi_waiting = pi_done = pi_condition = 0;
+        pi_mutex = free ? 0 : me;
+        for (int i = 0; i < THREADS; i++) ZERO(pthread_create(&t[i], NULL, pi_waiter, NULL));
+        FAILS(futex(&pi_condition, FUTEX_CMP_REQUEUE_PI_PRIVATE, 1, (void *)10l, &pi_mutex, 7), EAGAIN);
+        int moved = 0;
+        int64_t end = now() + 60000000000ll;
+        if (free)
+        {
+            while ((moved += futex(&pi_condition, FUTEX_CMP_REQUEUE_PI_PRIVATE, 1, (void *)10l, &pi_mutex, 0)) < THREADS) { CHECK(now() < end); sched_yield(); }
+        }
+        else
+        {
+            while ((moved += futex(&pi_condition, FUTEX_CMP_REQUEUE_PI_PRIVATE, 1, (void *)1l, &pi_mutex, 0)) < THREADS) { CHECK(now() < end); sched_yield(); }
+            EQUAL(pi_waiting, THREADS);
+            EQUAL(pi_done, 0);
+            CHECK(pi_mutex == (me | FUTEX_WAITERS));
+            ZERO(futex(&pi_mutex, FUTEX_UNLOCK_PI_PRIVATE, 0, NULL, NULL, 0));
+        }
+        EQUAL(moved, THREADS);
+        for (int i = 0; i < THREADS; i++) ZERO(pthread_join(t[i], NULL));
+        EQUAL(pi_done, THREADS);
+    }
+}
+struct waitv { unsigned long value, address; unsigned flags, nothing; };
+static unsigned many_words[3];
+static void *wait_for_any(void *unused)
+{
+    (void)unused;
+    struct waitv v[3];
+    for (int i = 0; i < 3; i++) v[i] = (struct waitv){ 0, (unsigned long)&many_words[i], 2 | 128, 0 };
+    return (void *)syscall(449, v, 3, 0, NULL, 0);
+}
+CASE(thread_futex_waitv, "noqemu")
+{
+    struct waitv v[2] = { { 0, (unsigned long)&many_words[0], 2 | 128, 0 }, { 1, (unsigned long)&many_words[1], 2, 0 } };
+    if (syscall(449, v, 2, 1, NULL, 0) == -1 && errno == ENOSYS) return; // a host before 5.16
+    FAILS(syscall(449, v, 0, 0, NULL, 0), EINVAL);
+    FAILS(syscall(449, v, 2, 1, NULL, 0), EINVAL);
+    FAILS(syscall(449, v, 2, 0, NULL, 0), EAGAIN);
+    v[1].value = 0;
+    struct timespec t;
+    ZERO(clock_gettime(CLOCK_MONOTONIC, &t));
+    FAILS(syscall(449, v, 2, 0, &t, CLOCK_MONOTONIC), ETIMEDOUT);
+    FAILS(syscall(449, v, 2, 0, &t, 7), EINVAL);
+    v[1].flags = 0;
+    FAILS(syscall(449, v, 2, 0, &t, CLOCK_MONOTONIC), EINVAL);
+    v[1].flags = 2, v[1].address = 8;
+    FAILS(syscall(449, v, 2, 0, &t, CLOCK_MONOTONIC), EFAULT);
+    for (int i = 0; i < 3; i++)
+    {
+        pthread_t thread;
+        void *woken;
+        int64_t end = now() + 60000000000ll;
+        ZERO(pthread_create(&thread, NULL, wait_for_any, NULL));
+        while (futex(&many_words[i], FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0) == 0) { CHECK(now() < end); sched_yield(); }
+        ZERO(pthread_join(thread, &woken));
+        EQUAL((long)woken, i);
+    }
+}
 // A shared futex in two mappings of one file.
 static void *wait_shared(void *w)
 {
