@@ -29,7 +29,7 @@ public sealed partial class AddressSpace
                 {
                     vma = vma.Thawed();
                     child.MapForChild(vma, HostProtection(vma.Protection), anonymous: true);
-                    child._table.Set(vma);
+                    child._table.Set(Unlocked(vma));
                     continue;
                 }
                 bool copies = !vma.IsShared && (vma.File == null || (vma.Flags & VmaFlags.MayDiffer) != 0);
@@ -54,7 +54,7 @@ public sealed partial class AddressSpace
                 child.MapForChild(vma, first, vma.File == null);
                 if (copies) child.CopyFrom(this, vma, runs);
                 if (final != first) window.Protect(vma.Start, vma.Length, final);
-                child._table.Set(vma);
+                child._table.Set(Unlocked(vma));
             }
             EndFreeze();
         }

@@ -65,7 +65,7 @@ public sealed partial class AddressSpace
             result = place < 0 ? place : MapLocked((ulong)place, length, protection, shared, flags, file, fileOffset, name);
         }
         made?.Release();
-        if (result >= 0 && (flags & (MapFlags.Populate | MapFlags.Locked)) != 0)
+        if (result >= 0 && ((flags & (MapFlags.Populate | MapFlags.Locked)) != 0 || _populatesFuture))
             Window.Advise((ulong)result, length, (protection & Protection.Write) != 0 ? 23 : 22);
         return result;
     }
@@ -113,6 +113,7 @@ public sealed partial class AddressSpace
         if (file == null && !shared && length >= WorthHugePages && (protection & Protection.Write) != 0
             && (flags & (MapFlags.NoReserve | MapFlags.Stack | MapFlags.GrowsDown)) == 0) Window.Advise(start, length, AdviseHugePages);
         var vmaFlags = (shared ? VmaFlags.Shared : 0) | ((flags & MapFlags.NoReserve) != 0 ? VmaFlags.NoReserve : 0) |
+            (LocksFuture || (flags & MapFlags.Locked) != 0 ? VmaFlags.Locked : 0) |
             (!shared && file != null && (protection & Protection.Write) != 0 ? VmaFlags.MayDiffer : 0);
         _table.Set(new Vma(start, start + length, protection, vmaFlags, file, fileOffset, file == null ? name : null));
         CodeChanged(start, start + length, hadCode);

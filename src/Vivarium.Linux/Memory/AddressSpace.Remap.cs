@@ -167,11 +167,12 @@ public sealed partial class AddressSpace
             bool whole = _table.CoveredUpTo(start, end) == end;
             switch (advice)
             {
-                case 0 or 1 or 2 or 3 or 12 or 13 or 16 or 17 or 20 or 21:
+                case 0 or 1 or 2 or 3 or 16 or 17 or 20 or 21:
                     break;
                 case MADV_DONTNEED or MADV_FREE or MADV_REMOVE or 14 or 15 or 22 or 23 or 24:
                     foreach (var vma in _table.Within(start, end))
                     {
+                        if ((vma.Flags & VmaFlags.Locked) != 0 && advice is MADV_DONTNEED or MADV_FREE or MADV_REMOVE) return -Errno.EINVAL;
                         if (vma.IsFrozen && advice is MADV_DONTNEED or MADV_FREE)
                         {
                             // The host would show what was frozen again, not zeroes.
@@ -192,6 +193,7 @@ public sealed partial class AddressSpace
                     break;
                 case MADV_DONTFORK: _table.Update(start, end, vma => vma with { Flags = vma.Flags | VmaFlags.DontFork }); break;
                 case MADV_DOFORK: _table.Update(start, end, vma => vma with { Flags = vma.Flags & ~VmaFlags.DontFork }); break;
+                case MADV_WIPEONFORK when _table.Within(start, end).Exists(vma => !vma.IsAnonymous): return -Errno.EINVAL;
                 case MADV_WIPEONFORK: _table.Update(start, end, vma => vma with { Flags = vma.Flags | VmaFlags.WipeOnFork }); break;
                 case MADV_KEEPONFORK: _table.Update(start, end, vma => vma with { Flags = vma.Flags & ~VmaFlags.WipeOnFork }); break;
                 default: return -Errno.EINVAL;
@@ -216,6 +218,7 @@ public sealed partial class AddressSpace
         }
         foreach (var vma in mappings)
         {
+            if ((flags & 2 /* MS_INVALIDATE */) != 0 && (vma.Flags & VmaFlags.Locked) != 0) return -Errno.EBUSY;
             if (!vma.IsShared) continue;
             int error = Window.Sync(vma.Start, vma.Length, flags);
             if (error < 0) return error;

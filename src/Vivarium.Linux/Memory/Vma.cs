@@ -22,6 +22,9 @@ public enum VmaFlags
 
     /// <summary>MAP_NORESERVE.</summary>
     NoReserve = 16,
+
+    /// <summary>mlock.</summary>
+    Locked = 32,
 }
 
 /// <summary>One mapping: guest addresses [<paramref name="Start"/>, <paramref name="End"/>) with one protection and one backing.</summary>

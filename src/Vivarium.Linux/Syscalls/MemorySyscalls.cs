@@ -16,14 +16,14 @@ public static class MemorySyscalls
         new(227, "msync", "ptr size flags:msync", Msync),
         new(228, "mlock", "ptr size", Mlock),
         new(229, "munlock", "ptr size", Munlock),
-        new(230, "mlockall", "hex", (_, in _) => 0),
-        new(231, "munlockall", "", (_, in _) => 0),
+        new(230, "mlockall", "hex", MlockAll),
+        new(231, "munlockall", "", (thread, in _) => thread.Process.Memory.LockAll(false, false, false, ulong.MaxValue)),
         new(232, "mincore", "ptr size ptr", Mincore),
         new(233, "madvise", "ptr size madv", Madvise),
         new(236, "get_mempolicy", "ptr ptr uint ptr hex", GetMempolicy),
         new(259, "riscv_flush_icache", "ptr ptr hex", FlushInstructionCache),
         new(283, "membarrier", "int hex int", Membarrier),
-        new(284, "mlock2", "ptr size hex", (thread, in args) => (args.A2 & ~1UL) != 0 ? -Errno.EINVAL : Mlock(thread, args)),
+        new(284, "mlock2", "ptr size hex", (thread, in args) => (args.A2 & ~1UL) != 0 ? -Errno.EINVAL : Mlock(thread, args.A0, args.A1, (args.A2 & 1) == 0)),
     ];
 
     private static long Brk(GuestThread thread, in SyscallArgs args) => (long)thread.Process.Memory.Brk(args.A0);
@@ -35,6 +35,7 @@ public static class MemorySyscalls
         if ((args.A2 & ~0x0100_000FUL) != 0 || args.A5 % AddressSpace.PageSize != 0) return -Errno.EINVAL;
         protection &= Protection.Read | Protection.Write | Protection.Execute;
         var memory = thread.Process.Memory;
+        if (((flags & MapFlags.Locked) != 0 || memory.LocksFuture) && !memory.MayLock(args.A1, LockLimit(thread))) return LockLimit(thread) == 0 ? -Errno.EPERM : -Errno.EAGAIN;
         if ((flags & MapFlags.Anonymous) != 0) return memory.Map(args.A0, args.A1, protection, flags);
 
         int host = thread.Process.Files.HostDescriptor((int)args.A4, out int openFlags, out string path);
@@ -71,14 +72,27 @@ public static class MemorySyscalls
 
     private static long Mincore(GuestThread thread, in SyscallArgs args) => thread.Process.Memory.InCore(args.A0, args.A1, args.A2);
 
-    private static long Munlock(GuestThread thread, in SyscallArgs args) => thread.Process.Memory.IsMapped(args.A0, args.A1) ? 0 : -Errno.ENOMEM;
+    private static long Munlock(GuestThread thread, in SyscallArgs args) => thread.Process.Memory.UnlockRange(args.A0, args.A1);
 
-    private static long Mlock(GuestThread thread, in SyscallArgs args)
+    private static long Mlock(GuestThread thread, in SyscallArgs args) => Mlock(thread, args.A0, args.A1, populate: true);
+
+    private static long Mlock(GuestThread thread, ulong start, ulong length, bool populate)
     {
-        ulong most = thread.Process.Limits.Soft(ResourceLimits.LockedMemory);
-        if (thread.Process.Credentials.EffectiveUid != 0 && args.A1 > most) return most == 0 ? -Errno.EPERM : -Errno.ENOMEM;
-        return Munlock(thread, args);
+        ulong most = LockLimit(thread);
+        return most == 0 ? -Errno.EPERM : thread.Process.Memory.LockRange(start, length, populate, most);
     }
+
+    private static long MlockAll(GuestThread thread, in SyscallArgs args)
+    {
+        const ulong current = 1, future = 2, onFault = 4;
+        if (args.A0 is 0 or onFault || (args.A0 & ~(current | future | onFault)) != 0) return -Errno.EINVAL;
+        ulong most = LockLimit(thread);
+        return most == 0 ? -Errno.EPERM : thread.Process.Memory.LockAll((args.A0 & current) != 0, (args.A0 & future) != 0, (args.A0 & onFault) == 0, most);
+    }
+
+    /// <summary>Bytes that the caller may lock.</summary>
+    private static ulong LockLimit(GuestThread thread) =>
+        thread.Process.Credentials.Has(Credentials.CapIpcLock) ? ulong.MaxValue : thread.Process.Limits.Soft(ResourceLimits.LockedMemory);
 
     private static long GetMempolicy(GuestThread thread, in SyscallArgs args) =>
         args.A0 != 0 && !thread.Window.TryStore32(args.A0, 0) ? -Errno.EFAULT : 0;

@@ -17,6 +17,8 @@ internal static partial class ProcFileSystem
                 "cwd" => new LinkNode(child, _ => process.Fs.WorkingDirectory),
                 "root" => new LinkNode(child, "/"),
                 "maps" => new ContentFile(child, _ => Maps(process)),
+                "smaps" => new ContentFile(child, _ => Details(process, rollup: false)),
+                "smaps_rollup" => new ContentFile(child, _ => Details(process, rollup: true)),
                 "cmdline" => new ContentFile(child, _ => Joined(process.HasEnded ? [] : process.Arguments)),
                 "environ" => new ContentFile(child, _ => Joined(process.HasEnded ? [] : process.Environment), 0x100),
                 "auxv" => new ContentFile(child, _ => process.AuxiliaryVector, 0x100),
@@ -52,7 +54,7 @@ internal static partial class ProcFileSystem
     private static readonly string[] ProcessNames =
     [
         "auxv", "cgroup", "cmdline", "comm", "cwd", "environ", "exe", "fd", "fdinfo", "gid_map", "io", "limits", "loginuid", "maps", "mem", "mountinfo", "mounts", "net",
-        "oom_score", "oom_score_adj", "personality", "root", "sessionid", "setgroups", "stat", "statm", "status", "task", "uid_map", "wchan",
+        "oom_score", "oom_score_adj", "personality", "root", "sessionid", "setgroups", "smaps", "smaps_rollup", "stat", "statm", "status", "task", "uid_map", "wchan",
     ];
 
     private static DynamicDirectory Descriptors(string path, GuestProcess process)
@@ -146,6 +148,14 @@ internal static partial class ProcFileSystem
         return writer.ToString();
     }
 
+    private static string Details(GuestProcess process, bool rollup)
+    {
+        if (process.HasEnded) return "";
+        using var writer = new StringWriter(CultureInfo.InvariantCulture);
+        process.Memory.WriteDetails(writer, rollup);
+        return writer.ToString();
+    }
+
     private static byte[] Joined(IReadOnlyList<string> strings) => Encoding.Latin1.GetBytes(string.Concat(strings.Select(text => text + "\0")));
 
     private static int ThreadCount(GuestProcess process) => Math.Max(1, process.Realm.Threads.Values.Count(thread => thread.Process == process));
@@ -192,7 +202,7 @@ internal static partial class ProcFileSystem
             Groups:	{string.Join(' ', who.Groups)} 
             VmPeak:	{size / 1024,8} kB
             VmSize:	{size / 1024,8} kB
-            VmLck:	       0 kB
+            VmLck:	{(process.HasEnded ? 0 : process.Memory.LockedBytes() / 1024),8} kB
             VmPin:	       0 kB
             VmHWM:	{process.PeakMemory / 1024,8} kB
             VmRSS:	{resident / 1024,8} kB

@@ -322,7 +322,80 @@ CASE(memory_memfd_and_locks)
     EQUAL(pread(fd, &c, 1, 5), 1);
     EQUAL(c, 6);
     CHECK(mlock(p, PAGE) == 0 || errno == ENOMEM || errno == EPERM);
+    ZERO(munlock(p, PAGE));
     munlock(p, PAGE);
+}
+
+// The number behind a name in /proc/self/FILE: in the whole file, or of one mapping.
+static long proc_value(const char *file, const char *name, void *mapping)
+{
+    char line[4096], head[40];
+    snprintf(head, sizeof head, "%lx-", (long)mapping);
+    FILE *f = fopen(file, "r");
+    CHECK(f != NULL);
+    long value = -1;
+    int here = mapping == NULL;
+    while (value < 0 && fgets(line, sizeof line, f))
+    {
+        if (mapping && strchr(line, '-') && strstr(line, " 00000000 ")) here = strncmp(line, head, strlen(head)) == 0;
+        if (here && strncmp(line, name, strlen(name)) == 0 && line[strlen(name)] == ':') value = strtol(line + strlen(name) + 1, NULL, 10);
+    }
+    fclose(f);
+    return value;
+}
+static long resident(char *p, int pages)
+{
+    unsigned char v[64];
+    long n = 0;
+    ZERO(mincore(p, pages * (long)PAGE, v));
+    for (int i = 0; i < pages; i++) n += v[i] & 1;
+    return n;
+}
+CASE(memory_locked, "noqemu fork")
+{
+    char *p = map(18 * PAGE, RW);
+    ZERO(mprotect(p, PAGE, PROT_NONE));
+    ZERO(mprotect(p + 17 * PAGE, PAGE, PROT_NONE));
+    p += PAGE;
+    EQUAL(proc_value("/proc/self/status", "VmLck", NULL), 0);
+    EQUAL(resident(p, 16), 0);
+    EQUAL(proc_value("/proc/self/smaps", "Rss", p), 0);
+    ZERO(mlock(p + 5, 8 * PAGE - 5));
+    EQUAL(resident(p, 16), 8);
+    EQUAL(proc_value("/proc/self/status", "VmLck", NULL), 32);
+    EQUAL(proc_value("/proc/self/smaps", "Size", p), 32);
+    EQUAL(proc_value("/proc/self/smaps", "Rss", p), 32);
+    EQUAL(proc_value("/proc/self/smaps", "Private_Dirty", p), 32);
+    EQUAL(proc_value("/proc/self/smaps", "Anonymous", p), 32);
+    EQUAL(proc_value("/proc/self/smaps", "Locked", p), 32);
+    EQUAL(proc_value("/proc/self/smaps", "Locked", p + 8 * PAGE), 0);
+    EQUAL(proc_value("/proc/self/smaps_rollup", "Locked", NULL), 32);
+    CHECK(proc_value("/proc/self/smaps_rollup", "Rss", NULL) >= 32);
+    FAILS(madvise(p, PAGE, MADV_DONTNEED), EINVAL);
+    FAILS(msync(p, PAGE, MS_ASYNC | MS_INVALIDATE), EBUSY);
+    pid_t child = fork(); // has none
+    if (child == 0) _exit(proc_value("/proc/self/status", "VmLck", NULL) != 0);
+    int status;
+    EQUAL(waitpid(child, &status, 0), child);
+    EQUAL(status, 0);
+    ZERO(munlock(p, 4 * PAGE));
+    EQUAL(proc_value("/proc/self/status", "VmLck", NULL), 16);
+    ZERO(munmap(p + 4 * PAGE, PAGE));
+    EQUAL(proc_value("/proc/self/status", "VmLck", NULL), 12);
+    FAILS(mlock(p, 16 * PAGE), ENOMEM);
+    FAILS(munlock(p, 16 * PAGE), ENOMEM);
+    ZERO(mlock2(p + 8 * PAGE, 8 * PAGE, 1 /* MLOCK_ONFAULT */));
+    EQUAL(resident(p + 8 * PAGE, 8), 0);
+    FAILS(mlockall(0), EINVAL);
+    ZERO(mlockall(MCL_FUTURE));
+    char *q = map(4 * PAGE, RW);
+    EQUAL(resident(q, 4), 4);
+    EQUAL(proc_value("/proc/self/smaps", "Locked", q), 16);
+    ZERO(munlockall());
+    EQUAL(proc_value("/proc/self/status", "VmLck", NULL), 0);
+    q = mmap(NULL, 4 * PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED, -1, 0);
+    CHECK(q != MAP_FAILED);
+    EQUAL(proc_value("/proc/self/status", "VmLck", NULL), 16);
 }
 
 // Threads map, write, check and unmap at once.
