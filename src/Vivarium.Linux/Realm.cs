@@ -36,6 +36,9 @@ public sealed partial class Realm : IDisposable
     /// <inheritdoc cref="HostName"/>
     internal string DomainName { get; set; } = "(none)";
 
+    /// <summary>What was written to files of /proc/sys that are kept and told only.</summary>
+    internal ConcurrentDictionary<string, string> Settings { get; } = new();
+
     /// <summary>Where one-line reports for people go.</summary>
     public TextWriter Errors { get; }
 

@@ -8,7 +8,7 @@ internal sealed class MessageQueue : IpcObject
 {
     public LinkedList<(long Type, byte[] Text)> Messages { get; } = new();
     public long Bytes { get; set; }
-    public long MaximumBytes { get; set; } = 16384;
+    public long MaximumBytes { get; set; }
     public long SendTime { get; set; }
     public long ReceiveTime { get; set; }
     public int LastSender { get; set; }
@@ -18,7 +18,7 @@ internal sealed class MessageQueue : IpcObject
 /// <summary>msgget, msgsnd, msgrcv, msgctl.</summary>
 internal static class MessageQueueSyscalls
 {
-    private const int MaximumMessage = 8192, NoError = 0x1000, Except = 0x2000, Copy = 0x4000;
+    private const int LargestMessage = 1 << 24, NoError = 0x1000, Except = 0x2000, Copy = 0x4000;
     private const int StatSlot = 11, Information = 12, StatAny = 13;
     private const int DescriptionSize = 120;
 
@@ -37,8 +37,9 @@ internal static class MessageQueueSyscalls
         var who = thread.Process.Credentials;
         lock (ipc.Gate)
         {
-            return SystemV.Get(ipc.Queues, thread, key, flags, _ => 0, () => new MessageQueue
+            return SystemV.Get(ipc.Queues, thread, key, flags, ipc.Limits.Queues, _ => 0, () => new MessageQueue
             {
+                MaximumBytes = (long)ipc.Limits.QueueBytes,
                 Uid = who.EffectiveUid, Gid = who.EffectiveGid, CreatorUid = who.EffectiveUid, CreatorGid = who.EffectiveGid, Mode = flags & 0x1ff,
             });
         }
@@ -47,7 +48,7 @@ internal static class MessageQueueSyscalls
     private static long Send(GuestThread thread, in SyscallArgs args)
     {
         var (id, address, size, flags) = ((int)args.A0, args.A1, args.A2, (int)args.A3);
-        if (size > MaximumMessage) return -Errno.EINVAL;
+        if (size > Math.Min(LargestMessage, thread.Process.Realm.Ipc.Limits.MessageBytes)) return -Errno.EINVAL;
         if (!thread.Window.TryLoad64(address, out ulong type)) return -Errno.EFAULT;
         if ((long)type < 1) return -Errno.EINVAL;
         byte[] text = new byte[size];
@@ -145,7 +146,7 @@ internal static class MessageQueueSyscalls
                 {
                     // struct msginfo: msgpool, msgmap, msgmax, msgmnb, msgmni, msgssz, msgtql, msgseg; MSG_INFO has counts in three of them.
                     bool counts = command == Information;
-                    Span<int> info = [counts ? ipc.Queues.All.Count() : 0, counts ? ipc.Queues.All.Sum(queue => queue.Messages.Count) : 16384, MaximumMessage, 16384, 32000, 16,
+                    Span<int> info = [counts ? ipc.Queues.All.Count() : 0, counts ? ipc.Queues.All.Sum(queue => queue.Messages.Count) : 16384, (int)ipc.Limits.MessageBytes, (int)ipc.Limits.QueueBytes, (int)ipc.Limits.Queues, 16,
                         counts ? (int)ipc.Queues.All.Sum(queue => queue.Bytes) : 16384, 0xffff];
                     return thread.Window.TryWriteBytes(buffer, MemoryMarshal.AsBytes(info)[..30]) ? ipc.Queues.Highest : -Errno.EFAULT;
                 }
@@ -169,7 +170,7 @@ internal static class MessageQueueSyscalls
                     {
                         if (!thread.Window.TryReadBytes(buffer, description)) return -Errno.EFAULT;
                         long most = BinaryPrimitives.ReadInt64LittleEndian(description[88..]);
-                        if (most > 16384 && thread.Process.Credentials.EffectiveUid != 0) return -Errno.EPERM;
+                        if (most > (long)ipc.Limits.QueueBytes && thread.Process.Credentials.EffectiveUid != 0) return -Errno.EPERM;
                         queue.ReadPermission(description);
                         queue.MaximumBytes = most;
                     }

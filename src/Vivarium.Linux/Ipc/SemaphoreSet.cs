@@ -49,7 +49,7 @@ internal sealed class SemaphoreSet(int count) : IpcObject
 /// <summary>semget, semop, semtimedop, semctl.</summary>
 internal static class SemaphoreSyscalls
 {
-    private const int MaximumOperations = 500, MaximumCount = 32000, WithUndo = 0x1000;
+    private const int MaximumOperations = 500, WithUndo = 0x1000;
     private const int GetPid = 11, GetValue = 12, GetAll = 13, GetWaitMore = 14, GetWaitZero = 15, SetValue = 16, SetAll = 17, StatSlot = 18, Information = 19, StatAny = 20;
     private const int DescriptionSize = 88;
 
@@ -64,13 +64,13 @@ internal static class SemaphoreSyscalls
     private static long Get(GuestThread thread, in SyscallArgs args)
     {
         var (key, count, flags) = ((int)args.A0, (int)args.A1, (int)args.A2);
-        if (count < 0 || count > MaximumCount) return -Errno.EINVAL;
         var ipc = thread.Process.Realm.Ipc;
+        if (count < 0 || (ulong)count > ipc.Limits.SetSize) return -Errno.EINVAL;
         lock (ipc.Gate)
         {
             if (count == 0 && ipc.Semaphores.ByKey(key) == null) return key != 0 && (flags & SystemV.Create) == 0 ? -Errno.ENOENT : -Errno.EINVAL;
             var who = thread.Process.Credentials;
-            return SystemV.Get(ipc.Semaphores, thread, key, flags, found => count > found.Values.Length ? -Errno.EINVAL : 0, () => new SemaphoreSet(count)
+            return SystemV.Get(ipc.Semaphores, thread, key, flags, ipc.Limits.Sets, found => count > found.Values.Length ? -Errno.EINVAL : 0, () => new SemaphoreSet(count)
             {
                 Uid = who.EffectiveUid, Gid = who.EffectiveGid, CreatorUid = who.EffectiveUid, CreatorGid = who.EffectiveGid, Mode = flags & 0x1ff,
             });
@@ -84,7 +84,7 @@ internal static class SemaphoreSyscalls
     private static long Operate(GuestThread thread, int id, ulong address, ulong count, ulong timeout)
     {
         if (count == 0) return -Errno.EINVAL;
-        if (count > MaximumOperations) return -Errno.E2BIG;
+        if (count > Math.Min(MaximumOperations, thread.Process.Realm.Ipc.Limits.Operations)) return -Errno.E2BIG;
         long deadline = long.MaxValue;
         if (timeout != 0)
         {
@@ -172,7 +172,7 @@ internal static class SemaphoreSyscalls
             {
                 // struct seminfo: semmap, semmni, semmns, semmnu, semmsl, semopm, semume, semusz, semvmx, semaem; SEM_INFO has counts in two of them.
                 int sets = ipc.Semaphores.All.Count(), all = ipc.Semaphores.All.Sum(set => set.Values.Length);
-                ReadOnlySpan<int> info = [1024000000, 32000, 1024000000, 1024000000, MaximumCount, MaximumOperations, MaximumOperations,
+                ReadOnlySpan<int> info = [1024000000, (int)ipc.Limits.Sets, (int)ipc.Limits.Semaphores, 1024000000, (int)ipc.Limits.SetSize, (int)ipc.Limits.Operations, (int)ipc.Limits.Operations,
                     command == Information ? sets : 20, SemaphoreSet.MaximumValue, command == Information ? all : SemaphoreSet.MaximumValue];
                 return thread.Window.TryWriteBytes(argument, MemoryMarshal.AsBytes(info)) ? ipc.Semaphores.Highest : -Errno.EFAULT;
             }

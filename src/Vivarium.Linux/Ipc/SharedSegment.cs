@@ -40,15 +40,25 @@ internal static class SharedSegmentSyscalls
         lock (ipc.Gate)
         {
             Sweep(ipc);
-            if (ipc.Segments.ByKey(key) == null && (size == 0 || size > AddressSpace.WindowSize)) return key != 0 && (flags & SystemV.Create) == 0 ? -Errno.ENOENT : -Errno.EINVAL;
+            if (ipc.Segments.ByKey(key) == null && (size == 0 || size > Math.Min(ipc.Limits.SegmentBytes, AddressSpace.WindowSize))) return key != 0 && (flags & SystemV.Create) == 0 ? -Errno.ENOENT : -Errno.EINVAL;
+            if (ipc.Segments.ByKey(key) == null && (flags & SystemV.Create) != 0 | key == 0 && TotalPages(ipc) + Pages(size) > ipc.Limits.SegmentPages) return -Errno.ENOSPC;
             var who = thread.Process.Credentials;
-            return SystemV.Get(ipc.Segments, thread, key, flags, found => size > found.Size ? -Errno.EINVAL : 0, () =>
+            return SystemV.Get(ipc.Segments, thread, key, flags, ipc.Limits.Segments, found => size > found.Size ? -Errno.EINVAL : 0, () =>
                 MappedFile.CreateAnonymous(AddressSpace.RoundUp(size), out _, $"/SYSV{key:x8} (deleted)") is not { } file ? null : new SharedSegment
                 {
                     Uid = who.EffectiveUid, Gid = who.EffectiveGid, CreatorUid = who.EffectiveUid, CreatorGid = who.EffectiveGid, Mode = flags & 0x1ff,
                     File = file, Size = size, Creator = thread.Process.Pid,
                 });
         }
+    }
+
+    private static ulong Pages(ulong size) => AddressSpace.RoundUp(size) / AddressSpace.PageSize;
+
+    private static ulong TotalPages(SystemV ipc)
+    {
+        ulong pages = 0;
+        foreach (var one in ipc.Segments.All) pages += Pages(one.Size);
+        return pages;
     }
 
     private static long Attach(GuestThread thread, in SyscallArgs args)
@@ -118,14 +128,13 @@ internal static class SharedSegmentSyscalls
                 case SystemV.Info:
                 {
                     // struct shminfo: shmmax, shmmin, shmmni, shmseg, shmall.
-                    ReadOnlySpan<ulong> limits = [AddressSpace.WindowSize, 1, IpcTable<SharedSegment>.Capacity, IpcTable<SharedSegment>.Capacity, AddressSpace.WindowSize / AddressSpace.PageSize, 0, 0, 0, 0];
+                    ReadOnlySpan<ulong> limits = [ipc.Limits.SegmentBytes, 1, ipc.Limits.Segments, ipc.Limits.Segments, ipc.Limits.SegmentPages, 0, 0, 0, 0];
                     return thread.Window.TryWriteBytes(buffer, System.Runtime.InteropServices.MemoryMarshal.AsBytes(limits)) ? ipc.Segments.Highest : -Errno.EFAULT;
                 }
                 case Information:
                 {
                     // struct shm_info: used_ids, shm_tot, shm_rss, shm_swp and two counters.
-                    ulong pages = 0;
-                    foreach (var one in ipc.Segments.All) pages += AddressSpace.RoundUp(one.Size) / AddressSpace.PageSize;
+                    ulong pages = TotalPages(ipc);
                     ReadOnlySpan<ulong> usage = [(ulong)ipc.Segments.All.Count(), pages, pages, 0, 0, 0];
                     return thread.Window.TryWriteBytes(buffer, System.Runtime.InteropServices.MemoryMarshal.AsBytes(usage)) ? ipc.Segments.Highest : -Errno.EFAULT;
                 }

@@ -9,6 +9,9 @@ internal sealed class SystemV
 
     public Lock Gate { get; } = new();
 
+    /// <summary>How much of it there may be.</summary>
+    public IpcLimits Limits { get; } = new();
+
     public IpcTable<SharedSegment> Segments { get; } = new();
 
     public IpcTable<SemaphoreSet> Semaphores { get; } = new();
@@ -16,7 +19,7 @@ internal sealed class SystemV
     public IpcTable<MessageQueue> Queues { get; } = new();
 
     /// <summary>The ...get calls: the id of the object with a key, made where it may be. Call with the lock held.</summary>
-    public static long Get<T>(IpcTable<T> table, GuestThread thread, int key, int flags, Func<T, long> check, Func<T?> make) where T : IpcObject
+    public static long Get<T>(IpcTable<T> table, GuestThread thread, int key, int flags, ulong most, Func<T, long> check, Func<T?> make) where T : IpcObject
     {
         if (table.ByKey(key) is { } found)
         {
@@ -26,6 +29,7 @@ internal sealed class SystemV
             return check(found) is < 0 and var refused ? refused : found.Id;
         }
         if (key != 0 && (flags & Create) == 0) return -Errno.ENOENT;
+        if ((ulong)table.All.Count() >= most) return -Errno.ENOSPC;
         var made = make();
         if (made == null) return -Errno.ENOMEM;
         made.Key = key;

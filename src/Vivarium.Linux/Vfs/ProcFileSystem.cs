@@ -25,6 +25,7 @@ internal static partial class ProcFileSystem
         foreach (var name in (ReadOnlySpan<string>)["meminfo", "stat", "uptime", "loadavg", "vmstat"])
             Add(new HostNode("/proc/" + name, "/proc/" + name, FileType.Regular | 0x124));
         Add(System());
+        Add(SystemVTables());
         Add(new LinkNode("/proc/net", "self/net"));
         return new DynamicDirectory("/proc", 0x16D, (name, caller) => top.GetValueOrDefault(name) ?? Process(name, caller) ?? (hostTree ? Host(name) : null),
             caller => top.Values.Concat(Processes(caller)));
@@ -69,27 +70,29 @@ internal static partial class ProcFileSystem
         return new FixedDirectory(sys, 0x16D,
             new FixedDirectory(kernel, 0x16D,
                 Value(kernel + "/osrelease", KernelRelease), Value(kernel + "/ostype", "Linux"), Value(kernel + "/version", KernelVersion), Value(kernel + "/tainted", "0"),
-                new ContentFile(kernel + "/hostname", caller => caller?.Realm.HostName + "\n"), new ContentFile(kernel + "/domainname", caller => caller?.Realm.DomainName + "\n"),
-                Value(kernel + "/pid_max", "4194304"), Value(kernel + "/threads-max", "127000"), Value(kernel + "/cap_last_cap", "40"),
+                Name(kernel + "/hostname", realm => realm.HostName, (realm, name) => realm.HostName = name), Name(kernel + "/domainname", realm => realm.DomainName, (realm, name) => realm.DomainName = name),
+                Kept(kernel + "/pid_max", "4194304"), Kept(kernel + "/threads-max", "127000"), Value(kernel + "/cap_last_cap", "40"),
                 Value(kernel + "/ngroups_max", "65536"), Value(kernel + "/overflowuid", "65534"), Value(kernel + "/overflowgid", "65534"),
-                Value(kernel + "/core_pattern", "core"), Value(kernel + "/randomize_va_space", "0"), Value(kernel + "/shmmax", "18446744073692774399"),
-                Value(kernel + "/shmall", "18446744073692774399"), Value(kernel + "/shmmni", "4096"), Value(kernel + "/sem", "32000\t1024000000\t500\t32000"),
-                Value(kernel + "/msgmax", "8192"), Value(kernel + "/msgmnb", "16384"), Value(kernel + "/msgmni", "32000"),
+                Setting(kernel + "/core_pattern", realm => realm.Settings.GetValueOrDefault(kernel + "/core_pattern", "core"), (realm, text) => { realm.Settings[kernel + "/core_pattern"] = text; return 0; }),
+                Kept(kernel + "/randomize_va_space", "0"), Limits(kernel + "/shmmax", limits => ref limits.SegmentBytes), Limits(kernel + "/shmall", limits => ref limits.SegmentPages),
+                Limits(kernel + "/shmmni", limits => ref limits.Segments),
+                Limits(kernel + "/sem", limits => ref limits.SetSize, limits => ref limits.Semaphores, limits => ref limits.Operations, limits => ref limits.Sets),
+                Limits(kernel + "/msgmax", limits => ref limits.MessageBytes), Limits(kernel + "/msgmnb", limits => ref limits.QueueBytes), Limits(kernel + "/msgmni", limits => ref limits.Queues),
                 Value(kernel + "/seccomp/actions_avail", "").Under(kernel + "/seccomp"),
                 new FixedDirectory(kernel + "/random", 0x16D,
                     new ContentFile(kernel + "/random/uuid", _ => Guid.NewGuid().ToString("D") + "\n"),
                     Value(kernel + "/random/boot_id", BootId), Value(kernel + "/random/entropy_avail", "256"), Value(kernel + "/random/poolsize", "256"))),
-            new FixedDirectory(vm, 0x16D, Value(vm + "/overcommit_memory", "0"), Value(vm + "/max_map_count", "65530"), Value(vm + "/mmap_min_addr", "65536"),
-                Value(vm + "/swappiness", "60"), Value(vm + "/overcommit_ratio", "50")),
-            new FixedDirectory(fs, 0x16D, Value(fs + "/file-max", "9223372036854775807"), Value(fs + "/nr_open", "1048576"), Value(fs + "/lease-break-time", "45"),
+            new FixedDirectory(vm, 0x16D, Kept(vm + "/overcommit_memory", "0"), Kept(vm + "/max_map_count", "65530"), Value(vm + "/mmap_min_addr", "65536"), Kept(vm + "/drop_caches", "0"),
+                Kept(vm + "/swappiness", "60"), Kept(vm + "/overcommit_ratio", "50")),
+            new FixedDirectory(fs, 0x16D, Kept(fs + "/file-max", "9223372036854775807"), Kept(fs + "/nr_open", "1048576"), Kept(fs + "/lease-break-time", "45"),
                 Value(fs + "/pipe-user-pages-soft", "16384"), Value(fs + "/pipe-user-pages-hard", "0"),
                 new FixedDirectory(fs + "/mqueue", 0x16D, Value(fs + "/mqueue/queues_max", "256"), Value(fs + "/mqueue/msg_max", "10"), Value(fs + "/mqueue/msgsize_max", "8192"),
                     Value(fs + "/mqueue/msg_default", "10"), Value(fs + "/mqueue/msgsize_default", "8192")), Value(fs + "/pipe-max-size", "1048576"),
                 Value(fs + "/file-nr", "1024\t0\t9223372036854775807"),
                 new FixedDirectory(fs + "/inotify", 0x16D, Value(fs + "/inotify/max_user_watches", "65536"), Value(fs + "/inotify/max_user_instances", "128"),
                     Value(fs + "/inotify/max_queued_events", "16384"))),
-            new FixedDirectory(net, 0x16D, new FixedDirectory(net + "/core", 0x16D, Value(net + "/core/somaxconn", "4096"), Value(net + "/core/rmem_max", "212992"),
-                Value(net + "/core/wmem_max", "212992")),
+            new FixedDirectory(net, 0x16D, new FixedDirectory(net + "/core", 0x16D, Kept(net + "/core/somaxconn", "4096"), Kept(net + "/core/rmem_max", "212992"),
+                Kept(net + "/core/wmem_max", "212992")),
                 new FixedDirectory(net + "/ipv4", 0x16D, Value(net + "/ipv4/ip_local_port_range", "32768\t60999"))));
     }
 

@@ -167,3 +167,72 @@ CASE(ipc_messages, "fork noqemu")
     EQUAL(ended(c), 0);
     FAILS(msgsnd(id, &m, 1, 0), EINVAL);
 }
+
+// What /proc/sysvipc says of an object: a column of its row.
+static long ipc_row(const char *file, int id, int column)
+{
+    char line[512];
+    long value = -1;
+    FILE *f = fopen(file, "r");
+    CHECK(f != NULL);
+    CHECK(fgets(line, sizeof line, f) != NULL);
+    while (value == -1 && fgets(line, sizeof line, f))
+    {
+        char *save, *word = strtok_r(line, " \n", &save);
+        long words[20], n = 0;
+        for (; word && n < 20; word = strtok_r(NULL, " \n", &save)) words[n++] = strtol(word, NULL, n == 2 ? 8 : 10);
+        if (n > 2 && words[1] == id) value = column < n ? words[column] : -2;
+    }
+    fclose(f);
+    return value;
+}
+static void set_limit(const char *path, const char *value)
+{
+    int fd = open(path, O_WRONLY);
+    CHECK(fd >= 0);
+    EQUAL(write(fd, value, strlen(value)), (long)strlen(value));
+    close(fd);
+}
+CASE(ipc_tables_and_limits, "noqemu")
+{
+    int shm = shmget(IPC_PRIVATE, 12345, 0640), sem = semget(IPC_PRIVATE, 3, 0600), msg = msgget(IPC_PRIVATE, 0604);
+    CHECK(shm >= 0 && sem >= 0 && msg >= 0);
+    struct { long type; char text[64]; } m = { 1, "" };
+    ZERO(msgsnd(msg, &m, 10, 0));
+    char *at = shmat(shm, NULL, 0);
+    CHECK(at != (char *)-1);
+    EQUAL(ipc_row("/proc/sysvipc/shm", shm, 2), 0640);
+    EQUAL(ipc_row("/proc/sysvipc/shm", shm, 3), 12345);
+    EQUAL(ipc_row("/proc/sysvipc/shm", shm, 4), getpid());
+    EQUAL(ipc_row("/proc/sysvipc/shm", shm, 6), 1);
+    EQUAL(ipc_row("/proc/sysvipc/sem", sem, 3), 3);
+    EQUAL(ipc_row("/proc/sysvipc/msg", msg, 2), 0604);
+    EQUAL(ipc_row("/proc/sysvipc/msg", msg, 3), 10);
+    EQUAL(ipc_row("/proc/sysvipc/msg", msg, 4), 1);
+    if (geteuid() == 0)
+    {
+        set_limit("/proc/sys/kernel/msgmax", "20");
+        FAILS(msgsnd(msg, &m, 21, 0), EINVAL);
+        set_limit("/proc/sys/kernel/msgmax", "8192\n");
+        set_limit("/proc/sys/kernel/sem", "2 100 3");
+        FAILS(semget(IPC_PRIVATE, 3, 0600), EINVAL);
+        struct sembuf op[4] = { { 0, 1, 0 }, { 0, 1, 0 }, { 0, 1, 0 }, { 0, 1, 0 } };
+        FAILS(semop(sem, op, 4), E2BIG);
+        ZERO(semop(sem, op, 3));
+        set_limit("/proc/sys/kernel/sem", "32000\t1024000000\t500\t32000");
+        set_limit("/proc/sys/kernel/shmmax", "8192");
+        FAILS(shmget(IPC_PRIVATE, 8193, 0600), EINVAL);
+        set_limit("/proc/sys/kernel/shmmax", "18446744073692774399");
+        set_limit("/proc/sys/kernel/msgmni", "1");
+        FAILS(msgget(IPC_PRIVATE, 0600), ENOSPC);
+        set_limit("/proc/sys/kernel/msgmni", "32000");
+        int fd = open("/proc/sys/kernel/shmmni", O_WRONLY);
+        FAILS(write(fd, "many", 4), EINVAL);
+        close(fd);
+    }
+    ZERO(shmdt(at));
+    ZERO(shmctl(shm, IPC_RMID, NULL));
+    ZERO(semctl(sem, 0, IPC_RMID));
+    ZERO(msgctl(msg, IPC_RMID, NULL));
+    EQUAL(ipc_row("/proc/sysvipc/shm", shm, 0), -1);
+}
