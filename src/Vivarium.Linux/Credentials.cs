@@ -9,7 +9,7 @@ public sealed record Credentials(uint Uid, uint EffectiveUid, uint SavedUid, uin
     public const ulong AllCapabilities = (1UL << 41) - 1;
 
     /// <summary>Capabilities by number (capabilities(7)).</summary>
-    public const int CapSetGid = 6, CapSetUid = 7, CapSetPCap = 8, CapNetBindService = 10, CapIpcLock = 14;
+    public const int CapSetGid = 6, CapSetUid = 7, CapSetPCap = 8, CapNetBindService = 10, CapIpcLock = 14, CapSysAdmin = 21;
 
     /// <summary>Supplementary groups.</summary>
     public IReadOnlyList<uint> Groups { get; init; } = [];

@@ -139,6 +139,7 @@ public sealed partial class GuestProcess
         if (_first is { } leader) TracedThreadEnded(leader, WaitStatus);
         ReleaseTracees();
         Timers?.Dispose();
+        DropSenderTag();
         Realm.ProcessEnded(this);
         lock (Sync)
         {

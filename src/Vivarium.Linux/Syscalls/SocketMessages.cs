@@ -105,13 +105,14 @@ internal static class SocketMessages
             Put64(message, Name, 0);
             BinaryPrimitives.WriteInt32LittleEndian(message[NameLength..], 0);
         }
-        var controlBytes = HostScratch.Rent((int)controlLength + 16);
+        var controlBytes = HostScratch.Rent((int)controlLength + 16 + SenderTags.Room);
         List<OpenFile>? held = null;
+        var sender = UnixPeers.Identity.Of(thread.Process);
         if (status >= 0 && control != 0 && controlLength > 0)
         {
             var bytes = controlBytes.Span[..(int)controlLength];
             status = thread.Get(control, bytes);
-            if (status >= 0) status = ControlToHost(thread, bytes, ref held);
+            if (status >= 0) status = ControlToHost(thread, bytes, ref held, ref sender);
             Put64(message, Control, controlBytes.Address);
         }
         else
@@ -119,7 +120,18 @@ internal static class SocketMessages
             Put64(message, Control, 0);
             Put64(message, ControlLength, 0);
         }
-        if (status >= 0) status = thread.Block(HostCall.SendMsg, file.HostDescriptor, header.Address, flags);
+        if (status >= 0)
+        {
+            int tag = -1;
+            bool ownTag = false;
+            if (SenderTags.Takes(file) && (tag = SenderTags.For(thread.Process, sender, out ownTag)) >= 0)
+            {
+                Put64(message, Control, controlBytes.Address);
+                Put64(message, ControlLength, SenderTags.Append(controlBytes.Span, (int)U64(message, ControlLength), tag));
+            }
+            status = thread.Block(HostCall.SendMsg, file.HostDescriptor, header.Address, flags);
+            if (ownTag) HostSyscall.Invoke(HostCall.Close, tag);
+        }
         controlBytes.Dispose();
         address.Dispose();
         vectors.Dispose();
@@ -128,7 +140,31 @@ internal static class SocketMessages
         return status;
     }
 
-    private static long ControlToHost(GuestThread thread, Span<byte> control, ref List<OpenFile>? held)
+    /// <summary>sendto on host memory, with a tag that says who sends.</summary>
+    internal static long SendTagged(GuestThread thread, OpenFile file, long data, long length, int flags, long name, int nameLength)
+    {
+        int tag = SenderTags.For(thread.Process, UnixPeers.Identity.Of(thread.Process), out bool ownTag);
+        using var lease = HostScratch.Rent(HeaderSize + 16 + SenderTags.Room);
+        var message = lease.Span;
+        message.Clear();
+        const int vectorAt = HeaderSize, controlAt = HeaderSize + 16;
+        Put64(message, Name, name);
+        BinaryPrimitives.WriteInt32LittleEndian(message[NameLength..], nameLength);
+        Put64(message, Vectors, lease.Address + vectorAt);
+        Put64(message, VectorCount, 1);
+        Put64(message, vectorAt, data);
+        Put64(message, vectorAt + 8, length);
+        if (tag >= 0)
+        {
+            Put64(message, Control, lease.Address + controlAt);
+            Put64(message, ControlLength, SenderTags.Append(message[controlAt..], 0, tag));
+        }
+        long status = thread.Block(HostCall.SendMsg, file.HostDescriptor, lease.Address, flags);
+        if (ownTag) HostSyscall.Invoke(HostCall.Close, tag);
+        return status;
+    }
+
+    private static long ControlToHost(GuestThread thread, Span<byte> control, ref List<OpenFile>? held, ref UnixPeers.Identity sender)
     {
         for (int at = 0; at + 16 <= control.Length;)
         {
@@ -149,8 +185,14 @@ internal static class SocketMessages
             }
             else if (level == SolSocket && type == Credentials && length >= 28)
             {
-                // The host lets us name only ourselves; a guest that names another pid than its own is refused as Linux refuses it.
-                if (BinaryPrimitives.ReadInt32LittleEndian(one[16..]) != thread.Process.Pid) return -Errno.EPERM;
+                // The host lets us name only ourselves: what the guest says goes with the message's tag.
+                var (process, who) = (thread.Process, thread.Process.Credentials);
+                var said = new UnixPeers.Identity(BinaryPrimitives.ReadInt32LittleEndian(one[16..]), BinaryPrimitives.ReadUInt32LittleEndian(one[20..]), BinaryPrimitives.ReadUInt32LittleEndian(one[24..]));
+                if (said.Pid != process.Pid && !who.Has(Linux.Credentials.CapSysAdmin)) return -Errno.EPERM;
+                if (said.Uid != who.Uid && said.Uid != who.EffectiveUid && said.Uid != who.SavedUid && !who.Has(Linux.Credentials.CapSetUid)) return -Errno.EPERM;
+                if (said.Gid != who.Gid && said.Gid != who.EffectiveGid && said.Gid != who.SavedGid && !who.Has(Linux.Credentials.CapSetGid)) return -Errno.EPERM;
+                if (said.Pid != process.Pid && !process.Realm.Processes.ContainsKey(said.Pid)) return -Errno.ESRCH;
+                sender = said;
                 BinaryPrimitives.WriteInt32LittleEndian(one[16..], Environment.ProcessId);
                 BinaryPrimitives.WriteInt32LittleEndian(one[20..], (int)HostSyscall.Invoke(102));
                 BinaryPrimitives.WriteInt32LittleEndian(one[24..], (int)HostSyscall.Invoke(104));
@@ -174,13 +216,18 @@ internal static class SocketMessages
         if (status < 0) return status;
         using var from = HostScratch.Rent(SocketAddress.Room);
         SocketAddress.Clear(from.Span);
-        using var controlBytes = HostScratch.Rent((int)controlLength + 16);
+        // What may come with a tag, where the guest wants nothing of it: its credentials and the tag.
+        bool tagged = SenderTags.Takes(file);
+        int room = (int)controlLength + (tagged ? SenderTags.Room + 32 : 0);
+        using var controlBytes = HostScratch.Rent(room + 16);
         Put64(message, Vectors, vectors.Address);
         Put64(message, Name, name == 0 ? 0 : from.Address);
         BinaryPrimitives.WriteInt32LittleEndian(message[NameLength..], name == 0 ? 0 : SocketAddress.Maximum);
         bool wantsControl = control != 0 && controlLength > 0;
-        Put64(message, Control, wantsControl ? controlBytes.Address : 0);
-        Put64(message, ControlLength, wantsControl ? (long)controlLength : 0);
+        if (!wantsControl) room -= (int)controlLength;
+        else if (tagged) room -= 32;
+        Put64(message, Control, room > 0 ? controlBytes.Address : 0);
+        Put64(message, ControlLength, room);
 
         status = thread.Block(HostCall.RecvMsg, file.HostDescriptor, header.Address, flags | CloseOnExecFlag);
         vectors.Dispose();
@@ -188,9 +235,15 @@ internal static class SocketMessages
 
         uint outFlags = BinaryPrimitives.ReadUInt32LittleEndian(message[Flags..]) & ~(uint)CloseOnExecFlag | (uint)(flags & CloseOnExecFlag);
         int length = (int)U64(message, ControlLength);
+        UnixPeers.Identity? sender = null;
+        if (tagged && length > 0)
+        {
+            length = SenderTags.Strip(controlBytes.Span, length, ref sender);
+            length = Fit(controlBytes.Span[..length], wantsControl ? (int)controlLength : 0, ref outFlags);
+        }
         if (wantsControl && length > 0)
         {
-            length = ControlToGuest(thread, file, controlBytes.Span[..length], (flags & CloseOnExecFlag) != 0, ref outFlags);
+            length = ControlToGuest(thread, file, controlBytes.Span[..length], sender, (flags & CloseOnExecFlag) != 0, ref outFlags);
             if (thread.Put(control, controlBytes.Span[..length]) < 0) return -Errno.EFAULT;
         }
         if (name != 0)
@@ -203,7 +256,29 @@ internal static class SocketMessages
         return status;
     }
 
-    private static int ControlToGuest(GuestThread thread, OpenFile file, Span<byte> control, bool closeOnExec, ref uint outFlags)
+    /// <summary>Drops the control messages that the guest has no room for, and their descriptors; the length of the others.</summary>
+    private static int Fit(Span<byte> control, int room, ref uint outFlags)
+    {
+        if (control.Length <= room) return control.Length;
+        int kept = 0;
+        for (int at = 0; at + 16 <= control.Length;)
+        {
+            var one = control[at..];
+            int length = (int)Math.Min(U64(one, 0), (ulong)one.Length);
+            if (length < 16) break;
+            if (kept == at && at + length <= room) kept = Math.Min(at + (length + 7 & ~7), room);
+            else
+            {
+                outFlags |= ControlTruncated;
+                bool rights = BinaryPrimitives.ReadInt32LittleEndian(one[8..]) == SolSocket && BinaryPrimitives.ReadInt32LittleEndian(one[12..]) == Rights;
+                for (int slot = 16; rights && slot + 4 <= length; slot += 4) HostSyscall.Invoke(HostCall.Close, BinaryPrimitives.ReadInt32LittleEndian(one[slot..]));
+            }
+            at += length + 7 & ~7;
+        }
+        return kept;
+    }
+
+    private static int ControlToGuest(GuestThread thread, OpenFile file, Span<byte> control, UnixPeers.Identity? from, bool closeOnExec, ref uint outFlags)
     {
         for (int at = 0; at + 16 <= control.Length;)
         {
@@ -232,8 +307,8 @@ internal static class SocketMessages
             }
             else if (level == SolSocket && type == Credentials && length >= 28 && BinaryPrimitives.ReadInt32LittleEndian(one[16..]) == Environment.ProcessId)
             {
-                // Which guest the sender is, the host does not know: whoever connected the socket, or as good as any guess, the receiver.
-                var sender = UnixPeers.Find(file) ?? UnixPeers.Identity.Of(thread.Process);
+                // Which guest the sender is, the host does not know: who the message's tag says, whoever connected the socket, or as good as any guess, the receiver.
+                var sender = from ?? UnixPeers.Find(file) ?? UnixPeers.Identity.Of(thread.Process);
                 BinaryPrimitives.WriteInt32LittleEndian(one[16..], sender.Pid);
                 BinaryPrimitives.WriteUInt32LittleEndian(one[20..], sender.Uid);
                 BinaryPrimitives.WriteUInt32LittleEndian(one[24..], sender.Gid);

@@ -144,11 +144,16 @@ public static class SocketSyscalls
         ulong length = Math.Min(args.A2, FileSyscalls.MaximumTransfer);
         long status;
         if (!thread.TryHost(args.A1, length, out long data)) status = -Errno.EFAULT;
-        else if (args.A4 == 0) status = thread.Block(HostCall.SendTo, file.HostDescriptor, data, (long)length, (int)args.A3);
+        else if (args.A4 == 0)
+        {
+            status = SenderTags.Takes(file) ? SocketMessages.SendTagged(thread, file, data, (long)length, (int)args.A3, 0, 0)
+                : thread.Block(HostCall.SendTo, file.HostDescriptor, data, (long)length, (int)args.A3);
+        }
         else
         {
             var address = SocketAddress.FromGuest(thread, args.A4, args.A5, toBind: false);
             status = address.Status < 0 ? address.Status
+                : SenderTags.Takes(file) ? SocketMessages.SendTagged(thread, file, data, (long)length, (int)args.A3, address.Address, address.Length)
                 : thread.Block(HostCall.SendTo, file.HostDescriptor, data, (long)length, (int)args.A3, address.Address, address.Length);
             address.Dispose();
         }
@@ -179,7 +184,7 @@ public static class SocketSyscalls
     // ---- options ----
 
     private const uint Nobody = 65534;
-    private const int SolSocket = 1, PeerCredentials = 17, AttachFilter = 26, AttachReusePortFilter = 51, SolIp = 0, SolIpV6 = 41,
+    private const int SolSocket = 1, PassCredentials = 16, PeerCredentials = 17, AttachFilter = 26, AttachReusePortFilter = 51, SolIp = 0, SolIpV6 = 41,
         SolTcp = 6, TcpZeroCopyReceive = 35, TcpMd5 = 14;
 
     private static long SetSockOpt(GuestThread thread, in SyscallArgs args)
@@ -193,6 +198,7 @@ public static class SocketSyscalls
         if (level == SolSocket && option is AttachFilter or AttachReusePortFilter) status = SetFilter(thread, file, args);
         else if (!thread.TryHostOrNull(args.A3, args.A4, out long value)) status = -Errno.EFAULT;
         else status = HostSyscall.Invoke(HostCall.SetSockOpt, file.HostDescriptor, level, option, value, (int)args.A4);
+        if (status == 0 && level == SolSocket && option == PassCredentials) SenderTags.Want();
         file.Release();
         return status;
     }

@@ -60,6 +60,9 @@ public sealed class OpenFile
     /// <summary>The key there of the listener that it is connected to.</summary>
     internal string? ConnectedName;
 
+    /// <summary>Whether its messages say who sent them (<see cref="Syscalls.SenderTags"/>): 1, -1, or 0 for not known yet.</summary>
+    internal sbyte TakesTags;
+
     /// <summary>It went through a socket, and whoever received it has a description of their own.</summary>
     internal bool WasSent;
 

@@ -590,6 +590,92 @@ CASE(socket_peers, "fork noqemu")
     }
     close(server), close(pair[0]), close(pair[1]);
 }
+// Who sent a datagram, whoever it is: the pid, and the first byte of the message.
+static pid_t sender_of(int s, char *byte, int want_descriptor, int *got)
+{
+    char control[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(sizeof(int))] = { 0 };
+    struct iovec v = { byte, 1 };
+    struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = want_descriptor ? sizeof control : CMSG_SPACE(sizeof(struct ucred)) };
+    EQUAL(recvmsg(s, &m, 0), 1);
+    CHECK((m.msg_flags & MSG_CTRUNC) == 0);
+    pid_t pid = -1;
+    int descriptors = 0;
+    for (struct cmsghdr *h = CMSG_FIRSTHDR(&m); h; h = CMSG_NXTHDR(&m, h))
+    {
+        if (h->cmsg_type == SCM_CREDENTIALS)
+        {
+            struct ucred c;
+            memcpy(&c, CMSG_DATA(h), sizeof c);
+            pid = c.pid;
+            EQUAL(c.uid, geteuid());
+        }
+        else
+        {
+            EQUAL(h->cmsg_type, SCM_RIGHTS);
+            EQUAL(h->cmsg_len, CMSG_LEN(sizeof(int)));
+            descriptors++;
+            memcpy(got, CMSG_DATA(h), sizeof(int));
+        }
+    }
+    EQUAL(descriptors, want_descriptor);
+    return pid;
+}
+CASE(socket_senders_of_datagrams, "fork noqemu")
+{
+    struct sockaddr_un a = { .sun_family = AF_UNIX };
+    unsigned long unlike;
+    EQUAL(getrandom(&unlike, sizeof unlike, 0), sizeof unlike);
+    snprintf(a.sun_path + 1, sizeof a.sun_path - 1, "viv-senders-%lx", unlike);
+    int server = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), one = 1, got = -1;
+    ZERO(bind(server, (struct sockaddr *)&a, sizeof a));
+    ZERO(setsockopt(server, SOL_SOCKET, SO_PASSCRED, &one, sizeof one));
+    char byte;
+    for (int way = 0; way < 4; way++)
+    {
+        pid_t child = fork();
+        if (child == 0)
+        {
+            int s = socket(AF_UNIX, SOCK_DGRAM, 0);
+            char what = (char)way, control[CMSG_SPACE(sizeof(int))] = { 0 };
+            struct iovec v = { &what, 1 };
+            struct msghdr m = { .msg_name = &a, .msg_namelen = sizeof a, .msg_iov = &v, .msg_iovlen = 1 };
+            if (way == 0) _exit(sendto(s, &what, 1, 0, (struct sockaddr *)&a, sizeof a) != 1);
+            if (way == 1) _exit(connect(s, (struct sockaddr *)&a, sizeof a) || send(s, &what, 1, MSG_NOSIGNAL) != 1);
+            if (way == 3)
+            {
+                m.msg_control = control, m.msg_controllen = sizeof control;
+                struct cmsghdr *h = CMSG_FIRSTHDR(&m);
+                h->cmsg_level = SOL_SOCKET, h->cmsg_type = SCM_RIGHTS, h->cmsg_len = CMSG_LEN(sizeof(int));
+                memcpy(CMSG_DATA(h), &s, sizeof(int));
+            }
+            _exit(sendmsg(s, &m, 0) != 1);
+        }
+        int status;
+        EQUAL(waitpid(child, &status, 0), child);
+        EQUAL(status, 0);
+        EQUAL(sender_of(server, &byte, way == 3, &got), child);
+        EQUAL(byte, way);
+    }
+    close(got);
+    // Who does not ask sees nothing of it.
+    int pair[2];
+    ZERO(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair));
+    char control[64];
+    struct iovec v = { &byte, 1 };
+    struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control };
+    EQUAL(send(pair[0], "a", 1, 0), 1);
+    EQUAL(recvmsg(pair[1], &m, 0), 1);
+    EQUAL(m.msg_controllen, 0);
+    EQUAL(m.msg_flags, 0);
+    EQUAL(send(pair[0], "b", 1, 0), 1);
+    m.msg_control = NULL, m.msg_controllen = 0;
+    EQUAL(recvmsg(pair[1], &m, 0), 1);
+    EQUAL(m.msg_flags, 0);
+    EQUAL(send(pair[0], "c", 1, 0), 1);
+    EQUAL(read(pair[1], &byte, 1), 1);
+    EQUAL(byte, 'c');
+    close(pair[0]), close(pair[1]), close(server);
+}
 CASE(sockets)
 {
     int pair[2];
