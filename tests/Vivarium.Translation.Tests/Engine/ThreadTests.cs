@@ -130,9 +130,17 @@ public class ThreadTests
         guest.Write(Code, I(Opcode.Addi, 10, 10, 1), Ecall);
         using Hart hart = guest.NewHart(Code);
         for (int i = 0; i < 100; i++) Once();
-        long before = GC.GetAllocatedBytesForCurrentThread();
-        for (int i = 0; i < 10_000; i++) Once();
-        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+        // A lock of the process that another test happens to hold makes the runtime allocate what this thread waits on, once: a run that allocates
+        // shows in every attempt.
+        long least = long.MaxValue;
+        for (int attempt = 0; attempt < 5 && least != 0; attempt++)
+        {
+            long before = GC.GetAllocatedBytesForCurrentThread();
+            for (int i = 0; i < 10_000; i++) Once();
+            least = Math.Min(least, GC.GetAllocatedBytesForCurrentThread() - before);
+        }
+
+        Assert.Equal(0, least);
 
         void Once()
         {
