@@ -49,6 +49,9 @@ public static class EngineSlots
     /// <summary>Address of the function that fills a machine's TLB: int (state, address, size * 2 + 1 for a store).</summary>
     public const int MissHelper = 37;
 
+    /// <summary>On a machine, address of <see cref="StubTable.RegionMiss"/>.</summary>
+    public const int RegionMiss = 38;
+
     /// <summary>xmm0..xmm31 at a kick, 16 bytes each.</summary>
     public const int VectorDump = 64;
 

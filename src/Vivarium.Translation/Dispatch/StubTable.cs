@@ -22,7 +22,7 @@ internal sealed unsafe class StubTable
     private readonly Assembler _asm = new();
     private readonly byte* _start;
     private readonly bool _isMachine;
-    private Label _leave, _restore;
+    private Label _leave, _restore, _miss;
 
     public StubTable(CodeMemory memory, bool isMachine)
     {
@@ -84,6 +84,10 @@ internal sealed unsafe class StubTable
     /// these two are kept; ZF is set where the interpreter must do the access, or where an exit was asked for.</summary>
     public ulong Miss { get; private set; }
 
+    /// <summary>The same for regions: the addend in rax (1 for none) of the address in rdi and the <see cref="MissAccess"/> in rsi, with the hart's state in rdx. All registers
+    /// but rax and r11 are kept, with their upper halves.</summary>
+    public ulong RegionMiss { get; private set; }
+
     /// <summary>From here to <see cref="MissEnd"/> the request has been tested: a kick goes on at <see cref="MissAbort"/>.</summary>
     public ulong MissTested { get; private set; }
     public ulong MissEnd { get; private set; }
@@ -128,6 +132,7 @@ internal sealed unsafe class StubTable
         EmitFaultStub();
         EmitKickStub();
         EmitRegionFaultStub();
+        if (_isMachine) EmitRegionMiss();
 
         _asm.Align(16);
         Enter = Here;
@@ -211,6 +216,7 @@ internal sealed unsafe class StubTable
         ReadOnlySpan<Gpr> kept = [Gpr.Rdi, Gpr.Rsi, Gpr.R8, Gpr.R9, Gpr.R10, Gpr.R11, Gpr.Rdx];
         const Gpr entry = Gpr.Rdi, page = Gpr.Rsi, tag = Gpr.Rdx, other = Gpr.R8;
         _asm.Align(16);
+        _asm.Bind(ref _miss);
         Miss = Here;
         foreach (Gpr r in kept) _asm.Push(r);
         _asm.Bind(ref first);
@@ -309,6 +315,56 @@ internal sealed unsafe class StubTable
         _asm.Jcc(Cond.Ne, ref first);
         for (int i = kept.Length - 1; i >= 0; i--) _asm.Pop(kept[i]);
         _asm.Jmp(ref abort);
+    }
+
+    private void EmitRegionMiss()
+    {
+        // Outside of what kicks redirect: rbp is the region's until Miss is called. Who kicks has raised the word that the region polls.
+        Label done = default, fail = default, back = default;
+        const int area = 16 * 32;
+        _asm.Align(16);
+        RegionMiss = Here;
+        _asm.Push(RegisterMap.Context);
+        _asm.Push(RegisterMap.MemoryBase);
+        _asm.Push(Gpr.Rcx);
+        _asm.Alu(AluOp.Sub, X86.Size.S64, Gpr.Rsp, area);
+        if (HostFeatures.HasAvx) MoveWide(load: false);
+        _asm.Lea(RegisterMap.Context, Mem.At(Gpr.Rdx, RegisterMap.ContextBias));
+        _asm.Mov(RegisterMap.MemoryBase, Field(HartStateLayout.DataTlb));
+        _asm.Mov32(Gpr.Rcx, Gpr.Rsi);
+        _asm.Mov(Gpr.Rax, Gpr.Rdi);
+        _asm.LeaRip(Gpr.R11, ref back);
+        _asm.Push(Gpr.R11);
+        _asm.Jmp(ref _miss);
+        _asm.Bind(ref back);
+        _asm.Jcc(Cond.E, ref fail);
+        _asm.Bind(ref done);
+        if (HostFeatures.HasAvx) MoveWide(load: true);
+        _asm.Alu(AluOp.Add, X86.Size.S64, Gpr.Rsp, area);
+        _asm.Pop(Gpr.Rcx);
+        _asm.Pop(RegisterMap.MemoryBase);
+        _asm.Pop(RegisterMap.Context);
+        _asm.Ret();
+        _asm.Bind(ref fail);
+        _asm.MovImmediate(Gpr.Rax, 1);
+        _asm.Jmp(ref done);
+    }
+
+    /// <summary>vmovups between ymm0..15 and the stack.</summary>
+    private void MoveWide(bool load)
+    {
+        Span<byte> code = stackalloc byte[9];
+        for (int x = 0; x < 16; x++)
+        {
+            int offset = x * 32;
+            code[0] = 0xC5;
+            code[1] = (byte)(x < 8 ? 0xFC : 0x7C);
+            code[2] = (byte)(load ? 0x10 : 0x11);
+            code[3] = (byte)(0x84 | (x & 7) << 3); // [rsp + disp32]
+            code[4] = 0x24;
+            System.Buffers.Binary.BinaryPrimitives.WriteInt32LittleEndian(code[5..], offset);
+            _asm.Raw(code);
+        }
     }
 
     /// <summary>Earlier stores before later loads.</summary>

@@ -70,6 +70,7 @@ public sealed unsafe partial class MachineEngine : Executor
         state.Engine[EngineSlots.KickHelper] = (ulong)(delegate* unmanaged<HartState*, void>)&OnKick;
         state.Engine[EngineSlots.MissHelper] = (ulong)(delegate* unmanaged<HartState*, ulong, ulong, int>)&OnMiss;
         t_running = this;
+        state.Engine[EngineSlots.RegionMiss] = _cache.Stubs.RegionMiss;
         state.Engine[EngineSlots.LeaveCell] = code.Presence.LeaveCell;
         if (hart.LeaveWord != code.Presence.LeaveCell) hart.LeaveWord = code.Presence.LeaveCell;
         code.Unit.FloatChanged(); // frm is anybody's while the hart does not run

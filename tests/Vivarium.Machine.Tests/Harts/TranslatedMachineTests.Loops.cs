@@ -1,3 +1,4 @@
+using Vivarium.RiscV.Execution;
 using Vivarium.RiscV.Privileged;
 using Vivarium.Testing;
 using Vivarium.Translation.Machine;
@@ -22,6 +23,36 @@ public sealed partial class TranslatedMachineTests
         for (var seed = firstSeed; seed < firstSeed + Programs / 3; seed++) RunLoops(seed, expected, actual);
         Console.WriteLine($"{farm.Statistics.Regions} regions of loops over pages, entered {((MachineEngine)actual.Executor).RegionCounts.Entered} times");
         Assert.True(farm.Statistics.Regions > Programs / 3 && ((MachineEngine)actual.Executor).RegionCounts.Entered > Programs / 3, $"{farm.Statistics.Regions} regions");
+    }
+
+    /// <summary>A region that leaves in front of its first instruction does not come back to itself: its page would never be in the TLB.</summary>
+    [Fact]
+    public void ALoopThatBeginsWithALoadOfANewPageGoesOn()
+    {
+        using var farm = Farm();
+        if (farm is null) return;
+        uint[] code = [0x00053283, 0x00530333, 0x00b50533, 0xfec51ae3, 0x00000073]; // ld, add, add, bne, ecall
+        var pages = new Pages(new Random(1), U);
+        using var actual = new Machine(true, farm: farm);
+        pages.Add(RandomProgram.CodeStart);
+        pages.Allow(RandomProgram.CodeStart);
+        for (var i = 0UL; i < 40; i++)
+        {
+            pages.Add(RandomProgram.DataStart + i * 4096);
+            pages.Allow(RandomProgram.DataStart + i * 4096);
+        }
+        pages.WriteTables(actual);
+        for (var i = 0UL; i < 40; i++) Assert.True(actual.Memory.TryWrite(pages.Physical(RandomProgram.DataStart + i * 4096), 8, i));
+        for (var i = 0; i < code.Length; i++) Assert.True(actual.Memory.TryWrite(pages.Physical(RandomProgram.CodeStart) + (ulong)i * 4, 4, code[i]));
+        actual.Unit.EnterSupervisor();
+        actual.Unit.WriteCsr(0x180, 8UL << 60 | Root >> 12);
+        actual.Unit.WriteCsr(0x300, 3UL << 11);
+        LeaveTo(actual, RandomProgram.CodeStart);
+        (actual.Hart[10], actual.Hart[11], actual.Hart[12], actual.Hart[6]) = (RandomProgram.DataStart, 4096, RandomProgram.DataStart + 40 * 4096, 0);
+        actual.Hart.Pc = RandomProgram.CodeStart;
+        Assert.Equal(TrapCause.EnvironmentCall, actual.Executor.Run(actual.Hart).Cause);
+        Assert.Equal(780UL, actual.Hart[6]);
+        Assert.InRange(((MachineEngine)actual.Executor).RegionCounts.Entered, 1, 100);
     }
 
     private static CompileFarm? Farm()

@@ -1,6 +1,8 @@
 using System.Globalization;
+using System.Text;
 using Vivarium.RiscV.Execution;
 using Vivarium.RiscV.Isa;
+using Vivarium.Translation.Dispatch;
 using Vivarium.Translation.Optimizing.Regions;
 
 namespace Vivarium.Translation.Optimizing.Lowering;
@@ -21,6 +23,9 @@ internal sealed partial class RegionLowering
         public long Low, High;
         public bool Stores;
 
+        /// <summary>One of its stores comes before all ways out of the loop.</summary>
+        public bool IsCertain;
+
         /// <summary>That address, and the host's.</summary>
         public string Start = "", Host = "";
     }
@@ -38,8 +43,8 @@ internal sealed partial class RegionLowering
         foreach (RegionBlock head in _region.Blocks)
         {
             if (head.InnermostLoop == null) continue;
-            System.Text.StringBuilder text = _text;
-            _text = new System.Text.StringBuilder(); // only to see whether there are chunks
+            StringBuilder text = _text;
+            _text = new StringBuilder(); // only to see whether there are chunks
             string? limit = CountedLimit(head);
             _text = text;
             if (limit != null && _countedLatch.FirstOrDefault(l => l.Value == head).Key is { } latch) FindMoving(head, latch);
@@ -88,6 +93,10 @@ internal sealed partial class RegionLowering
             group.High = Math.Max(group.High, high);
             group.Stores |= access.Stores;
             _moving.Add((access.Block, access.Position), group);
+        }
+        for (int n = 0; n < head.Instructions.Count && !MayLeave(head, n); n++)
+        {
+            if (_moving.TryGetValue((head, n), out MovingGroup? group) && TouchOf(head.Instructions[n].Instruction).Stores) group.IsCertain = true;
         }
     }
 
@@ -151,43 +160,22 @@ internal sealed partial class RegionLowering
         return step;
     }
 
-    /// <summary>At the start of a chunk: looks up the pages, and leaves the region where one is missing; the chunk's length until the first page ends.</summary>
+    /// <summary>At the start of a chunk: looks up the pages, and leaves the region where one cannot be had; the chunk's length until the first page ends.</summary>
     private string EnterPages(RegionBlock head, string limit)
     {
         if (!_movingIn.TryGetValue(head, out List<MovingGroup>? groups)) return limit;
-        string all = "";
-        var entries = new List<string>();
-        foreach (MovingGroup group in groups)
-        {
-            string address = Constant(group.Low);
-            for (int r = 1; r < 32; r++)
-            {
-                if (group.Factors[r] == 0) continue;
-                string value = Op($"load i64, ptr %x{r}");
-                if (group.Factors[r] != 1) value = Op($"mul i64 {value}, {group.Factors[r]}");
-                address = address == "0" ? value : Op($"add i64 {address}, {value}");
-            }
-            group.Start = address;
-            string slot = Op($"and i64 {Op($"lshr i64 {address}, 7")}, {(HartTlb.Entries - 1) << 5}"), entry = Op($"getelementptr i8, ptr %m, i64 {slot}");
-            string tag = Op($"load i64, ptr {(group.Stores ? Op($"getelementptr i8, ptr {entry}, i64 8") : entry)}, align 8{Invariant}");
-            string hit = Op($"icmp eq i64 {Op($"and i64 {Op($"add i64 {address}, {group.High - group.Low - 1}")}, -4096")}, {tag}");
-            all = all.Length == 0 ? hit : Op($"and i1 {all}, {hit}");
-            entries.Add(entry);
-        }
-        string miss = Label("miss"), go = Label("pages");
-        Line($"br i1 {all}, label %{go}, label %{miss}, !prof !6");
-        _text.Append(CultureInfo.InvariantCulture, $"{miss}:\n");
+        string miss = Label("miss");
+        // Stores last: nobody asks for them before it is certain that all else is there, since that may mark a page as written.
+        foreach (MovingGroup group in groups.OrderBy(static g => g.Stores)) EnterPage(group, miss);
+        StringBuilder text = Behind(miss);
         CleanSlots(_dirtyIn[head.Index]);
         // Not by way of the region's own entry: tier 1 makes a round, and fills the TLB.
-        int exit = head.Pc == _region.Head ? 0 : IndexOf(Placed(new RegionExit(head.Pc, false), rare: true));
-        Line($"store i64 {exit}, ptr %exit");
-        _text.Append(CultureInfo.InvariantCulture, $" br label %out\n{go}:\n");
+        Line($"store i64 {IndexOf(Placed(new RegionExit(head.Pc, false), rare: true))}, ptr %exit");
+        Line("br label %out");
+        _text = text;
         Declare("i64 @llvm.umin.i64(i64, i64)");
-        for (int n = 0; n < groups.Count; n++)
+        foreach (MovingGroup group in groups)
         {
-            MovingGroup group = groups[n];
-            string addend = Op($"load ptr, ptr {Op($"getelementptr i8, ptr {entries[n]}, i64 24")}, align 8{Invariant}");
-            group.Host = Op($"getelementptr i8, ptr {addend}, i64 {group.Start}");
             if (group.Step == 0) continue;
             string inPage = Op($"and i64 {group.Start}, 4095");
             string room = group.Step < 0 ? inPage : Op($"sub i64 {4096 - (group.High - group.Low)}, {inPage}");
@@ -195,6 +183,44 @@ internal sealed partial class RegionLowering
             limit = Op($"call i64 @llvm.umin.i64(i64 {limit}, i64 {rounds})");
         }
         return limit;
+    }
+
+    private void EnterPage(MovingGroup group, string miss)
+    {
+        string address = Constant(group.Low);
+        for (int r = 1; r < 32; r++)
+        {
+            if (group.Factors[r] == 0) continue;
+            string value = Op($"load i64, ptr %x{r}");
+            if (group.Factors[r] != 1) value = Op($"mul i64 {value}, {group.Factors[r]}");
+            address = address == "0" ? value : Op($"add i64 {address}, {value}");
+        }
+        group.Start = address;
+        string slot = Op($"and i64 {Op($"lshr i64 {address}, 7")}, {(HartTlb.Entries - 1) << 5}"), entry = Op($"getelementptr i8, ptr %m, i64 {slot}");
+        string tag = Op($"load i64, ptr {(group.Stores ? Op($"getelementptr i8, ptr {entry}, i64 8") : entry)}, align 8{Invariant}");
+        string last = Op($"and i64 {Op($"add i64 {address}, {group.High - group.Low - 1}")}, -4096");
+        string there = Label("there"), go = Label("page"), ask = Label("ask"), call = Label("call");
+        bool mayAsk = !group.Stores || group.IsCertain;
+        Line($"br i1 {Op($"icmp eq i64 {last}, {tag}")}, label %{there}, label %{(mayAsk ? ask : miss)}, !prof !6");
+        _text.Append(CultureInfo.InvariantCulture, $"{there}:\n");
+        string addend = Op($"load ptr, ptr {Op($"getelementptr i8, ptr {entry}, i64 24")}, align 8{Invariant}");
+        Line($"br label %{go}");
+        string asked = "";
+        if (mayAsk)
+        {
+            StringBuilder text = Behind(ask);
+            Line($"br i1 {Op($"icmp eq i64 {Op($"and i64 {address}, -4096")}, {last}")}, label %{call}, label %{miss}");
+            _text.Append(CultureInfo.InvariantCulture, $"{call}:\n");
+            string helper = Op($"load ptr, ptr {Op($"getelementptr i8, ptr %s, i64 {HartStateLayout.Engine + EngineSlots.RegionMiss * 8}")}");
+            int access = 1 << MissAccess.SizeShift | (group.Stores ? MissAccess.Store : 0);
+            // What it writes nobody here reads.
+            asked = Op($"call preserve_allcc ptr {helper}(i64 {address}, i64 {access}, ptr %s) nounwind memory(inaccessiblemem: readwrite)");
+            Line($"br i1 {Op($"icmp eq ptr {asked}, inttoptr (i64 1 to ptr)")}, label %{miss}, label %{go}");
+            _text = text;
+        }
+        _text.Append(CultureInfo.InvariantCulture, $"{go}:\n");
+        if (mayAsk) addend = Op($"phi ptr [ {addend}, %{there} ], [ {asked}, %{call} ]");
+        group.Host = Op($"getelementptr i8, ptr {addend}, i64 {address}");
     }
 
     /// <summary>The host's address of an access whose page was looked up at the start of the chunk.</summary>

@@ -100,6 +100,8 @@ internal sealed partial class RegionLowering
     private RegionExit Placed(RegionExit exit, bool rare)
     {
         if (!IsMachine || exit.IsIndirect || (!rare && exit.Pc >> 12 == _region.Head >> 12)) return exit;
+        // By way of its own entry the region would come here again, and for ever: tier 1's block makes the step.
+        if (rare && exit.Pc == _region.Head) return _exits[0];
         Line($"store i64 {Constant(exit.Pc)}, ptr %indirect");
         return new RegionExit(0, true);
     }

@@ -33,7 +33,11 @@ internal sealed partial class RegionLowering
     private int _names;
     private ulong _pc;
 
-    private RegionLowering(GuestRegion region) => _region = region;
+    private RegionLowering(GuestRegion region)
+    {
+        _region = region;
+        _exitIndex.Add(_exits[0], 0);
+    }
 
     public IReadOnlyList<RegionExit> Exits => _exits;
 
