@@ -24,6 +24,7 @@ public sealed partial class Realm : IDisposable
         Syscalls = SyscallTable.Default;
         Executors = new ExecutorFactory(options);
         Terminals = new Terminals.TerminalTable(this);
+        AsyncFiles = new AsyncFiles(this);
         if (options.MemoryLimit is { } limit) MemoryWatch = new MemoryWatch(this, limit);
         if (options.Strace != null) Trace = new Strace(options.Strace, Syscalls);
     }
@@ -82,6 +83,9 @@ public sealed partial class Realm : IDisposable
 
     /// <summary>Pseudo-terminals that guests opened.</summary>
     internal Terminals.TerminalTable Terminals { get; }
+
+    /// <summary>Files that signal when they become ready.</summary>
+    internal AsyncFiles AsyncFiles { get; }
 
     /// <summary>Call-backs in time.</summary>
     internal Time.TimerThread Timers { get; } = new();
@@ -248,6 +252,7 @@ public sealed partial class Realm : IDisposable
         MemoryWatch?.Dispose();
         Meter.Dispose();
         Timers.Dispose();
+        AsyncFiles.Dispose();
         HostThreads.Dispose();
     }
 }

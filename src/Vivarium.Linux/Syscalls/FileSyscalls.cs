@@ -338,6 +338,7 @@ public static class FileSyscalls
 
     // ---- fcntl ----
 
+    private const ulong Async = 0x2000;
     private const int DupFd = 0, GetFd = 1, SetFd = 2, GetFl = 3, SetFl = 4, GetLk = 5, SetLk = 6, SetLkW = 7, SetOwn = 8, GetOwn = 9, SetSig = 10, GetSig = 11,
         SetOwnEx = 15, GetOwnEx = 16, OfdGetLk = 36, OfdSetLk = 37, OfdSetLkW = 38, SetLease = 1024, GetLease = 1025, Notify = 1026, DupFdQuery = 1027, CreatedQuery = 1028,
         DupFdCloExec = 1030, SetPipeSize = 1031, GetPipeSize = 1032, AddSeals = 1033, GetSeals = 1034, GetRwHint = 1035, SetFileRwHint = 1038;
@@ -361,6 +362,7 @@ public static class FileSyscalls
         var file = files.Acquire(fd);
         if (file == null) return -Errno.EBADF;
         long result = OnFile(thread, file, command, args.A2);
+        if (command == SetFl && result == 0 && ((args.A2 & Async) != 0) != (file.AsyncKey != 0)) thread.Process.Realm.AsyncFiles.Change(file, fd, (args.A2 & Async) != 0);
         file.Release();
         return result;
     }
@@ -415,8 +417,7 @@ public static class FileSyscalls
             case GetOwn:
                 return file.Owner;
             case SetOwn:
-                // SIGIO is not raised yet; who owns it is remembered.
-                (file.Owner, file.OwnerIsThread) = ((int)argument, false);
+                (file.Owner, file.OwnerIsThread, file.OwnerSetBy) = ((int)argument, false, thread.Process.Credentials.EffectiveUid);
                 return 0;
             case SetOwnEx:
             {
@@ -424,7 +425,7 @@ public static class FileSyscalls
                 if (!thread.Window.TryLoad32(argument, out uint kind) || !thread.Window.TryLoad32(argument + 4, out uint id)) return -Errno.EFAULT;
                 if (kind > 2) return -Errno.EINVAL;
                 file.Owner = kind == 2 ? -(int)id : (int)id;
-                file.OwnerIsThread = kind == 0;
+                (file.OwnerIsThread, file.OwnerSetBy) = (kind == 0, thread.Process.Credentials.EffectiveUid);
                 return 0;
             }
             case GetOwnEx:

@@ -83,6 +83,7 @@ internal static class TerminalSyscalls
         var file = thread.Process.Files.Acquire((int)args.A0);
         if (file == null) return -Errno.EBADF;
         long result = file.Node is { IsDirectory: true } ? -Errno.ENOTTY : OnFile(thread, file, command, args.A2);
+        if (result == 0 && command == SetAsynchronous && thread.Window.TryLoad32(args.A2, out uint on)) thread.Process.Realm.AsyncFiles.Change(file, (int)args.A0, on != 0);
         file.Release();
         return result;
     }
@@ -173,7 +174,7 @@ internal static class TerminalSyscalls
         return null;
     }
 
-    private const uint GetWindowSize = 0x5413, SetWindowSize = 0x5414;
+    private const uint SetAsynchronous = 0x5452, GetWindowSize = 0x5413, SetWindowSize = 0x5414;
 
     /// <summary>TIOCSCTTY: a session leader without a terminal takes one that controls no session.</summary>
     private static long Control(GuestProcess process, GuestTerminal terminal, bool steal)

@@ -78,6 +78,15 @@ public sealed class OpenFile
     /// <summary>F_SETOWN_EX with a thread's id.</summary>
     internal bool OwnerIsThread;
 
+    /// <summary>Effective user of who set the owner.</summary>
+    internal uint OwnerSetBy;
+
+    /// <summary>Who signals the owner when the file becomes ready, and what it knows the file by; 0 without O_ASYNC.</summary>
+    internal AsyncFiles? AsyncFiles;
+
+    /// <inheritdoc cref="AsyncFiles"/>
+    internal long AsyncKey;
+
     /// <summary>F_SETSIG.</summary>
     internal int OwnerSignal;
 
@@ -135,6 +144,7 @@ public sealed class OpenFile
     {
         if (Interlocked.Decrement(ref _references) != 0) return 0;
         Signals?.Closed();
+        AsyncFiles?.Forget(this);
         if (SocketInode != 0) Syscalls.UnixPeers.Closed(this);
         if (Terminal is { IsMaster: true } master) master.Terminal.ReleaseMaster();
         if (_duplicates != null) foreach (int host in _duplicates) HostSyscall.Invoke(HostCall.Close, host);

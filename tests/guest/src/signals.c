@@ -1,5 +1,7 @@
 // Signals of one thread: what the handler sees, what it may change, masks, restarts, queues, timers.
 #include "guest.h"
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 
@@ -691,4 +693,62 @@ CASE(signal_blocked_fault_kills, "exit=139")
     sigset_t block = set_of(SIGSEGV, 0);
     ZERO(pthread_sigmask(SIG_BLOCK, &block, NULL));
     join(start(blocked_kill, NULL));
+}
+
+// Files that signal when they become ready.
+static volatile sig_atomic_t io_signals, io_code, io_fd;
+static void on_io(int sig, siginfo_t *info, void *uc)
+{
+    (void)sig; (void)uc;
+    io_code = info->si_code;
+    io_fd = info->si_fd;
+    io_signals++;
+}
+static void await_io(int n)
+{
+    for (int i = 0; i < 20000 && io_signals < n; i++) sleep_ms(1);
+    CHECK(io_signals >= n);
+}
+CASE(signal_of_ready_files, "fork noqemu")
+{
+    int p[2], s[2];
+    char c = 0;
+    ZERO(pipe(p));
+    handle(SIGIO, on_io, SA_RESTART);
+    handle(SIGRTMIN + 3, on_io, SA_RESTART);
+    ZERO(fcntl(p[0], F_SETOWN, getpid()));
+    ZERO(fcntl(p[0], F_SETFL, O_ASYNC));
+    CHECK(fcntl(p[0], F_GETFL) & O_ASYNC);
+    EQUAL(io_signals, 0);
+    pid_t child = fork(); // the file is the same there, and so is who is told
+    if (child == 0) _exit(write(p[1], &c, 1) != 1);
+    await_io(1);
+    int status;
+    EQUAL(waitpid(child, &status, 0), child);
+    EQUAL(status, 0);
+    EQUAL(read(p[0], &c, 1), 1);
+    // With a signal of one's own it says which file.
+    ZERO(fcntl(p[0], F_SETSIG, SIGRTMIN + 3));
+    io_signals = 0;
+    EQUAL(write(p[1], &c, 1), 1);
+    await_io(1);
+    EQUAL(io_code, POLL_IN);
+    EQUAL(io_fd, p[0]);
+    ZERO(fcntl(p[0], F_SETFL, 0));
+    io_signals = 0;
+    EQUAL(write(p[1], &c, 1), 1);
+    // A socket, by ioctl, for a group with nobody else in it.
+    int on = 1;
+    setpgid(0, 0);
+    EQUAL(getpgrp(), getpid());
+    ZERO(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
+    ZERO(fcntl(s[0], F_SETOWN, -getpgrp()));
+    ZERO(fcntl(s[0], F_SETSIG, SIGRTMIN + 3));
+    ZERO(ioctl(s[0], FIOASYNC, &on));
+    sleep_ms(20);
+    EQUAL(io_signals, 0); // neither the pipe, nor that it can be written to
+    EQUAL(write(s[1], &c, 1), 1);
+    await_io(1);
+    EQUAL(io_fd, s[0]);
+    close(s[0]), close(s[1]), close(p[0]), close(p[1]);
 }
