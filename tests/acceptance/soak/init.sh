@@ -67,8 +67,16 @@ while [ $SECONDS -lt $end ]; do
     ipcrm --all 2>/dev/null
     rm -f /dev/shm/* 2>/dev/null
     sleep 2
-    left=$(ls -d /proc/[0-9]* | wc -l) # this shell and ls itself; wc counts their lines
-    echo "quiet $round $left"
+    # Whoever was killed may take a while to end on a busy machine; then there is this shell and nobody else, zombies included.
+    for _ in $(seq 40); do
+        here=(/proc/[0-9]*)
+        [ ${#here[@]} -gt 1 ] || break
+        sleep 0.5
+    done
+    for p in "${here[@]}"; do
+        [ "$p" = "/proc/$$" ] || echo "left after $round: $(cut -c1-60 "$p/stat")"
+    done
+    echo "quiet $round ${#here[@]}"
     sleep 3
 done
 echo done
