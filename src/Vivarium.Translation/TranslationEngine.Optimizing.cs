@@ -29,7 +29,13 @@ public sealed unsafe partial class TranslationEngine
     /// <summary>Whether the guest cannot tell which floating-point flags were raised when.</summary>
     internal bool AllowsFloatRegions => !Volatile.Read(ref _observesFlags);
 
-    internal bool IsTranslated(ulong pc) => _blocks.IsAnyHead(pc);
+    /// <summary>Whether the guest has come here: there is a block, or there was one before a region took over (blocks through a region's head are
+    /// dropped, and what only the region executes is not translated anew).</summary>
+    internal bool IsTranslated(ulong pc)
+    {
+        if (_blocks.IsAnyHead(pc)) return true;
+        lock (_lock) return _installed.Exists(r => r.Addresses.Contains(pc));
+    }
 
     /// <summary>Grows and compiles a region; the farm calls this on its threads.</summary>
     internal GuestRegion? Grow(RegionBuilder builder, ulong hot, int level, bool assumeWarm) => _memory is not { } memory

@@ -29,6 +29,11 @@ public sealed class CompileFarm : IDisposable
     private double _guestTime;  // what the guest has run so far, in ticks
     private bool _started;
 
+    // How the sampler slows down: requests seen so far, and when the last one came, in ticks of the guest's time.
+    private const double CalmAfter = 200;
+    private long _requests;
+    private double _lastNews;
+
     /// <summary>One compiling thread's.</summary>
     private sealed class Tools
     {
@@ -39,7 +44,7 @@ public sealed class CompileFarm : IDisposable
     private CompileFarm(OptimizerOptions options)
     {
         _options = options;
-        _queue = new HotQueue(options.Policy, Statistics);
+        _queue = new HotQueue(options.Policy, Statistics, MayCompile);
         Statistics.Say = options.DumpRegion ? options.DumpSink : null;
     }
 
@@ -98,7 +103,7 @@ public sealed class CompileFarm : IDisposable
         HostThread self = HostThread.Current;
         Action<IRegionEngine, CodePlace> queue = (engine, place) => _queue.Heat(engine, place, _weight, Threshold());
         long last = Stopwatch.GetTimestamp();
-        while (!_stop.Wait(_options.SampleMilliseconds))
+        while (!_stop.Wait(NextSample()))
         {
             // On a busy machine ticks come late, and a sample stands for more.
             long now = Stopwatch.GetTimestamp();
@@ -129,6 +134,26 @@ public sealed class CompileFarm : IDisposable
             }
         }
     }
+
+    /// <summary>
+    /// Milliseconds until the next sample. Trials need every one; while blocks become hot a few must do; a guest whose profile has not changed for a
+    /// while, or that has not run for long enough to be compiled at all, is interrupted seldom.
+    /// </summary>
+    private int NextSample()
+    {
+        if (_options.WarmUp == 0) return _options.SampleMilliseconds;
+        bool inTrial = false;
+        foreach (List<RegionTrial> trials in _trials.Values) inTrial |= trials.Count > 0;
+        lock (_newTrials) inTrial |= _newTrials.Count > 0;
+        if (inTrial) return _options.SampleMilliseconds;
+        if (Statistics.Requests != _requests) (_requests, _lastNews) = (Statistics.Requests, _guestTime);
+        bool calm = _guestTime < _options.WarmUp || _guestTime - _lastNews > CalmAfter;
+        return Math.Max(_options.SampleMilliseconds, calm ? _options.RareSampleMilliseconds : _options.RareSampleMilliseconds / 2);
+    }
+
+    /// <summary>Whether compilers have not had their share of processor time yet; any thread may ask.</summary>
+    private bool MayCompile() =>
+        _options.WarmUp == 0 || Interlocked.Read(ref Statistics.CompilerTime) * 1e-6 <= _options.CompileShare * Volatile.Read(ref _guestTime);
 
     /// <summary>Samples that make a block hot. Loading the library must pay, too.</summary>
     private int Threshold() =>

@@ -21,14 +21,24 @@ public sealed record OptimizerOptions
     /// <summary>Compiling threads; 0 compiles on the guest's thread at once whatever jumps backwards (for tests).</summary>
     public int Threads { get; init; } = Math.Clamp(Environment.ProcessorCount / 2, 1, 4);
 
-    /// <summary>Samples of one block that make it hot.</summary>
-    public int Threshold { get; init; } = 4;
+    /// <summary>Samples of one block that make it hot, where each stands for a millisecond.</summary>
+    public int Threshold { get; init; } = 12;
 
-    /// <summary>Milliseconds that the guest runs before anything is compiled: short programs do without LLVM, whose loading costs some 30 ms.</summary>
-    public int WarmUp { get; init; } = 100;
+    /// <summary>
+    /// Milliseconds that the guest runs before anything is compiled: short programs do without LLVM, whose loading costs some 30 ms. 0: compile from the
+    /// start, sample as often as can be, and spend what it takes (for tests and measurements).
+    /// </summary>
+    public int WarmUp { get; init; } = 1000;
 
-    /// <summary>Time between samples.</summary>
+    /// <summary>Compilation has at most this share of the processor time that the guest has had so far: compilers take execution units, caches and the
+    /// process's memory lock from it.</summary>
+    public double CompileShare { get; init; } = 0.04;
+
+    /// <summary>Time between samples while there is something to find out.</summary>
     public int SampleMilliseconds { get; init; } = 1;
+
+    /// <summary>Time between samples where nothing new has been found for a while: a sample interrupts the guest.</summary>
+    public int RareSampleMilliseconds { get; init; } = 8;
 
     /// <summary>Compare new regions with tier 1, and keep what is faster.</summary>
     public bool Trials { get; init; } = true;

@@ -24,10 +24,12 @@ internal sealed class Candidate(IRegionEngine engine, CodePlace place)
 }
 
 /// <summary>What is hot and waits to be compiled, in the order that the policy wants.</summary>
-/// <remarks>Thread-safe. Heat decays by half every <see cref="HalfLife"/>, so that it says what is hot now.</remarks>
-internal sealed class HotQueue(JitPolicy policy, FarmStatistics statistics)
+/// <remarks>Thread-safe. Heat decays by half every <see cref="HalfLife"/>, so that it says what is hot now. Nothing is handed out while
+/// <paramref name="mayCompile"/> says no: what waits then is weighed again when it says yes.</remarks>
+internal sealed class HotQueue(JitPolicy policy, FarmStatistics statistics, Func<bool> mayCompile)
 {
     private const int MaxRefusals = 6;
+    private const int BudgetMilliseconds = 20; // between looks whether there is time to spend again
     private static readonly double HalfLife = Stopwatch.Frequency * 0.2;
     private static readonly long Cold = Stopwatch.Frequency / 4;
 
@@ -76,6 +78,11 @@ internal sealed class HotQueue(JitPolicy policy, FarmStatistics statistics)
                 if (_waiting.Count == 0)
                 {
                     Monitor.Wait(_lock);
+                    continue;
+                }
+                if (!mayCompile())
+                {
+                    Monitor.Wait(_lock, BudgetMilliseconds);
                     continue;
                 }
                 Candidate best = _waiting[0];
