@@ -24,11 +24,16 @@ public sealed partial class MachineHart
     private int _where;
     private StartRequest? _start;
     private bool _resumesAtStart; // where suspended: begins at _start, instead of behind its call
+    private ulong _idlePc;
+    private int _idlePasses;
     private Thread? _thread;
     private HostThread? _hostThread;
 
     /// <summary>Traps taken, for statistics.</summary>
     public long Traps { get; private set; }
+
+    /// <summary>How often the hart napped at a <c>wfi</c> that ended at once.</summary>
+    internal long Naps { get; private set; }
 
     internal Thread? Thread => _thread;
 
@@ -52,6 +57,7 @@ public sealed partial class MachineHart
             {
                 thread.ClearKick();
                 Interlocked.Exchange(ref exitRequest, 0);
+                var waited = false;
                 if (!Core.ObeyControl()) break;
                 ApplyFences();
                 if (!ObeyStatus())
@@ -68,8 +74,10 @@ public sealed partial class MachineHart
                     }
                     Unit.WaitsForInterrupt = false;
                     if (Status == HartStatus.Suspended) EndSuspension();
+                    else waited = true;
                 }
-                Unit.TakeInterrupt();
+                if (Unit.TakeInterrupt()) _idlePasses = 0;
+                else if (waited) NapIfPolling(thread);
             }
 
             Volatile.Write(ref _where, Guest);
@@ -93,6 +101,25 @@ public sealed partial class MachineHart
         Volatile.Write(ref _where, Host);
         // What the hart waits for is looked at anew, whoever woke it.
         Cpu.RequestExit();
+    }
+
+    /// <summary>
+    /// After a <c>wfi</c> that an interrupt ended which the hart then did not take: where one <c>wfi</c> ends so many times in a row, the guest polls memory around it, as
+    /// OpenSBI's waiting harts do with an IPI pending that only hart_start's code acknowledges. Such a hart naps, so that it does not take a host
+    /// processor from the hart that it waits for. (A <c>wfi</c> may last as long as it likes; systems that idle take what woke them, and are not slowed.)
+    /// </summary>
+    private unsafe void NapIfPolling(HostThread thread)
+    {
+        const int many = 64;
+        const long nanosleep = 35;
+        if (Cpu.Pc != _idlePc) (_idlePc, _idlePasses) = (Cpu.Pc, 0);
+        if (++_idlePasses < many) return;
+        Naps++;
+        var time = stackalloc long[2] { 0, 500_000 };
+        Volatile.Write(ref _where, Asleep);
+        Interlocked.MemoryBarrier();
+        if (Volatile.Read(ref Cpu.State.ExitRequest) == 0) thread.BlockingSyscall(nanosleep, (long)time);
+        Volatile.Write(ref _where, Host);
     }
 
     private void HandleTrap(in ExecutionExit exit)

@@ -167,7 +167,25 @@ public sealed class MachineHartTests : IDisposable
         }
         Assert.Equal(0, _sbi.Count.CurrentCount);
         _core.Quiesce();
+        Assert.Equal(0, hart.Naps); // who takes what woke it is not slowed
         Assert.Equal(0x8000_0000_0000_0005, hart.Unit.ReadCsr(0x142));
+        _core.Resume();
+    }
+
+    /// <summary>A hart that polls memory around a wfi which a pending interrupt ends at once (OpenSBI waits so to be started) goes on, but naps.</summary>
+    [Fact]
+    public void HartsThatPollAroundWfiNapAndGoOn()
+    {
+        Load(Ram, Encode(Opcode.Addi, rd: 6, imm: 2), Encode(Opcode.Csrrw, rs1: 6, imm: Sie), Encode(Opcode.Lui, rd: 5, imm: unchecked((int)0x80008000)),
+            Encode(Opcode.AddUw, rd: 5, rs1: 5), Ecall, Wfi, Encode(Opcode.Addi, rd: 7, rs1: 7, imm: 1), Encode(Opcode.Sd, rs1: 5, rs2: 7), Encode(Opcode.Jal, imm: -12));
+        var hart = _core.Harts[0];
+        hart.Start(Ram, PrivilegeMode.Supervisor, 0, 0);
+        AwaitCalls(1);
+        hart.SetInterrupt(Ssip, true); // pending and enabled in sie, but sstatus.SIE is off: never taken
+        SpinWait.SpinUntil(() => CounterValue > 200, 10_000);
+        _core.Quiesce();
+        Assert.True(CounterValue > 200, "it stands still");
+        Assert.InRange(hart.Naps, (long)CounterValue - 70, (long)CounterValue);
         _core.Resume();
     }
 
