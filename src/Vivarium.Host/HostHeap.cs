@@ -14,7 +14,7 @@ public static class HostHeap
         {
             Libc.MallOpt(ArenaMaximum, Math.Max(2, Environment.ProcessorCount));
             Libc.MallOpt(MapThreshold, 128 << 10);
-            Libc.MallOpt(TrimThreshold, 256 << 10);
+            Libc.MallOpt(TrimThreshold, 2 << 20);
         }
         catch (EntryPointNotFoundException)
         {
