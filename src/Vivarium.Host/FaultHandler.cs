@@ -103,6 +103,18 @@ public static unsafe class FaultHandler
         }
     }
 
+    /// <summary>
+    /// Gives a signal its default action. SIGABRT needs it on CoreCLR, whose handler for it takes itself out and returns: a process that is sent one
+    /// lives on. Thread-safe.
+    /// </summary>
+    /// <exception cref="InvalidOperationException">The host refuses, as for SIGKILL.</exception>
+    public static void RestoreDefault(int signal)
+    {
+        // SAFETY: the kernel reads one struct of zeroes during the call.
+        KernelSigaction action = default;
+        Sigaction(signal, &action, null);
+    }
+
     private static void Sigaction(int signal, KernelSigaction* action, KernelSigaction* old)
     {
         var result = HostSyscall.Invoke(SysRtSigaction, signal, (long)action, (long)old, sizeof(ulong));

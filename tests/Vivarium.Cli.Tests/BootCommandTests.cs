@@ -142,6 +142,15 @@ public sealed class BootCommandTests : IDisposable
         Assert.Equal((141, "AAA", ""), (result.ExitCode, result.Output, result.Error));
     }
 
+    /// <summary>CoreCLR's handler for SIGABRT returned, and the machine lived on.</summary>
+    [Fact]
+    public void AnAbortSignalEndsIt()
+    {
+        string boot = $"'{Viv.Binary}' boot --memory 64M --kernel '{TalkativeKernel(0)}' </dev/null";
+        var result = Viv.RunProgram("/bin/bash", ["-c", $"ulimit -c 0; exec 3< <(exec {boot}); head -c 1 <&3; kill -ABRT $!; wait $!; echo $?"]);
+        Assert.Equal((0, "A134\n"), (result.ExitCode, result.Output));
+    }
+
     [Fact]
     public void ARebootEndsTheRunWhereItIsAskedTo()
     {

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Runtime.InteropServices;
+using Vivarium.Host;
 using Vivarium.Machine.Board;
 using Vivarium.Machine.Boot;
 using Vivarium.Machine.Devices;
@@ -10,8 +11,8 @@ namespace Vivarium.Cli.Boot;
 /// <summary><c>viv boot</c>: a whole machine on the terminal.</summary>
 internal static class BootCommand
 {
-    /// <summary>SIGUSR1 and SIGWINCH on Linux.</summary>
-    private const int UserSignal = 10, WindowSignal = 28;
+    /// <summary>SIGUSR1, SIGWINCH and SIGABRT on Linux.</summary>
+    private const int UserSignal = 10, WindowSignal = 28, AbortSignal = 6;
 
     public static Command Build()
     {
@@ -98,6 +99,7 @@ internal static class BootCommand
             Volatile.Read(ref machine)?.End(new Shutdown(ShutdownKind.Quit));
         }
 
+        FaultHandler.RestoreDefault(AbortSignal); // CoreCLR's handler would swallow it; native code has none
         // The first machine is made before the terminal changes: what is wrong with it is said on a terminal that works.
         using var serial = new SerialPort(() => console);
         machine = Make(configuration, serial, loadFrom);
