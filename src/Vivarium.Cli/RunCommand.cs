@@ -28,15 +28,15 @@ internal static class RunCommand
         }
         catch (ImageException e)
         {
-            return Report.Failure(ExitCodes.RunFailed, e.Message);
+            status = Report.Failure(ExitCodes.RunFailed, e.Message);
         }
         catch (IOException e)
         {
-            return Report.Failure(ExitCodes.RunFailed, e.Message);
+            status = Report.Failure(ExitCodes.RunFailed, e.Message);
         }
         catch (CommandException e)
         {
-            return Report.Failure(e.ExitCode, e.Message);
+            status = Report.Failure(e.ExitCode, e.Message);
         }
         finally
         {
@@ -60,6 +60,7 @@ internal static class RunCommand
         var environment = GuestEnvironment(request, image, hasRoot: root is not null);
         var options = new RunOptions
         {
+            EndsProcess = true,
             Program = command[0],
             SearchPath = environment.GetValueOrDefault("PATH", DefaultPath),
             Arguments = command,

@@ -62,7 +62,12 @@ public sealed class ExecutorFactory(RunOptions options) : IDisposable
     /// <summary>Frees the code cache. No guest thread may run any more.</summary>
     public void Dispose()
     {
-        if (_farm.IsValueCreated) _farm.Value?.Dispose();
+        // A program that has ended does not wait for regions that nobody will run: its process goes, and the code cache with it.
+        if (_farm.IsValueCreated && _farm.Value is { } farm)
+        {
+            if (options.EndsProcess && !farm.TryStop()) return;
+            farm.Dispose();
+        }
         if (_cache.IsValueCreated) _cache.Value.Dispose();
     }
 }

@@ -16,6 +16,9 @@ public sealed record RunOptions
     /// <summary>Path of the program as the guest sees it; a name without a slash is looked up in <see cref="SearchPath"/>.</summary>
     public required string Program { get; init; }
 
+    /// <summary>The process ends after this run, by <see cref="Vivarium.Translation.Optimizing.CompileFarm.EndProcessIfCompiling"/>: threads that compile are not waited for.</summary>
+    public bool EndsProcess { get; init; }
+
     /// <summary>Directories to look the program up in, separated by colons; null for no search.</summary>
     public string? SearchPath { get; init; }
 

@@ -255,6 +255,17 @@ public sealed class CompileFarm : IDisposable
         HostThread.EndProcess(status);
     }
 
+    /// <summary>Stops the threads without waiting. False where one is in the midst of a compilation: then the code cache must stay, and the process end by
+    /// <see cref="EndProcessIfCompiling"/>.</summary>
+    public bool TryStop()
+    {
+        _stop.Set();
+        _queue.Close();
+        bool all = true;
+        foreach (Thread thread in _threads) all &= thread.Join(2);
+        return all;
+    }
+
     /// <summary>Stops the threads; waits for a compilation in progress.</summary>
     public void Dispose()
     {

@@ -424,6 +424,8 @@ internal sealed class StressProgram
     /// <summary>Replaces as many instructions as possible by no-ops of the same length while <paramref name="fails"/> stays true.</summary>
     public void Minimise(Func<bool> fails)
     {
+        // A check may compile regions: what a minute leaves is small enough to read.
+        var spent = System.Diagnostics.Stopwatch.StartNew();
         for (int size = Math.Max(1, _items.Count / 2); ; size = Math.Max(1, size / 2))
         {
             bool progress = false;
@@ -441,12 +443,19 @@ internal sealed class StressProgram
                     changed = true;
                 }
                 if (!changed) continue;
+                if (spent.Elapsed > MinimisingLimit)
+                {
+                    Code = before;
+                    return;
+                }
                 if (fails()) progress = true;
                 else Code = before;
             }
             if (size == 1 && !progress) return;
         }
     }
+
+    private static readonly TimeSpan MinimisingLimit = TimeSpan.FromMinutes(1);
 
     private bool IsNop(int n) => _items[n].Length == 4
         ? BinaryPrimitives.ReadUInt32LittleEndian(Code.AsSpan(_items[n].Address)) == 0x13
