@@ -13,12 +13,12 @@ mkfifo "$SCRATCH/lines"
 viv=$!
 trap 'kill -KILL $viv 2>/dev/null' EXIT
 printf 'seconds\tround\trss_kib\tshmem_kib\tdescriptors\tmappings\tthreads\tprocesses\n' >"$log"
-# VIV_SOAK_SMAPS=DIR keeps there what makes up the memory at each quiet moment.
+# VIV_SOAK_SMAPS=DIR keeps there what makes up the memory at each quiet moment, and what the descriptors are.
 value() { awk -v k="$1:" '$1 == k { print $2 }' /proc/$viv/status; }
 measure() { # measure ROUND PROCESSES
     printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' $SECONDS "$1" "$(value VmRSS)" "$(value RssShmem)" "$(ls /proc/$viv/fd | wc -l)" "$(wc -l </proc/$viv/maps)" \
         "$(value Threads)" "$2" >>"$log"
-    [ -z "${VIV_SOAK_SMAPS:-}" ] || cat /proc/$viv/smaps >"$VIV_SOAK_SMAPS/$1.smaps"
+    [ -z "${VIV_SOAK_SMAPS:-}" ] || { cat /proc/$viv/smaps >"$VIV_SOAK_SMAPS/$1.smaps"; ls -l /proc/$viv/fd >"$VIV_SOAK_SMAPS/$1.fds"; }
 }
 jobs=0 bad=0 last=silent
 # Nothing for so long is a hang of the whole realm: jobs end after 120 s.

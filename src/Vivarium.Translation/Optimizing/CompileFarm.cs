@@ -153,7 +153,7 @@ public sealed class CompileFarm : IDisposable
 
     /// <summary>Whether compilers have not had their share of processor time yet; any thread may ask.</summary>
     private bool MayCompile() =>
-        _options.WarmUp == 0 || Interlocked.Read(ref Statistics.CompilerTime) * 1e-6 <= _options.CompileShare * Volatile.Read(ref _guestTime);
+        _options.WarmUp == 0 || Interlocked.Read(ref Statistics.CompilerTime) * 1e-6 <= _options.CompileGrant + _options.CompileShare * Volatile.Read(ref _guestTime);
 
     /// <summary>Samples that make a block hot. Loading the library must pay, too.</summary>
     private int Threshold() =>

@@ -30,7 +30,11 @@ public sealed record OptimizerOptions
     /// </summary>
     public int WarmUp { get; init; } = 1000;
 
-    /// <summary>Compilation has at most this share of the processor time that the guest has had so far: compilers take execution units, caches and the
+    /// <summary>Milliseconds that compilation has beyond its share: for LLVM's loading and the hottest few loops. Without it a loop of ten seconds' work waited
+    /// half of them for the share to grow.</summary>
+    public int CompileGrant { get; init; } = 150;
+
+    /// <summary>Compilation has at most this share of the processor time that the guest has had so far, and a grant: compilers take execution units, caches and the
     /// process's memory lock from it.</summary>
     public double CompileShare { get; init; } = 0.04;
 
