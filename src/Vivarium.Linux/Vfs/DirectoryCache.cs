@@ -14,7 +14,10 @@ namespace Vivarium.Linux.Vfs;
 /// </remarks>
 internal sealed class DirectoryCache(int root)
 {
-    private const int Maximum = 512, FirstThreshold = 3, Never = byte.MaxValue;
+    /// <summary>Most directories, and after how many new ones those that have been removed meanwhile are let go: a removed directory's descriptor keeps its inode.</summary>
+    private const int Maximum = 512, SweepEvery = 16;
+
+    private const int FirstThreshold = 3, Never = byte.MaxValue;
     private const long EPollWait = 232, EPollCtl = 233, EPollCreate = 291, InotifyInit = 294, InotifyAddWatch = 254;
     private const int WatchMask = 0x800 /* IN_MOVE_SELF */ | 4 /* IN_ATTRIB */ | 0x01000000 /* IN_ONLYDIR */, NonBlock = 0x800;
     private const uint EPollIn = 1, EPollPri = 2;
@@ -23,7 +26,7 @@ internal sealed class DirectoryCache(int root)
     private readonly byte[] _misses = new byte[1024];
     private Generation? _now;
     private ulong _device;
-    private int _drops;
+    private int _drops, _added;
     private bool _off;
 
     /// <summary>What is known between two changes of the host's tree.</summary>
@@ -41,6 +44,15 @@ internal sealed class DirectoryCache(int root)
         public OpenFile? Find(ReadOnlySpan<byte> path) => _directories.GetAlternateLookup<ReadOnlySpan<byte>>().TryGetValue(path, out var file) ? file : null;
 
         public bool TryAdd(ReadOnlySpan<byte> path, OpenFile directory) => _directories.TryAdd(path.ToArray(), directory);
+
+        /// <summary>Lets go of directories that have been removed. Under the cache's lock, before this generation is given up.</summary>
+        public void Sweep()
+        {
+            foreach (var entry in _directories)
+            {
+                if (IsGone(entry.Value.HostDescriptor) && _directories.TryRemove(entry)) entry.Value.Release();
+            }
+        }
 
         public void Release()
         {
@@ -174,6 +186,7 @@ internal sealed class DirectoryCache(int root)
             at = (int)next;
         }
         if (opened < 0) return;
+        if (++_added % SweepEvery == 0) now.Sweep();
         var directory = new OpenFile((int)opened);
         if (!now.TryAdd(path, directory)) directory.Release();
     }
