@@ -8,7 +8,7 @@ try
 {
     options = Options.Parse(args);
 }
-catch (ArgumentException e)
+catch (Exception e) when (e is ArgumentException or FormatException or OverflowException)
 {
     Console.Error.WriteLine($"viv-bench: {e.Message}; the head of bench/run names the options");
     return 2;

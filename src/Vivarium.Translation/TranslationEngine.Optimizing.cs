@@ -216,26 +216,15 @@ public sealed unsafe partial class TranslationEngine
                     trials.RemoveAt(i);
                     continue;
                 }
-                bool? stays = trial.Step(time, out bool switched);
-                BlockHeader* header = trial.Region.Header;
-                if (stays is { } keep)
+                if (trial.Advance(time, statistics, out leave) is { } keep)
                 {
                     trials.RemoveAt(i);
-                    Volatile.Write(ref header->Aside, 0);
-                    statistics.Compared++;
-                    statistics.Say?.Invoke($"region 0x{trial.Region.Head:x}: {trial.Verdict}: {(keep ? "stays" : "goes")}");
                     Judged(trial.Region, keep);
                     if (!keep)
                     {
                         _demoted.Add((trial.Region.Head, trial.Region.Instructions));
-                        statistics.Demoted++;
-                        Kill(header);
+                        Kill(trial.Region.Header);
                     }
-                }
-                else if (switched)
-                {
-                    Volatile.Write(ref header->Aside, trial.IsAside ? 1 : 0);
-                    leave = trial.IsAside;
                 }
             }
             if (!leave) continue;

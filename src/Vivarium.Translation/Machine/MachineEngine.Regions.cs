@@ -411,24 +411,13 @@ public sealed unsafe partial class MachineEngine : IRegionEngine
                     trials.RemoveAt(i);
                     continue;
                 }
-                bool? stays = trial.Step(time, out bool switched);
-                BlockHeader* header = trial.Region.Header;
-                if (stays is { } keep)
-                {
-                    trials.RemoveAt(i);
-                    Volatile.Write(ref header->Aside, 0);
-                    statistics.Compared++;
-                    statistics.Say?.Invoke($"region 0x{trial.Region.Head:x}: {trial.Verdict}: {(keep ? "stays" : "goes")}");
-                    if (keep) continue;
-                    _demoted.Add((new CodePlace(trial.Region.Head, header->Physical), trial.Region.Instructions));
-                    statistics.Demoted++;
-                    Kill(header);
-                }
-                else if (switched)
-                {
-                    Volatile.Write(ref header->Aside, trial.IsAside ? 1 : 0);
-                    if (trial.IsAside) LeaveRegions();
-                }
+                bool? stays = trial.Advance(time, statistics, out bool setAside);
+                if (setAside) LeaveRegions();
+                if (stays is not { } keep) continue;
+                trials.RemoveAt(i);
+                if (keep) continue;
+                _demoted.Add((new CodePlace(trial.Region.Head, trial.Region.Header->Physical), trial.Region.Instructions));
+                Kill(trial.Region.Header);
             }
         }
     }

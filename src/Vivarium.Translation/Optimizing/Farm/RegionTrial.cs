@@ -40,6 +40,26 @@ internal sealed unsafe class RegionTrial(InstalledRegion region)
         if (hit) _hits++;
     }
 
+    /// <summary>After the samples of a tick: goes on with the trial, and sends who comes to the region where it is to run next. Under the engine's lock.</summary>
+    /// <param name="time">Processor time of the guest's threads so far, ns.</param>
+    /// <param name="statistics">Gets what came out.</param>
+    /// <param name="setAside">Those inside the region are to leave it now.</param>
+    /// <returns>null while it goes on; whether the region shall stay.</returns>
+    public bool? Advance(long time, FarmStatistics statistics, out bool setAside)
+    {
+        bool? stays = Step(time, out bool switched);
+        setAside = stays == null && switched && IsAside;
+        if (stays is { } keep)
+        {
+            Volatile.Write(ref Region.Header->Aside, 0);
+            statistics.Compared++;
+            if (!keep) statistics.Demoted++;
+            statistics.Say?.Invoke($"region 0x{Region.Head:x}: {Verdict}: {(keep ? "stays" : "goes")}");
+        }
+        else if (switched) Volatile.Write(ref Region.Header->Aside, IsAside ? 1 : 0);
+        return stays;
+    }
+
     /// <summary>After the samples of a tick.</summary>
     /// <param name="time">Processor time of the guest's threads so far, ns.</param>
     /// <param name="switched">It is the other side's turn.</param>
