@@ -1,4 +1,5 @@
 using System.Globalization;
+using Vivarium.Host;
 using Vivarium.Linux;
 using Vivarium.Translation.Optimizing;
 
@@ -47,6 +48,7 @@ internal static class RunCommandLine
         new("--jit-policy", "POLICY", "Order of optimisation: fifo, heat-at-dispatch or continuous (default)", SetPolicy) { Values = ["fifo", "heat-at-dispatch", "continuous"] },
         new("--jit-threads", "N", "Threads that optimise (0: on the guest's own, at once)", (r, v) => SetCount(v, "--jit-threads", 0, 64, n => r.JitThreads = n)),
         new("--jit-threshold", "N", "Samples (milliseconds) of a block that make it hot", (r, v) => SetCount(v, "--jit-threshold", 1, 1_000_000, n => r.JitThreshold = n)),
+        new("--jit-affinity", "CPULIST", "Processors for those threads, for instance 2-3 (default: all that viv may use)", SetAffinity),
         new("--stats", null, "Print statistics of the run to standard error at its end", (r, _) => Set(() => r.Stats = true)),
         new("--json", null, "Print the statistics as one line of JSON", (r, _) => Set(() => (r.Stats, r.Json) = (true, true))),
         new("--dump", "STAGES", "Dump stages to standard error: ir, asm; of the optimising tier region, llvm, asm", SetDump) { Values = ["ir", "asm", "ir,asm", "region", "llvm"] },
@@ -194,6 +196,16 @@ internal static class RunCommandLine
             case "continuous": request.JitPolicy = JitPolicy.Continuous; return null;
             default: return $"--jit-policy is fifo, heat-at-dispatch or continuous, not '{value}'";
         }
+    }
+
+    private static string? SetAffinity(RunRequest request, string value)
+    {
+        if (ProcessorList.TryParse(value) is not { } list)
+            return $"--jit-affinity needs a list of processors such as 0,2-3, not '{value}'";
+        if (ProcessorList.Online is { Count: > 0 } online && list.FirstOrDefault(n => !online.Contains(n), -1) is >= 0 and int absent)
+            return $"--jit-affinity names processor {absent}, which this machine does not have";
+        request.JitAffinity = list;
+        return null;
     }
 
     private static string? SetCount(string value, string option, int least, int most, Action<int> assign)

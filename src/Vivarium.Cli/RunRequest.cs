@@ -49,6 +49,7 @@ internal sealed class RunRequest
     public JitPolicy? JitPolicy { get; set; }
     public int? JitThreads { get; set; }
     public int? JitThreshold { get; set; }
+    public IReadOnlyList<int> JitAffinity { get; set; } = [];
 
     /// <summary>Bytes of memory that the guests may take; null for no limit.</summary>
     public long? Memory { get; set; }

@@ -54,6 +54,7 @@ internal static class TranslatorDump
             Threads = request.JitThreads ?? defaults.Threads,
             Threshold = request.JitThreshold ?? defaults.Threshold,
             WarmUp = request.JitThreshold is null ? defaults.WarmUp : 0,
+            Processors = request.JitAffinity,
             DumpSink = region || llvm || asm ? text => Report.Errors.WriteLine(text) : null,
             DumpStart = range.Start,
             DumpEnd = range.End,

@@ -81,6 +81,17 @@ public sealed unsafe class HostThread
         AddNice(nice);
     }
 
+    /// <summary>Keeps the calling thread on these processors; empty, or refused by the host, changes nothing.</summary>
+    public static void StayOn(IReadOnlyList<int> processors)
+    {
+        if (processors.Count == 0) return;
+        Span<ulong> mask = stackalloc ulong[ProcessorList.Most / 64];
+        mask.Clear();
+        foreach (int n in processors) mask[n / 64] |= 1UL << n;
+        // SAFETY: the kernel reads as many bytes as it is told.
+        fixed (ulong* bits = mask) HostSyscall.InvokeFast(SysSchedSetaffinity, 0, ProcessorList.Most / 8, (long)bits);
+    }
+
     /// <summary>Interrupts this thread. Sticky for <see cref="BlockingSyscall"/>: a kick that comes between blocking calls makes the next
     /// one return -EINTR at once, until <see cref="ClearKick"/>. Harmless when the thread has ended.</summary>
     public void Kick()

@@ -4,7 +4,7 @@ namespace Vivarium.Host;
 internal static class LinuxConstants
 {
     public const int SysClose = 3, SysMmap = 9, SysMprotect = 10, SysMunmap = 11, SysRtSigaction = 13, SysRtSigprocmask = 14, SysMremap = 25,
-        SysMsync = 26, SysMadvise = 28, SysGetpid = 39, SysFtruncate = 77, SysGetpriority = 140, SysSetpriority = 141, SysSchedSetscheduler = 144, SysGettid = 186, SysFutex = 202, SysClockGettime = 228, SysExitGroup = 231, SysTgkill = 234, SysTgsigqueueinfo = 297, SysMemfdCreate = 319, SysFutexWaitV = 449;
+        SysMsync = 26, SysMadvise = 28, SysGetpid = 39, SysFtruncate = 77, SysGetpriority = 140, SysSetpriority = 141, SysSchedSetscheduler = 144, SysGettid = 186, SysFutex = 202, SysSchedSetaffinity = 203, SysClockGettime = 228, SysExitGroup = 231, SysTgkill = 234, SysTgsigqueueinfo = 297, SysMemfdCreate = 319, SysFutexWaitV = 449;
 
     public const int ProtRead = 1, ProtWrite = 2, ProtExec = 4;
 

@@ -82,6 +82,7 @@ public sealed class CompileFarm : IDisposable
         var thread = new Thread(() =>
         {
             if (nice != 0) HostThread.StayBehind(nice);
+            HostThread.StayOn(_options.Processors);
             try
             {
                 body();
@@ -165,8 +166,7 @@ public sealed class CompileFarm : IDisposable
         while (_queue.Take(_stop) is { } candidate)
         {
             long before = self.ProcessorTime;
-            bool installed = Compile(candidate.Engine, candidate.Place, candidate.Level, false);
-            _queue.Done(candidate, installed);
+            Compile(candidate.Engine, candidate.Place, candidate.Level, candidate);
             Interlocked.Add(ref Statistics.CompilerTime, self.ProcessorTime - before);
         }
     }
@@ -174,39 +174,82 @@ public sealed class CompileFarm : IDisposable
     /// <summary>Compiles on the calling thread what is around <paramref name="place"/>, taking everything for warm.</summary>
     internal void CompileNow(IRegionEngine engine, CodePlace place)
     {
-        if (_queue.FirstTime(engine, place)) Compile(engine, place, 0, true);
+        if (_queue.FirstTime(engine, place)) Compile(engine, place, 0, null);
     }
 
-    private bool Compile(IRegionEngine engine, CodePlace place, int level, bool everything)
+    /// <summary>Compiles what is around a place: for a candidate of the queue, which hears what comes of it, or without one at once.</summary>
+    private void Compile(IRegionEngine engine, CodePlace place, int level, Candidate? candidate)
     {
+        bool everything = candidate == null;
         long started = Stopwatch.GetTimestamp();
         Tools tools = _tools.Value!;
         GuestRegion? region = engine.CanOptimize ? engine.Grow(tools.Builder, place, level, everything) : null;
         // What cannot grow past an indirect jump is grown again when somebody has seen where that leads.
         if (!everything && tools.Builder.UnknownJumps > 0 && (region == null || engine.Knows(region))) engine.ObserveTargets();
-        if (region == null || (!everything && engine.Knows(region)) || engine.HashOf(region) is not { } hash)
-        {
-            Statistics.Refused++;
-            if (_options.DumpSink is { } say && _options.DumpRegion && place.Pc >= _options.DumpStart && place.Pc < _options.DumpEnd)
-                say($"no region around 0x{place.Pc:x}: {(!engine.CanOptimize ? "the process has none" : region == null ? tools.Builder.Reason : "it is there, or lost against tier 1")}\n");
-            return false;
-        }
-        // From here on LLVM is used, and nothing before: a run whose regions are all known does not load it.
-        if (!LlvmLibrary.Enter()) return false;
-        bool mine = engine.BeginCompiling(region);
+        bool installed = false;
         try
         {
-            if (!mine)
+            if (region == null || (!everything && engine.Knows(region)) || engine.HashOf(region) is not { } hash)
             {
-                Statistics.Refused++; // another thread is at it
-                return false;
+                Statistics.Refused++;
+                if (_options.DumpSink is { } say && _options.DumpRegion && place.Pc >= _options.DumpStart && place.Pc < _options.DumpEnd)
+                    say($"no region around 0x{place.Pc:x}: {(!engine.CanOptimize ? "the process has none" : region == null ? tools.Builder.Reason : "it is there, or lost against tier 1")}\n");
+                return;
             }
+            if (candidate != null && !_queue.GoesFirst(candidate, region.Instructions, c => IsCovered(region, place, c.Place)))
+            {
+                candidate = null;
+                return;
+            }
+            // From here on LLVM is used, and nothing before: a run whose regions are all known does not load it.
+            if (!LlvmLibrary.Enter()) return;
+            try
+            {
+                installed = Compile(engine, region, hash, tools, place);
+            }
+            finally
+            {
+                LlvmLibrary.Leave();
+                Interlocked.Add(ref Statistics.CompileTicks, Stopwatch.GetTimestamp() - started);
+            }
+        }
+        finally
+        {
+            if (candidate != null) _queue.Done(candidate, installed, region == null ? null : c => IsCovered(region, place, c.Place));
+        }
+    }
+
+    /// <summary>Whether a place lies in the region around <paramref name="hot"/> of the same engine.</summary>
+    private static bool IsCovered(GuestRegion region, CodePlace hot, CodePlace place)
+    {
+        if (!region.Covers(place.Pc)) return false;
+        if (region.Pages == null) return true;
+        ulong OffsetIn(CodePlace p) => Array.Find(region.Pages, page => page.Virtual == (p.Pc & ~4095UL)).Offset + (p.Pc & 4095);
+        return place.Physical - OffsetIn(place) == hot.Physical - OffsetIn(hot);
+    }
+
+    /// <summary>Compiles a region and puts it in service.</summary>
+    private bool Compile(IRegionEngine engine, GuestRegion region, ulong hash, Tools tools, CodePlace place)
+    {
+        if (!engine.BeginCompiling(region))
+        {
+            Statistics.Refused++; // another thread is at it
+            return false;
+        }
+        try
+        {
             tools.Compiler ??= new LlvmCompiler(LlvmLibrary.TryGet(out string problem) ?? throw new InvalidOperationException(problem));
             bool dump = _options.DumpSink != null && region.Head >= _options.DumpStart && region.Head < _options.DumpEnd;
             RegionLowering lowering = RegionLowering.Lower(region, out string text);
             if (dump && _options.DumpRegion) _options.DumpSink!(region.Dump());
             if (dump && _options.DumpLlvm) _options.DumpSink!(text);
-            ElfObject code = tools.Compiler.Compile(text, _options.Pipeline, dump && _options.DumpLlvm ? _options.DumpSink : null);
+            // Not worth the rest of the work: the guest has ended, or has other code now.
+            bool IsPointless() => _stop.IsSet || !engine.CanOptimize || engine.HashOf(region) != hash;
+            if (tools.Compiler.Compile(text, _options.Pipeline, dump && _options.DumpLlvm ? _options.DumpSink : null, IsPointless) is not { } code)
+            {
+                Statistics.Cancelled++;
+                return false;
+            }
             (ulong address, ulong function, int length) = engine.Regions.Load(code, "region");
             RegionShape shape = RegionShape.Of(region, lowering);
             if (function == 0 || engine.Install(shape, CodeAt(function, length), hash) is not { } installed)
@@ -230,9 +273,7 @@ public sealed class CompileFarm : IDisposable
         }
         finally
         {
-            if (mine) engine.EndCompiling(region);
-            LlvmLibrary.Leave();
-            Interlocked.Add(ref Statistics.CompileTicks, Stopwatch.GetTimestamp() - started);
+            engine.EndCompiling(region);
         }
     }
 

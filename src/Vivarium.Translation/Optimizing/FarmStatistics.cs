@@ -23,11 +23,15 @@ public sealed class FarmStatistics
     public long CompilerTime, SamplerTime;
     public long Instructions, CodeBytes, CompileTicks;
 
-    /// <summary>Samples of running threads, and the queue: requests, the longest it was, requests dropped as cold, requests that others overtook.</summary>
-    public long Samples, Requests, LongestQueue, Dropped, Reordered;
+    /// <summary>Samples of running threads, and the queue: requests, the longest it was, its length summed over time.</summary>
+    public long Samples, Requests, LongestQueue, LengthTicks, QueueTicks;
 
-    /// <summary>Summed over installed regions: from request to the start of compiling, and to service.</summary>
-    public long WaitTicks, InstallTicks, Installed;
+    /// <summary>Requests dropped as cold, covered by a region that came into service, put back for something more urgent, taken before older ones, and of
+    /// engines or code that have gone (waiting, or half compiled).</summary>
+    public long Dropped, Covered, PutBack, Reordered, Cancelled;
+
+    /// <summary>Summed over installed regions: from request to the start of compiling, and to service; the longest wait.</summary>
+    public long WaitTicks, InstallTicks, Installed, LongestWaitTicks;
 
     public IEnumerable<(string Name, long Value)> Rows()
     {
@@ -48,9 +52,14 @@ public sealed class FarmStatistics
         yield return ("processor microseconds: sampler", SamplerTime / 1000);
         yield return ("jit queue: requests", Requests);
         yield return ("jit queue: longest", LongestQueue);
+        yield return ("jit queue: mean length in thousandths", QueueTicks == 0 ? 0 : (long)(LengthTicks * 1000.0 / QueueTicks));
         yield return ("jit queue: dropped as cold", Dropped);
+        yield return ("jit queue: covered by other regions", Covered);
+        yield return ("jit queue: put back", PutBack);
         yield return ("jit queue: reordered", Reordered);
+        yield return ("jit queue: cancelled", Cancelled);
         yield return ("jit queue: mean wait microseconds", Installed == 0 ? 0 : Micros(WaitTicks) / Installed);
+        yield return ("jit queue: longest wait microseconds", Micros(LongestWaitTicks));
         yield return ("jit queue: mean microseconds from hot to installed", Installed == 0 ? 0 : Micros(InstallTicks) / Installed);
     }
 

@@ -21,6 +21,9 @@ public sealed record OptimizerOptions
     /// <summary>Compiling threads; 0 compiles on the guest's thread at once whatever jumps backwards (for tests).</summary>
     public int Threads { get; init; } = Math.Clamp(Environment.ProcessorCount / 2, 1, 4);
 
+    /// <summary>Host processors that the sampler and the compiling threads run on; empty for all that the process may use.</summary>
+    public IReadOnlyList<int> Processors { get; init; } = [];
+
     /// <summary>Samples of one block that make it hot, where each stands for a millisecond.</summary>
     public int Threshold { get; init; } = 12;
 

@@ -1,43 +1,25 @@
-using System.Diagnostics;
-
 namespace Vivarium.Translation.Optimizing.Farm;
 
-/// <summary>A block that was seen running often.</summary>
-internal sealed class Candidate(IRegionEngine engine, CodePlace place)
-{
-    public IRegionEngine Engine => engine;
-    public CodePlace Place => place;
-
-    /// <summary>Samples since it was last compiled, halved now and then, and when the last one came.</summary>
-    public double Heat { get; set; }
-    public long LastSample { get; set; }
-
-    /// <summary>Which loop around the block to compile next: 0 the outermost.</summary>
-    public int Level { get; set; }
-    public int Refusals { get; set; }
-    public bool IsQueued { get; set; }
-    public bool IsCompiling { get; set; }
-    public double HeatWhenQueued { get; set; }
-    public long Queued { get; set; }
-    public long Number { get; set; }
-    public long Started { get; set; }
-}
-
 /// <summary>What is hot and waits to be compiled, in the order that the policy wants.</summary>
-/// <remarks>Thread-safe. Heat decays by half every <see cref="HalfLife"/>, so that it says what is hot now. Nothing is handed out while
+/// <remarks>Thread-safe. Heat decays by half every <see cref="HalfLife"/> seconds, so that it says what is hot now. Nothing is handed out while
 /// <paramref name="mayCompile"/> says no: what waits then is weighed again when it says yes.</remarks>
-internal sealed class HotQueue(JitPolicy policy, FarmStatistics statistics, Func<bool> mayCompile)
+internal sealed class HotQueue(JitPolicy policy, FarmStatistics statistics, Func<bool> mayCompile, TimeProvider? time = null)
 {
+    public const double HalfLife = 0.2, Cold = 0.25; // seconds
+
     private const int MaxRefusals = 6;
     private const int BudgetMilliseconds = 20; // between looks whether there is time to spend again
-    private static readonly double HalfLife = Stopwatch.Frequency * 0.2;
-    private static readonly long Cold = Stopwatch.Frequency / 4;
 
+    // Compiling a region takes about as long as if it had this many instructions more than it has.
+    private const double FixedSize = 40;
+
+    private readonly TimeProvider _time = time ?? TimeProvider.System;
     private readonly object _lock = new();
     private readonly Dictionary<(IRegionEngine, CodePlace), Candidate> _known = [];
-    private readonly List<Candidate> _waiting = [];
+    private readonly List<Candidate> _waiting = []; // in the order in which they became hot
     private readonly HashSet<(IRegionEngine, CodePlace, long)> _tried = [];
-    private long _number;
+    private double _meanSize = 60; // of regions so far
+    private long _lengthChanged;
     private bool _closed;
 
     /// <summary>One more sample of a block, which counts for <paramref name="weight"/>; queues it when it has become hot.</summary>
@@ -45,69 +27,134 @@ internal sealed class HotQueue(JitPolicy policy, FarmStatistics statistics, Func
     {
         lock (_lock)
         {
-            if (!_known.TryGetValue((engine, place), out Candidate? c)) _known.Add((engine, place), c = new Candidate(engine, place));
-            long now = Stopwatch.GetTimestamp();
+            long now = _time.GetTimestamp();
+            if (!_known.TryGetValue((engine, place), out Candidate? c)) _known.Add((engine, place), c = new Candidate(engine, place) { FirstSample = now, LastSample = now });
+            // What was cold for long became hot now, not when it was first seen.
+            if (Seconds(c.LastSample, now) > Cold) c.FirstSample = now;
             c.Heat = Now(c, now) + weight;
             c.LastSample = now;
             // A request that came to nothing is made again when the block is much hotter: more of the loop may have run by then.
             if (c.IsQueued || c.IsCompiling || c.Refusals > MaxRefusals || c.Heat < threshold * (1 << c.Refusals) * 0.9) return;
-            c.IsQueued = true;
             c.Queued = now;
-            c.HeatWhenQueued = c.Heat;
-            c.Number = _number++;
-            _waiting.Add(c);
+            c.HeatWhenQueued = c.Heat / Math.Clamp(Seconds(c.FirstSample, now), 0.001, HalfLife);
+            Enqueue(c, _waiting.Count, now);
             statistics.Requests++;
             statistics.LongestQueue = Math.Max(statistics.LongestQueue, _waiting.Count);
             Monitor.Pulse(_lock);
         }
     }
 
-    private static double Now(Candidate c, long now) => c.Heat * Math.Pow(2, -(now - c.LastSample) / HalfLife);
+    private double Seconds(long from, long to) => (to - from) / (double)_time.TimestampFrequency;
+
+    private double Now(Candidate c, long now) => c.Heat * Math.Pow(2, -Seconds(c.LastSample, now) / HalfLife);
+
+    /// <summary>Samples that compiling it makes faster, for each unit of time that it takes.</summary>
+    private double Worth(double heat, int size) => heat / ((size == 0 ? _meanSize : size) + FixedSize);
+
+    private double Priority(Candidate c, long now) => policy switch
+    {
+        JitPolicy.HeatAtDispatch => c.HeatWhenQueued,
+        JitPolicy.Continuous => Worth(Now(c, now), c.Size),
+        _ => 0, // the first one waits longest
+    };
+
+    private void Enqueue(Candidate c, int at, long now)
+    {
+        CountLength(now);
+        c.IsQueued = true;
+        _waiting.Insert(at, c);
+    }
+
+    private void CountLength(long now)
+    {
+        statistics.LengthTicks += _waiting.Count * (now - _lengthChanged);
+        statistics.QueueTicks += _lengthChanged == 0 ? 0 : now - _lengthChanged;
+        _lengthChanged = now;
+    }
+
+    private int RemoveWhere(Predicate<Candidate> predicate, long now)
+    {
+        CountLength(now);
+        return _waiting.RemoveAll(c => predicate(c) && !(c.IsQueued = false));
+    }
 
     /// <summary>The next one to compile; null when the farm closes.</summary>
     public Candidate? Take(ManualResetEventSlim stop)
     {
         lock (_lock)
         {
-            while (true)
+            while (!_closed && !stop.IsSet)
             {
-                if (_closed || stop.IsSet) return null;
-                long now = Stopwatch.GetTimestamp();
-                if (policy == JitPolicy.Continuous)
-                    statistics.Dropped += _waiting.RemoveAll(c => now - c.LastSample > Cold && (c.IsQueued = false) == false);
-                if (_waiting.Count == 0)
-                {
-                    Monitor.Wait(_lock);
-                    continue;
-                }
-                if (!mayCompile())
-                {
-                    Monitor.Wait(_lock, BudgetMilliseconds);
-                    continue;
-                }
-                Candidate best = _waiting[0];
-                foreach (Candidate c in _waiting)
-                {
-                    if (policy == JitPolicy.HeatAtDispatch ? c.HeatWhenQueued > best.HeatWhenQueued : policy == JitPolicy.Continuous && Now(c, now) > Now(best, now)) best = c;
-                }
-                if (best != _waiting[0]) statistics.Reordered++;
-                _waiting.Remove(best);
-                best.IsQueued = false;
-                best.IsCompiling = true;
-                best.Started = now;
-                return best;
+                if (TryTake(out bool spent) is { } next) return next;
+                if (spent) Monitor.Wait(_lock, BudgetMilliseconds);
+                else Monitor.Wait(_lock);
             }
+            return null;
         }
     }
 
-    /// <summary>A compilation has ended.</summary>
-    public void Done(Candidate c, bool installed)
+    /// <summary>The next one to compile now; null where nothing waits, or compilers have had their share.</summary>
+    /// <param name="spent">It is the share.</param>
+    public Candidate? TryTake(out bool spent)
     {
         lock (_lock)
         {
-            long now = Stopwatch.GetTimestamp();
+            spent = false;
+            long now = _time.GetTimestamp();
+            if (policy == JitPolicy.Continuous) statistics.Dropped += RemoveWhere(c => Seconds(c.LastSample, now) > Cold, now);
+            if (_waiting.Count == 0) return null;
+            if (spent = !mayCompile()) return null;
+            Candidate best = _waiting[0];
+            double most = Priority(best, now);
+            foreach (Candidate c in _waiting)
+            {
+                double priority = Priority(c, now);
+                if (priority > most) (best, most) = (c, priority);
+            }
+            if (best != _waiting[0]) statistics.Reordered++;
+            CountLength(now);
+            _waiting.Remove(best);
+            best.IsQueued = false;
+            best.IsCompiling = true;
+            best.Started = now;
+            return best;
+        }
+    }
+
+    /// <summary>A candidate's region is known now, and so how much work it is and what else waits for it. False where something else had better come first: then
+    /// the candidate waits again.</summary>
+    public bool GoesFirst(Candidate c, int size, Func<Candidate, bool> isCovered)
+    {
+        lock (_lock)
+        {
+            c.Size = size;
+            _meanSize += (size - _meanSize) / 8;
+            if (policy != JitPolicy.Continuous) return true;
+            long now = _time.GetTimestamp();
+            double heat = Now(c, now), best = 0;
+            foreach (Candidate other in _waiting)
+            {
+                if (other.Engine == c.Engine && isCovered(other)) heat += Now(other, now);
+                else best = Math.Max(best, Priority(other, now));
+            }
+            if (Worth(heat, size) >= best) return true;
+            c.IsCompiling = false;
+            int at = _waiting.FindIndex(w => w.Queued > c.Queued);
+            Enqueue(c, at < 0 ? _waiting.Count : at, now);
+            statistics.PutBack++;
+            return false;
+        }
+    }
+
+    /// <summary>A compilation has ended. What its region covers need not wait any longer.</summary>
+    public void Done(Candidate c, bool installed, Func<Candidate, bool>? isCovered = null)
+    {
+        lock (_lock)
+        {
+            long now = _time.GetTimestamp();
             c.IsCompiling = false;
             c.Heat = 0;
+            c.Size = 0;
             if (!installed)
             {
                 c.Refusals++;
@@ -116,8 +163,10 @@ internal sealed class HotQueue(JitPolicy policy, FarmStatistics statistics, Func
             // If the block goes on being hot, the region's head is not reached: take an inner loop next time.
             c.Level++;
             statistics.WaitTicks += c.Started - c.Queued;
+            statistics.LongestWaitTicks = Math.Max(statistics.LongestWaitTicks, c.Started - c.Queued);
             statistics.InstallTicks += now - c.Queued;
             statistics.Installed++;
+            if (isCovered != null) statistics.Covered += RemoveWhere(w => w.Engine == c.Engine && isCovered(w) && (w.Heat = 0) == 0, now);
         }
     }
 
@@ -132,7 +181,7 @@ internal sealed class HotQueue(JitPolicy policy, FarmStatistics statistics, Func
     {
         lock (_lock)
         {
-            _waiting.RemoveAll(c => c.Engine == engine);
+            statistics.Cancelled += RemoveWhere(c => c.Engine == engine, _time.GetTimestamp());
             foreach ((IRegionEngine, CodePlace) key in _known.Keys.Where(k => k.Item1 == engine).ToList()) _known.Remove(key);
             _tried.RemoveWhere(k => k.Item1 == engine);
         }

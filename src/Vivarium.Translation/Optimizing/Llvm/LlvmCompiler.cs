@@ -60,8 +60,10 @@ internal sealed unsafe class LlvmCompiler : IDisposable
     /// <param name="text">LLVM IR.</param>
     /// <param name="pipeline">Names of passes as <c>opt -passes=</c> takes them.</param>
     /// <param name="optimized">Receives the module after the passes when it is not null.</param>
+    /// <param name="isPointless">Asked between the steps: true ends the compilation. The library itself cannot be interrupted.</param>
+    /// <returns>null where it was ended so.</returns>
     /// <exception cref="InvalidOperationException">LLVM refuses the module; the message says why.</exception>
-    public ElfObject Compile(string text, string pipeline, Action<string>? optimized)
+    public ElfObject? Compile(string text, string pipeline, Action<string>? optimized, Func<bool>? isPointless = null)
     {
         nint context = _llvm.ContextCreate();
         nint module = 0;
@@ -74,6 +76,7 @@ internal sealed unsafe class LlvmCompiler : IDisposable
                 nint buffer = _llvm.CreateMemoryBuffer(data, (nuint)bytes.Length - 1, name);
                 if (_llvm.ParseIr(context, buffer, &module, &message) != 0) throw new InvalidOperationException(Take(message));
             }
+            if (isPointless?.Invoke() == true) return null;
             nint options = _llvm.CreatePassBuilderOptions();
             nint error;
             fixed (byte* passes = Utf8(pipeline)) error = _llvm.RunPasses(module, passes, _machine, options);
@@ -91,6 +94,7 @@ internal sealed unsafe class LlvmCompiler : IDisposable
                 optimized(Marshal.PtrToStringUTF8((nint)printed) ?? "");
                 _llvm.DisposeMessage(printed);
             }
+            if (isPointless?.Invoke() == true) return null;
             nint made;
             if (_llvm.EmitToMemoryBuffer(_machine, module, ObjectFile, &message, &made) != 0) throw new InvalidOperationException(Take(message));
             try

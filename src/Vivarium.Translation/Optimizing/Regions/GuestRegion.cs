@@ -82,6 +82,19 @@ internal sealed class GuestRegion
     /// <summary>How many guest instructions.</summary>
     public int Instructions { get; init; }
 
+    /// <summary>Whether the instruction at an address is part of it.</summary>
+    public bool Covers(ulong pc)
+    {
+        int low = 0, high = Runs.Length;
+        while (low < high)
+        {
+            int middle = low + high >> 1;
+            if (Runs[middle].Start <= pc) low = middle + 1;
+            else high = middle;
+        }
+        return low > 0 && pc - Runs[low - 1].Start < (ulong)Runs[low - 1].Length;
+    }
+
     public string Dump()
     {
         var text = new StringBuilder();
