@@ -176,7 +176,7 @@ internal sealed unsafe class LlvmLibrary
     {
         var parse = (delegate* unmanaged<int, byte**, byte*, void>)Export("LLVMParseCommandLineOptions");
         string more = Environment.GetEnvironmentVariable("VIV_LLVM_OPTIONS") ?? "";
-        string[] options = ["viv", "-enable-shrink-wrap=false", "-jump-table-density=3", "-runtime-memory-check-threshold=64", .. more.Split(' ', StringSplitOptions.RemoveEmptyEntries)];
+        string[] options = ["viv", "-enable-shrink-wrap=false", "-jump-table-density=3", "-runtime-memory-check-threshold=64", "-tail-dup-pred-size=512", "-tail-dup-succ-size=512", .. more.Split(' ', StringSplitOptions.RemoveEmptyEntries)];
         byte** arguments = stackalloc byte*[options.Length];
         for (int i = 0; i < options.Length; i++) arguments[i] = (byte*)Marshal.StringToCoTaskMemUTF8(options[i]); // LLVM keeps them
         parse(options.Length, arguments, null);

@@ -175,6 +175,7 @@ internal sealed partial class RegionLowering
                 uint dirty = b.IsLoopHead ? any : all;
                 _dirtyIn[b.Index] = dirty;
                 foreach ((_, Instruction i) in b.Instructions) dirty = DirtyAfter(i, dirty);
+                if (b.Flow == RegionFlow.Switch) dirty = 0;
                 changed |= dirty != dirtyOut[b.Index];
                 dirtyOut[b.Index] = dirty;
             }

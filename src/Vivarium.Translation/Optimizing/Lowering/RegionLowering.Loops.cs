@@ -66,12 +66,12 @@ internal sealed partial class RegionLowering
 
     /// <summary>Leaves for the dispatcher when somebody asked for it. The fence stops only the compiler: guest memory is read anew
     /// after it, as other harts may wait for that.</summary>
-    private void Poll(RegionBlock head)
+    private void Poll(RegionBlock head, string? go = null)
     {
         Line("fence syncscope(\"singlethread\") seq_cst");
         string asked = Op($"icmp ne i32 {Op("load volatile i32, ptr %leave")}, 0");
         string label = Label("leave");
-        Line($"br i1 {asked}, label %{label}, label %{EntryLabel(head)}, !prof !0");
+        Line($"br i1 {asked}, label %{label}, label %{go ?? EntryLabel(head)}, !prof !0");
         _text.Append(CultureInfo.InvariantCulture, $"{label}:\n");
         CleanSlots(_dirtyIn[head.Index]);
         Line($"store i64 {IndexOf(Placed(new RegionExit(head.Pc, false), rare: false))}, ptr %exit");

@@ -67,6 +67,7 @@ internal sealed partial class RegionLowering
         lowering.FindRegisters();
         lowering.FindMoving();
         lowering.AnalyseFloats();
+        lowering.FindSwitches();
         text = lowering.Module();
         return lowering;
     }
@@ -92,6 +93,7 @@ internal sealed partial class RegionLowering
     private string Module()
     {
         foreach (RegionBlock block in _region.Blocks) Lower(block);
+        EmitSwitches();
         string body = _text.ToString();
         _text.Clear();
         _text.Append(LlvmCompiler.Header);
@@ -109,7 +111,7 @@ internal sealed partial class RegionLowering
 
     private void Prologue()
     {
-        _text.Append("entry:\n %exit = alloca i64\n %indirect = alloca i64\n store i64 0, ptr %indirect\n %rounds = alloca i64\n store i64 0, ptr %rounds\n");
+        _text.Append("entry:\n %exit = alloca i64\n %indirect = alloca i64\n store i64 0, ptr %indirect\n %jump = alloca i64\n %rounds = alloca i64\n store i64 0, ptr %rounds\n");
         for (int r = 1; r < 32; r++)
         {
             if ((_used >> r & 1) == 0) continue;
@@ -141,7 +143,12 @@ internal sealed partial class RegionLowering
     private void Lower(RegionBlock block)
     {
         if (block.InnermostLoop != null) LoopFrame(block);
-        _text.Append(CultureInfo.InvariantCulture, $"b{block.Index}:\n");
+        LowerBody(block, string.Create(CultureInfo.InvariantCulture, $"b{block.Index}"));
+    }
+
+    private void LowerBody(RegionBlock block, string label)
+    {
+        _text.Append(CultureInfo.InvariantCulture, $"{label}:\n");
         Array.Clear(_x);
         _xWritten = 0;
         _stored.Clear();
@@ -190,18 +197,19 @@ internal sealed partial class RegionLowering
         Line($"{target} = and i64 {Add(Read(i.Rs1), i.Imm)}, -2");
         Write(i.Rd, Constant(_pc + i.Length));
         Flush();
+        if (block.Flow == RegionFlow.Switch)
+        {
+            // Where many ways meet there are no other NaNs than the canonical one.
+            CleanSlots(_dirty);
+            _dirty = 0;
+            Switch(block, target);
+            return;
+        }
         Line($"store i64 {target}, ptr %indirect");
         string leave = ExitBlock(new RegionExit(0, true));
         if (block.Flow == RegionFlow.Indirect)
         {
             Line($"br label %{leave}");
-            return;
-        }
-        if (block.Flow == RegionFlow.Switch)
-        {
-            _text.Append(CultureInfo.InvariantCulture, $" switch i64 {target}, label %{leave} [");
-            foreach (RegionEdge edge in block.Cases) _text.Append(CultureInfo.InvariantCulture, $" i64 {Constant(edge.Pc)}, label %{Edge(block, edge)}");
-            _text.Append(" ]\n");
             return;
         }
         string same = Name();
@@ -304,8 +312,8 @@ internal sealed partial class RegionLowering
     private string Edge(RegionBlock from, RegionEdge edge)
     {
         if (edge.Block is not { } to) return ExitBlock(new RegionExit(edge.Pc, false));
-        bool back = to.IsLoopHead && (to.InnermostLoop?.Contains(from) ?? from.Order >= to.Order);
-        string target = back ? to.InnermostLoop != null ? $"latch{to.Index}" : PollBlock(to) : EntryLabel(to);
+        if (Threaded(from, to) is { } copy) return Cleaned(to, copy);
+        string target = IsBack(from, to) ? to.InnermostLoop != null ? $"latch{to.Index}" : PollBlock(to) : EntryLabel(to);
         return Cleaned(to, target);
     }
 

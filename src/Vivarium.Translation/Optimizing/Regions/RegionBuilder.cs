@@ -371,6 +371,7 @@ internal sealed class RegionBuilder
             if (n.Flow == RegionFlow.Jump && block.Next.Block == null) block.Flow = RegionFlow.Exit;
             if (n.Flow == RegionFlow.Return && block.Next.Block == null) block.Flow = RegionFlow.Indirect;
         }
+        ShareCases(list);
         var region = new GuestRegion { Head = head.Pc, Blocks = [.. list], Runs = RunsOf(loop), Instructions = loop.Count };
         LoopFinder.Run(region);
         if (_machine != null) region.Pages = _machine.PagesOf(region.Runs);
@@ -387,6 +388,30 @@ internal sealed class RegionBuilder
         }
 
         RegionEdge Edge(Node? to, ulong pc) => to != null && members.Contains(to) ? new RegionEdge(BlockOf(to), pc) : new RegionEdge(null, pc);
+    }
+
+    /// <summary>Jumps that were seen to lead to one block both may lead to each other's: they are copies of an interpreter's dispatch, which one observation does not see in full.</summary>
+    private static void ShareCases(List<RegionBlock> blocks)
+    {
+        var families = new List<(int Context, Dictionary<ulong, RegionEdge> Edges, List<RegionBlock> Jumps)>();
+        foreach (RegionBlock block in blocks)
+        {
+            if (block.Flow != RegionFlow.Switch) continue;
+            var family = (block.Context, Edges: block.Cases.ToDictionary(static c => c.Pc), Jumps: new List<RegionBlock> { block });
+            for (int n = families.Count - 1; n >= 0; n--)
+            {
+                if (families[n].Context != block.Context || !families[n].Edges.Keys.Any(family.Edges.ContainsKey)) continue;
+                foreach (RegionEdge edge in families[n].Edges.Values) family.Edges[edge.Pc] = edge;
+                family.Jumps.AddRange(families[n].Jumps);
+                families.RemoveAt(n);
+            }
+            families.Add(family);
+        }
+        foreach ((_, Dictionary<ulong, RegionEdge> edges, List<RegionBlock> jumps) in families)
+        {
+            if (jumps.Count < 2) continue;
+            foreach (RegionBlock jump in jumps) jump.Cases = [.. edges.Values];
+        }
     }
 
     private bool JumpsIntoQuiet(Node n) => (n.Flow == RegionFlow.Branch && _insideQuiet.Contains(n.TakenPc)) || (IsTransfer(n) && _insideQuiet.Contains(n.NextPc))
