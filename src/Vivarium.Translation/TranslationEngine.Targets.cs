@@ -7,7 +7,7 @@ namespace Vivarium.Translation;
 // interpreter, which costs it some 0.2 ms once, and notes each indirect jump's target.
 public sealed unsafe partial class TranslationEngine
 {
-    private const int ObservedInstructions = 4000, MaxObservations = 12, MaxTargets = 48;
+    private const int ObservedInstructions = 4000, MaxObservations = 12, MaxTargets = 256;
 
     private readonly Dictionary<ulong, Dictionary<ulong, int>> _targets = []; // locked by itself
     private int _observations, _toObserve;
@@ -20,7 +20,7 @@ public sealed unsafe partial class TranslationEngine
         {
             if (!_targets.TryGetValue(pc, out Dictionary<ulong, int>? seen) || seen.Count > MaxTargets) return [];
             int all = seen.Values.Sum();
-            return [.. seen.Where(t => t.Value * 200 >= all).OrderByDescending(t => t.Value).ThenBy(t => t.Key).Select(t => t.Key)];
+            return [.. seen.Where(t => t.Value * 1000 >= all).OrderByDescending(t => t.Value).ThenBy(t => t.Key).Select(t => t.Key)];
         }
     }
 
