@@ -147,10 +147,8 @@ public sealed unsafe partial class TranslationEngine
                 BlockLinks.Patch(entry->Exits, old->Entry);
                 _jumpTable.Set(entry->GuestPc, entry->Entry);
                 _regions.Add((nint)entry);
-                bool tierOneLoops = false;
-                for (int i = 0; i < old->ExitCount; i++) tierOneLoops |= old->Exits[i].Kind == 1;
                 _installed.Add(installed = new InstalledRegion(entry, Address(function), function.Length,
-                    addresses, region.Instructions, region.HasSwitch || region.CountsRounds != tierOneLoops));
+                    addresses, region.Instructions, region.LoopsInTierOne == LoopsInside(old)));
                 // Blocks that run through the head would never come to the region: made anew, they stop there.
                 ulong head = region.Head;
                 DropInPage(head >> 12, head, head + 1, (_, block) => ((BlockHeader*)block)->GuestPc != head);
@@ -184,7 +182,7 @@ public sealed unsafe partial class TranslationEngine
                 bool inTrial = false;
                 foreach (RegionTrial trial in trials)
                 {
-                    bool hit = trial.Region == region || (pc != 0 && trial.Region.Addresses.Contains(pc));
+                    bool hit = trial.Region == region || trial.Region.Addresses.Contains(region?.Head ?? pc);
                     trial.Sample(hit);
                     inTrial |= hit;
                 }
@@ -216,7 +214,9 @@ public sealed unsafe partial class TranslationEngine
                     trials.RemoveAt(i);
                     continue;
                 }
-                if (trial.Advance(time, statistics, out leave) is { } keep)
+                bool? stays = trial.Advance(time, statistics, out leave);
+                if (!trial.IsAside || stays != null) BlockLinks.UnlinkLoop(trial.Region.Header->Fallback, Statistics);
+                if (stays is { } keep)
                 {
                     trials.RemoveAt(i);
                     Judged(trial.Region, keep);
@@ -267,7 +267,12 @@ public sealed unsafe partial class TranslationEngine
     {
         lock (_lock)
         {
-            foreach (nint region in _regions) Volatile.Write(ref ((BlockHeader*)region)->Aside, aside ? 1 : 0);
+            foreach (nint region in _regions)
+            {
+                var header = (BlockHeader*)region;
+                Volatile.Write(ref header->Aside, aside ? 1 : 0);
+                if (!aside) BlockLinks.UnlinkLoop(header->Fallback, Statistics);
+            }
         }
         lock (_slots)
         {

@@ -34,6 +34,24 @@ internal static unsafe class BlockLinks
         statistics.Unlinks++;
     }
 
+    /// <summary>A block's loop comes to the dispatcher with its next round, and so to the region that has taken the block's place.</summary>
+    public static void UnlinkLoop(BlockHeader* block, Statistics statistics)
+    {
+        for (int i = 0; i < block->ExitCount; i++)
+        {
+            if (block->Exits[i].Kind == 1) Unlink(block->Exits + i, statistics);
+        }
+    }
+
+    /// <summary>What an exit that control took to <paramref name="target"/> may be linked to; null where to nothing.</summary>
+    public static BlockHeader* TargetOf(ExitRecord* exit, BlockHeader* target)
+    {
+        if (exit->Kind == TranslationEngine.RegionRefusal) return exit->Owner->Fallback;
+        if (exit->Kind != 1 || exit->Owner == target) return target;
+        // A loop's back edge, with the loop's own register mapping: to the loop itself while the region that has its place is set aside.
+        return exit->Owner->Overlay == target && Volatile.Read(ref target->Aside) != 0 ? exit->Owner : null;
+    }
+
     /// <summary>All ways into a block and out of it lead to the dispatcher.</summary>
     public static void Isolate(BlockHeader* block, Statistics statistics)
     {

@@ -18,8 +18,8 @@ public sealed unsafe partial class MachineEngine
             if (exit->LinkedTo != null || exit->Owner->Dead != 0 || target->Dead != 0) return;
             // A kicked thread has not come out yet: linking now might send it round its loop for ever.
             if (Volatile.Read(ref _kicked) != 0) return;
-            if (exit->Kind == TranslationEngine.RegionRefusal) target = exit->Owner->Fallback;
-            if (exit->Kind == 1 && exit->Owner != target) return; // a loop's back edge, with the loop's own register mapping
+            target = BlockLinks.TargetOf(exit, target);
+            if (target == null) return;
             BlockLinks.Link(exit, target, Statistics);
         }
     }

@@ -101,6 +101,12 @@ public sealed unsafe partial class MachineEngine : IRegionEngine
         }
     }
 
+    (ulong Start, int Length)[] IRegionEngine.LoopOfTierOne(GuestRegion region)
+    {
+        CodePlace head = HeadOf(region.Head, region.Pages!);
+        lock (_lock) return TranslationEngine.LoopOf(Find(head.Physical, head.Pc, PrivilegeMode.User), region);
+    }
+
     bool IRegionEngine.ObserveTargets() => false;
 
     bool IRegionEngine.BeginCompiling(GuestRegion region)
@@ -218,10 +224,8 @@ public sealed unsafe partial class MachineEngine : IRegionEngine
                 AddToBucket(entry);
                 BlockLinks.AddIncoming(old, entry->Exits);
                 BlockLinks.Patch(entry->Exits, old->Entry);
-                bool tierOneLoops = false;
-                for (int i = 0; i < old->ExitCount; i++) tierOneLoops |= old->Exits[i].Kind == 1;
                 var installed = new InstalledRegion(entry, TranslationEngine.Address(function), function.Length, addresses, region.Instructions,
-                    region.HasSwitch || region.CountsRounds != tierOneLoops);
+                    region.LoopsInTierOne == TranslationEngine.LoopsInside(old));
                 _installed.Add(installed);
                 foreach (CodePage page in region.Pages)
                 {
@@ -368,9 +372,10 @@ public sealed unsafe partial class MachineEngine : IRegionEngine
                 if (region != null) statistics.RegionSamples++;
                 else if (place != default) statistics.BlockSamples++;
                 bool inTrial = false;
+                CodePlace where = region != null ? new CodePlace(region.Head, region.Header->Physical) : place;
                 foreach (RegionTrial trial in trials)
                 {
-                    bool hit = trial.Region == region || (place != default && trial.Region.Addresses.Contains(place.Pc) && Covers(trial.Region, place));
+                    bool hit = trial.Region == region || (where != default && trial.Region.Addresses.Contains(where.Pc) && Covers(trial.Region, where));
                     trial.Sample(hit);
                     inTrial |= hit;
                 }
@@ -411,8 +416,9 @@ public sealed unsafe partial class MachineEngine : IRegionEngine
                     trials.RemoveAt(i);
                     continue;
                 }
-                bool? stays = trial.Advance(time, statistics, out bool setAside);
-                if (setAside) LeaveRegions();
+                bool? stays = trial.Advance(time, statistics, out bool leave);
+                if (!trial.IsAside || stays != null) BlockLinks.UnlinkLoop(trial.Region.Header->Fallback, Statistics);
+                if (leave) LeaveRegions();
                 if (stays is not { } keep) continue;
                 trials.RemoveAt(i);
                 if (keep) continue;

@@ -239,6 +239,7 @@ public sealed class CompileFarm : IDisposable
         try
         {
             tools.Compiler ??= new LlvmCompiler(LlvmLibrary.TryGet(out string problem) ?? throw new InvalidOperationException(problem));
+            region.LoopOfTierOne = engine.LoopOfTierOne(region);
             bool dump = _options.DumpSink != null && region.Head >= _options.DumpStart && region.Head < _options.DumpEnd;
             RegionLowering lowering = RegionLowering.Lower(region, out string text);
             if (dump && _options.DumpRegion) _options.DumpSink!(region.Dump());

@@ -24,6 +24,9 @@ internal interface IRegionEngine
     /// <summary>The region around a hot place; null where there is none.</summary>
     GuestRegion? Grow(RegionBuilder builder, CodePlace hot, int level, bool assumeWarm);
 
+    /// <summary>See <see cref="GuestRegion.LoopOfTierOne"/>.</summary>
+    (ulong Start, int Length)[] LoopOfTierOne(GuestRegion region);
+
     /// <summary>Whether the same region is in service, or was found slower than tier 1.</summary>
     bool Knows(GuestRegion region);
 

@@ -27,7 +27,8 @@ internal sealed record RegionShape
     /// <summary>See <see cref="RegionLowering.CountsRounds"/>.</summary>
     public required bool CountsRounds { get; init; }
 
-    public required bool HasSwitch { get; init; }
+    /// <summary>See <see cref="GuestRegion.LoopOfTierOne"/>.</summary>
+    public required bool LoopsInTierOne { get; init; }
 
     public bool HasFloat => UsedFloats != 0;
 
@@ -35,6 +36,6 @@ internal sealed record RegionShape
     {
         Head = region.Head, Runs = region.Runs, Pages = region.Pages ?? [], Instructions = region.Instructions, Exits = [.. lowering.Exits],
         UsedIntegers = lowering.UsedIntegers, WrittenIntegers = lowering.WrittenIntegers,
-        UsedFloats = lowering.UsedFloats, WrittenFloats = lowering.WrittenFloats, CountsRounds = lowering.CountsRounds, HasSwitch = lowering.HasSwitch,
+        UsedFloats = lowering.UsedFloats, WrittenFloats = lowering.WrittenFloats, CountsRounds = lowering.CountsRounds, LoopsInTierOne = region.LoopOfTierOne.Length != 0,
     };
 }

@@ -19,7 +19,7 @@ internal struct StoredRegionHead
     public uint FileOffset;
     public ulong GuestHash;
     public RegionVerdict Verdict;
-    public uint Instructions, UsedIntegers, WrittenIntegers, UsedFloats, WrittenFloats, Flags; // 1 counts rounds, 2 has a switch
+    public uint Instructions, UsedIntegers, WrittenIntegers, UsedFloats, WrittenFloats, Flags; // 1 counts rounds, 2 tier 1's block loops inside
     public uint ExitCount, RunCount, CodeLength, FunctionOffset, FunctionLength;
 }
 
@@ -56,7 +56,7 @@ internal static unsafe class StoredRegion
         {
             Length = (uint)length, FileOffset = (uint)(shape.Head - bias), GuestHash = guestHash, Instructions = (uint)shape.Instructions,
             UsedIntegers = shape.UsedIntegers, WrittenIntegers = shape.WrittenIntegers, UsedFloats = shape.UsedFloats, WrittenFloats = shape.WrittenFloats,
-            Flags = (shape.CountsRounds ? 1u : 0) | (shape.HasSwitch ? 2u : 0), ExitCount = (uint)exits, RunCount = (uint)runs, CodeLength = (uint)code.Length,
+            Flags = (shape.CountsRounds ? 1u : 0) | (shape.LoopsInTierOne ? 2u : 0), ExitCount = (uint)exits, RunCount = (uint)runs, CodeLength = (uint)code.Length,
             FunctionOffset = (uint)functionOffset, FunctionLength = (uint)functionLength,
         });
         Span<StoredRegionExit> storedExits = MemoryMarshal.Cast<byte, StoredRegionExit>(record.AsSpan(sizeof(StoredRegionHead), exits * sizeof(StoredRegionExit)));
@@ -126,7 +126,7 @@ internal static unsafe class StoredRegion
         shape = new RegionShape
         {
             Head = pc, Runs = runs, Instructions = (int)head.Instructions, Exits = exits, UsedIntegers = head.UsedIntegers, WrittenIntegers = head.WrittenIntegers,
-            UsedFloats = head.UsedFloats, WrittenFloats = head.WrittenFloats, CountsRounds = (head.Flags & 1) != 0, HasSwitch = (head.Flags & 2) != 0,
+            UsedFloats = head.UsedFloats, WrittenFloats = head.WrittenFloats, CountsRounds = (head.Flags & 1) != 0, LoopsInTierOne = (head.Flags & 2) != 0,
         };
         code = record.Slice(codeAt, (int)head.CodeLength);
         return true;

@@ -219,6 +219,8 @@ public sealed class HotQueueTests
         public long Generation => 0;
         public RegionMemory Regions => throw new NotSupportedException();
         public GuestRegion? Grow(RegionBuilder builder, CodePlace hot, int level, bool assumeWarm) => throw new NotSupportedException();
+        public (ulong Start, int Length)[] LoopOfTierOne(GuestRegion region) => [];
+
         public bool Knows(GuestRegion region) => throw new NotSupportedException();
         public bool ObserveTargets() => throw new NotSupportedException();
         public ulong? HashOf(GuestRegion region) => throw new NotSupportedException();

@@ -313,6 +313,35 @@ public sealed class RegionTests : IDisposable
     }
 
     [Fact]
+    public void ALoopThatTierOneRunsAsOneBlockIsCountedWhereItIsEntered()
+    {
+        if (_guest is not { } guest) return;
+        guest.Write(EngineGuest.Code, Addi(6, 6, 3), Addi(7, 7, -1), EngineGuest.Branch(Opcode.Bne, 7, 0, -8), EngineGuest.Ecall);
+        using Hart hart = guest.NewHart(EngineGuest.Code);
+        Run();
+        Run();
+        Run();
+        (long entries, long rounds, _) = guest.Engine.RegionCounts;
+        Assert.True(entries is > 0 and < 6 && rounds == 0, $"{entries} entries, {rounds} rounds");
+        guest.Engine.SetAside(true);
+        Run();
+        // The block's own back edge is linked again: no round of it comes to the dispatcher.
+        Assert.InRange(guest.Engine.RegionCounts.Probes, 1, 3);
+        guest.Engine.SetAside(false);
+        Run();
+        Assert.True(guest.Engine.RegionCounts.Entries > entries);
+
+        void Run()
+        {
+            hart.Pc = EngineGuest.Code;
+            hart[6] = 0;
+            hart[7] = 5000;
+            guest.RunToEcall(hart);
+            Assert.Equal(15_000UL, hart[6]);
+        }
+    }
+
+    [Fact]
     public void RoundsAreCountedByRegionsAndByThoseSetAside()
     {
         if (_guest is not { } guest) return;

@@ -42,17 +42,20 @@ public sealed unsafe class RegionTrialTests
     public void WhatIsHardlyEverEnteredStays() => Assert.True(Decide(1, 1e9, 1e8, out _));
 
     [Theory]
-    [InlineData(10, false)]
-    [InlineData(3000, true)]
-    public void ASmallShareStaysUnlessItComesAndGoesAllTheTime(double perEntry, bool stays)
+    [InlineData(10, 20, false)] // it comes and goes all the time
+    [InlineData(3000, 6000, true)]
+    [InlineData(6000, 3000, false)]
+    public void ASmallShareIsComparedToo(double asRegion, double inTierOne, bool stays)
     {
         BlockHeader header = default;
         var trial = new RegionTrial(new InstalledRegion(&header, 0x1000, 16, [4096], 1, true));
         bool? decision = null;
-        for (int tick = 1; tick < 5000 && decision == null; tick++)
+        double regions = 0, probes = 0;
+        for (int tick = 1; tick < 20000 && decision == null; tick++)
         {
             trial.Sample(tick % 50 == 0); // 2 %
-            header.Entries = (long)(tick * 20_000 / perEntry);
+            if (trial.IsAside) header.Probes = (long)(probes += 20_000 / inTierOne);
+            else header.Entries = (long)(regions += 20_000 / asRegion);
             decision = trial.Step(tick * 1_000_000L, out _);
         }
         Assert.Equal(stays, decision);

@@ -10,17 +10,31 @@ namespace Vivarium.Translation.Optimizing.Farm;
 /// <remarks>Only the sampler's thread uses it.</remarks>
 internal sealed unsafe class RegionTrial(InstalledRegion region)
 {
-    private const int Turns = 6, MinSamples = 6, MaxSamples = 80, MinProgress = 12;
+    private const int MinTurns = 4, MaxTurns = 32, MinHits = 6, MaxSamples = 80, MinProgress = 12;
     private const long MinTime = 12_000_000; // ns of the guest's processor time in a turn
+    private const double Gain = 0.98;        // of tier 1's time, at most, for a region that shall stay
+    private const double Certainty = 1.5;    // standard deviations of the samples' noise
 
     // Coming and going alone costs some 15 to 20 ns, so what is left sooner than this cannot win by much, and mostly loses.
     private const int MinEntries = 1000, MinTimePerEntry = 80; // ns
 
     private readonly double[] _time = new double[2];
     private readonly long[] _progress = new long[2];
+    private readonly long[] _allHits = new long[2];
     private int _turn, _hits, _samples;
-    private bool _isShort;
-    private long _turnTime = -1, _turnProgress, _turnEntries;
+    private bool _isShort, _isCompared;
+    private string _reason = "not compared";
+    private long _turnTime, _turnProgress, _turnEntries;
+    private Phase _phase;
+
+    /// <summary>What a turn is at. Rounds inside a region show when it is left: so it is, before the first and after the last tick of a turn.</summary>
+    private enum Phase
+    {
+        Settling,
+        Starting,
+        Measuring,
+        Closing,
+    }
 
     public InstalledRegion Region => region;
 
@@ -31,7 +45,7 @@ internal sealed unsafe class RegionTrial(InstalledRegion region)
     public double Ratio => _time[0] / _progress[0] / (_time[1] / _progress[1]);
 
     /// <summary>What was found out, in words.</summary>
-    public string Verdict => _isShort ? "left at once" : _turn == Turns ? string.Create(CultureInfo.InvariantCulture, $"{Ratio:F2} of tier 1's time") : "not compared";
+    public string Verdict => _isShort ? "left at once" : _isCompared ? string.Create(CultureInfo.InvariantCulture, $"{Ratio:F2} of tier 1's time ({_allHits[0]} and {_allHits[1]} samples)") : _reason;
 
     /// <summary>A sample of a thread: in the region's guest code or elsewhere.</summary>
     public void Sample(bool hit)
@@ -43,51 +57,87 @@ internal sealed unsafe class RegionTrial(InstalledRegion region)
     /// <summary>After the samples of a tick: goes on with the trial, and sends who comes to the region where it is to run next. Under the engine's lock.</summary>
     /// <param name="time">Processor time of the guest's threads so far, ns.</param>
     /// <param name="statistics">Gets what came out.</param>
-    /// <param name="setAside">Those inside the region are to leave it now.</param>
+    /// <param name="leave">Those inside the region are to leave it now: its rounds are added up at its exits.</param>
     /// <returns>null while it goes on; whether the region shall stay.</returns>
-    public bool? Advance(long time, FarmStatistics statistics, out bool setAside)
+    public bool? Advance(long time, FarmStatistics statistics, out bool leave)
     {
-        bool? stays = Step(time, out bool switched);
-        setAside = stays == null && switched && IsAside;
+        bool? stays = Step(time, out leave);
+        Volatile.Write(ref Region.Header->Aside, stays == null && IsAside ? 1 : 0);
         if (stays is { } keep)
         {
-            Volatile.Write(ref Region.Header->Aside, 0);
             statistics.Compared++;
             if (!keep) statistics.Demoted++;
             statistics.Say?.Invoke($"region 0x{Region.Head:x}: {Verdict}: {(keep ? "stays" : "goes")}");
         }
-        else if (switched) Volatile.Write(ref Region.Header->Aside, IsAside ? 1 : 0);
         return stays;
     }
 
     /// <summary>After the samples of a tick.</summary>
     /// <param name="time">Processor time of the guest's threads so far, ns.</param>
-    /// <param name="switched">It is the other side's turn.</param>
+    /// <param name="leave">Those inside the region are to leave it now.</param>
     /// <returns>null while it goes on; whether the region shall stay.</returns>
-    public bool? Step(long time, out bool switched)
+    public bool? Step(long time, out bool leave)
     {
-        switched = false;
-        if (_turnTime < 0)
+        leave = false;
+        switch (_phase)
         {
-            (_turnTime, _turnProgress, _turnEntries) = (time, region.Progress, region.Header->Entries);
-            (_hits, _samples) = (0, 0);
-            return null;
+            case Phase.Settling: // threads change sides: this tick belongs to nobody
+                leave = true;
+                _phase = Phase.Starting;
+                return null;
+            case Phase.Starting:
+                (_turnTime, _turnProgress, _turnEntries) = (time, region.Progress, region.Header->Entries);
+                (_hits, _samples) = (0, 0);
+                _phase = Phase.Measuring;
+                return null;
         }
-        long progress = region.Progress - _turnProgress, spent = time - _turnTime, entries = IsAside ? 0 : region.Header->Entries - _turnEntries;
+        long spent = time - _turnTime, entries = IsAside ? 0 : region.Header->Entries - _turnEntries;
         // Seen within a millisecond or two, whatever share of the time it was.
         if (entries >= MinEntries && spent < entries * MinTimePerEntry) return !(_isShort = true);
-        if (_samples < MinSamples || spent < MinTime) return null;
-        if (progress < MinProgress && _samples < MaxSamples) return null;
-        if (progress < MinProgress) return true; // too rarely entered to lose by it
+        // A region of which little is seen takes longer turns.
+        if (spent < MinTime || (_samples < MaxSamples && _hits < MinHits)) return null;
+        if (_phase == Phase.Measuring)
+        {
+            leave = true;
+            _phase = Phase.Closing;
+            return null;
+        }
+        long progress = region.Progress - _turnProgress;
+        if (progress < MinProgress)
+        {
+            if (_samples >= MaxSamples) return Unsettled(string.Create(CultureInfo.InvariantCulture, $"not compared: it came to its head {progress} times in {spent / 1000} us"));
+            _phase = Phase.Measuring;
+            return null;
+        }
         double inside = spent * Math.Max(_hits, 0.5) / _samples;
         if (entries >= MinEntries && inside < entries * (double)MinTimePerEntry) return !(_isShort = true);
-        // A small share cannot be compared by samples.
-        if (_hits * 20 < _samples || !region.IsComparable) return true;
-        _time[_turn & 1] += spent * (double)_hits / _samples;
-        _progress[_turn & 1] += progress;
-        switched = true;
-        _turnTime = -1; // the first tick of a turn belongs to nobody: threads change sides
-        if (++_turn < Turns) return null;
-        return Ratio < 0.98;
+        if (!region.IsComparable) return Unsettled("not compared: the two count differently");
+        int side = _turn & 1;
+        _time[side] += spent * (double)_hits / _samples;
+        _progress[side] += progress;
+        _allHits[side] += _hits;
+        leave = true;
+        _phase = Phase.Settling;
+        if (++_turn < MinTurns || (_turn & 1) != 0) return null;
+        return Decide();
+    }
+
+    private bool Unsettled(string reason)
+    {
+        _reason = reason;
+        return true;
+    }
+
+    /// <summary>As soon as the samples are enough to tell; null while they are not.</summary>
+    private bool? Decide()
+    {
+        long least = Math.Min(_allHits[0], _allHits[1]);
+        if (_allHits[0] + _allHits[1] < MinTurns) return Unsettled("not compared: it is hardly seen");
+        if (least == 0) return _turn < MaxTurns ? null : Unsettled("not compared: seen on one side only");
+        double noise = Math.Exp(Certainty * Math.Sqrt(1.0 / _allHits[0] + 1.0 / _allHits[1]));
+        bool isClear = Ratio * noise < Gain || Ratio > Gain * noise;
+        if (!isClear && _turn < MaxTurns) return null;
+        _isCompared = true;
+        return Ratio < Gain;
     }
 }

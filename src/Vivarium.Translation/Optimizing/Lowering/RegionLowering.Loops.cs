@@ -32,10 +32,14 @@ internal sealed partial class RegionLowering
         else
         {
             _text.Append(CultureInfo.InvariantCulture, $" br label %b{h}\nlatch{h}:\n");
-            CountRound(head);
             _text.Append(CultureInfo.InvariantCulture, $" br label %poll{h}\n");
         }
         _text.Append(CultureInfo.InvariantCulture, $"poll{h}:\n");
+        if (IsCountedChunk(head))
+        {
+            CountChunk();
+            AddRounds("1");
+        }
         Poll(head);
     }
 
@@ -53,15 +57,55 @@ internal sealed partial class RegionLowering
     {
         string label = Label("poll");
         StringBuilder text = Behind(label);
-        CountRound(head);
         Poll(head);
         _text = text;
         return label;
     }
 
-    private void CountRound(RegionBlock head)
+    /// <summary>Whether an edge to the region's head is counted as a round: tier 1 counts what comes to the head's block from outside of it.</summary>
+    private bool CountsEdge(RegionBlock from)
     {
-        if (head == _region.Blocks[0] && CountsRounds) Line($"store i64 {Op($"add i64 {Op("load i64, ptr %rounds")}, 1")}, ptr %rounds");
+        ulong pc = from.Instructions[^1].Pc;
+        return !Array.Exists(_region.LoopOfTierOne, r => pc - r.Start < (ulong)r.Length);
+    }
+
+    /// <summary>Control comes to <paramref name="to"/> again by an indirect jump.</summary>
+    private void CountRound(RegionBlock to)
+    {
+        if (to == _region.Blocks[0] && CountsRounds) AddRounds("1");
+    }
+
+    private void AddRounds(string count) => Line($"store i64 {Op($"add i64 {Op("load i64, ptr %rounds")}, {count}")}, ptr %rounds");
+
+    /// <summary>Whether <paramref name="head"/> is the region's, of a counted loop whose rounds count.</summary>
+    private bool IsCountedChunk(RegionBlock head)
+    {
+        if (head != _region.Blocks[0]) return false;
+        foreach ((RegionBlock latch, RegionBlock of) in _countedLatch)
+        {
+            if (of == head) return CountsEdge(latch);
+        }
+        return false;
+    }
+
+    /// <summary>The rounds that a chunk of the head's loop has gone back by itself.</summary>
+    private void CountChunk() => AddRounds(Op($"load i64, ptr %n{_region.Blocks[0].Index}"));
+
+    /// <summary><paramref name="target"/>, or a block in front of it that counts: a round where the edge leads back to the region's head, a chunk's where it leaves the
+    /// counted loop there.</summary>
+    private string Counted(RegionBlock from, RegionBlock? to, bool isBack, string target)
+    {
+        RegionBlock head = _region.Blocks[0];
+        bool isRound = isBack && to == head && CountsEdge(from);
+        bool isChunk = !isBack && head.InnermostLoop?.Contains(from) == true && (to == null || !head.InnermostLoop.Contains(to)) && IsCountedChunk(head);
+        if (!isRound && !isChunk) return target;
+        string label = Label("c");
+        StringBuilder text = Behind(label);
+        if (isRound) AddRounds("1");
+        else CountChunk();
+        Line($"br label %{target}");
+        _text = text;
+        return label;
     }
 
     /// <summary>Leaves for the dispatcher when somebody asked for it. The fence stops only the compiler: guest memory is read anew
@@ -85,6 +129,7 @@ internal sealed partial class RegionLowering
         string tail = Label("tail"), poll = $"poll{head.Index}";
         Count(head.Index, Cleaned(head, "b" + head.Index.ToString(CultureInfo.InvariantCulture)), tail);
         _text.Append(CultureInfo.InvariantCulture, $"{tail}:\n");
+        if (IsCountedChunk(head)) Line($"store i64 {Op($"sub i64 {Op($"load i64, ptr %n{head.Index}")}, 1")}, ptr %n{head.Index}"); // the last one may not go back
         if (_wordCounter.TryGetValue(latch, out int counter)) Line($"store i64 {Op($"sext i32 {Op($"trunc i64 {Reload(counter)} to i32")} to i64")}, ptr %x{counter}");
         Instruction i = latch.Instructions[^1].Instruction;
         string condition = Condition(i.Opcode, Reload(i.Rs1), Reload(i.Rs2));

@@ -48,11 +48,8 @@ internal sealed partial class RegionLowering
     public uint WrittenFloats { get; private set; }
     public bool HasFloat => UsedFloats != 0;
 
-    /// <summary>The function counts how often it comes to its head again (<see cref="EngineSlots.RegionRounds"/>).</summary>
-    public bool CountsRounds => _region.Blocks[0] is { IsLoopHead: true } head && (head.InnermostLoop == null || HasSwitch);
-
-    /// <summary>It holds an indirect jump with its targets, as interpreters do: tier 1 comes to the head by that way, and counts each time.</summary>
-    public bool HasSwitch => Array.Exists(_region.Blocks, static b => b.Flow == RegionFlow.Switch);
+    /// <summary>The function counts how often it comes to its head again (<see cref="EngineSlots.RegionRounds"/>), as tier 1 would.</summary>
+    public bool CountsRounds => _region.Blocks[0].IsLoopHead && Array.Exists(_region.Blocks, b => b.Successors().Contains(_region.Blocks[0]) && CountsEdge(b));
 
     /// <summary>Instructions that a region can hold; all others lead out of it.</summary>
     public static bool Supports(in Instruction i, bool allowFloat) =>
@@ -311,10 +308,11 @@ internal sealed partial class RegionLowering
     /// <summary>The label to branch to for an edge.</summary>
     private string Edge(RegionBlock from, RegionEdge edge)
     {
-        if (edge.Block is not { } to) return ExitBlock(new RegionExit(edge.Pc, false));
+        if (edge.Block is not { } to) return Counted(from, null, false, ExitBlock(new RegionExit(edge.Pc, false)));
         if (Threaded(from, to) is { } copy) return Cleaned(to, copy);
-        string target = IsBack(from, to) ? to.InnermostLoop != null ? $"latch{to.Index}" : PollBlock(to) : EntryLabel(to);
-        return Cleaned(to, target);
+        bool back = IsBack(from, to);
+        string target = back ? to.InnermostLoop != null ? $"latch{to.Index}" : PollBlock(to) : EntryLabel(to);
+        return Counted(from, to, back, Cleaned(to, target));
     }
 
     /// <summary><paramref name="target"/>, or a block in front of it that makes the floating-point registers fit.</summary>

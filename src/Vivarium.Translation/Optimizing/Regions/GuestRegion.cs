@@ -79,6 +79,9 @@ internal sealed class GuestRegion
     /// <summary>On a machine, the pages that they lie in, sorted; null in a process.</summary>
     public CodePage[]? Pages { get; set; }
 
+    /// <summary>Where tier 1's block at the head jumps back to itself inside, the guest bytes of that block: it does not count those rounds. Else empty.</summary>
+    public (ulong Start, int Length)[] LoopOfTierOne { get; set; } = [];
+
     /// <summary>How many guest instructions.</summary>
     public int Instructions { get; init; }
 
