@@ -23,6 +23,8 @@ public sealed unsafe partial class TranslationEngine
     private CodeArena? _regionArena;
     private bool _optimizingStopped, _observesFlags;
 
+    private readonly FrontEnd.GuestCodeReader _flagReader = new(128); // under _lock
+
     /// <summary>Regions may be made of this engine's code.</summary>
     internal bool CanOptimize => !Volatile.Read(ref _optimizingStopped) && _memory != null;
 
@@ -356,8 +358,10 @@ public sealed unsafe partial class TranslationEngine
         {
             GuestRun run = block->Runs[i];
             int length = memory.Read(run.Start, bytes[..Math.Clamp(run.Length, 0, bytes.Length)]);
-            if (!FlagObserver.Sees(bytes[..length])) continue;
+            _flagReader.Reset(memory, null);
+            if (FlagObserver.Find(bytes[..length], run.Start, _flagReader) is not { } access) continue;
             Volatile.Write(ref _observesFlags, true);
+            _farm!.Statistics.SawFlagAccess(access);
             // Regions without floating point need not go, but who asks for flags once hardly matters for speed.
             DropAllRegions();
             return;

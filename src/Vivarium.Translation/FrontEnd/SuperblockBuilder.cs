@@ -95,6 +95,12 @@ internal sealed partial class SuperblockBuilder
                 if (isReachable) EndWithJump(pc);
                 break;
             }
+            if (i.Opcode is >= Opcode.Csrrw and <= Opcode.Csrrci && block.GuestCount > 0 && loop.End == 0 && Optimizing.FlagObserver.LooksAtFlags(i.Bits, pc, _reader))
+            {
+                // Begins a block, so that the optimising tier takes it for executed only when it is.
+                EndWithJump(pc);
+                break;
+            }
             int sequence = i.Opcode is Opcode.LrW or Opcode.LrD ? MatchReserved(i, pc) : 0;
             if (sequence != 0 && (block.GuestCount + sequence > IrBlock.MaxGuestInstructions || !FitsPages(sequence)))
             {

@@ -2,6 +2,7 @@ using System.Collections;
 using Vivarium.RiscV.Isa;
 using Vivarium.RiscV.Privileged;
 using Vivarium.Translation.Cache;
+using Vivarium.Translation.FrontEnd;
 using Vivarium.Translation.Optimizing;
 using Vivarium.Translation.Optimizing.Farm;
 using Vivarium.Translation.Optimizing.Regions;
@@ -21,6 +22,8 @@ public sealed unsafe partial class MachineEngine : IRegionEngine
     // Under _lock:
     private readonly List<InstalledRegion> _installed = [];
     private readonly Dictionary<ulong, List<nint>> _regionsIn = []; // by page of RAM
+    private readonly GuestCodeReader _flagReader = new(128);
+    private Func<ulong, ulong?>? _userPageOf;
     private readonly Dictionary<ulong, ulong> _userPages = []; // virtual page number -> page of RAM, where user code was translated last
     private readonly HashSet<(CodePlace Head, int Instructions)> _demoted = [];
     private readonly HashSet<CodePlace> _compiling = [];
@@ -329,8 +332,10 @@ public sealed unsafe partial class MachineEngine : IRegionEngine
         {
             GuestRun run = block->Runs[i];
             int length = _bus.Ram.Read((page << 12) + (run.Start & 4095), bytes[..Math.Clamp(run.Length, 0, bytes.Length)]);
-            if (!FlagObserver.Sees(bytes[..length])) continue;
+            _flagReader.ResetToPages(_bus.Ram, _userPageOf ??= number => _userPages.TryGetValue(number, out ulong at) ? at << 12 : null);
+            if (FlagObserver.Find(bytes[..length], run.Start, _flagReader) is not { } access) continue;
             _observesFlags = true;
+            _farm!.Statistics.SawFlagAccess(access);
             while (_installed.Count > 0) Kill(_installed[^1].Header);
             return;
         }

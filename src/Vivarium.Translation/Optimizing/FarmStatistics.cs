@@ -14,6 +14,15 @@ public sealed class FarmStatistics
     /// <summary>Regions that earlier runs compiled, put in service, and found not to fit (other code, or damage).</summary>
     public long Loaded, Stale;
 
+    /// <summary>The first guest address of an access to fflags or fcsr after which there are no regions with floating point; 0 while there was none.</summary>
+    public long FlagAccess;
+
+    internal void SawFlagAccess(ulong pc)
+    {
+        FlagAccess = (long)pc;
+        Say?.Invoke($"no regions with floating point from now on: fflags are looked at, at 0x{pc:x}\n");
+    }
+
     internal Action<string>? Say;
 
     /// <summary>Samples that hit regions, and tier 1's blocks.</summary>
@@ -42,6 +51,7 @@ public sealed class FarmStatistics
         yield return ("regions demoted", Demoted);
         yield return ("regions from the cache", Loaded);
         yield return ("regions from the cache that did not fit", Stale);
+        yield return ("fflags are looked at, at", FlagAccess);
         yield return ("region instructions", Instructions);
         yield return ("region code bytes", CodeBytes);
         yield return ("region compile microseconds", Micros(CompileTicks));

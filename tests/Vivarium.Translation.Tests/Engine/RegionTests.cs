@@ -239,6 +239,73 @@ public sealed class RegionTests : IDisposable
         Assert.Equal(jumpsInside ? 0 : 1, _farm!.Statistics.Regions);
     }
 
+    // floor of glibc: what it raises is undone by an fsflags, or nothing was raised and what was saved is dropped.
+    private static uint[] Floor =>
+    [
+        0x00102773, 0xA2A527D3, 0x22A527D3, EngineGuest.Branch(Opcode.Beq, 15, 0, 36), 0x00043707, 0xA2E797D3, EngineGuest.Branch(Opcode.Beq, 15, 0, 20),
+        0xC22527D3, 0xD227A7D3, 0x22A78553, 0x00171073, EngineGuest.I(Opcode.Jalr, 0, 1, 0), 0x02A57553, EngineGuest.I(Opcode.Jalr, 0, 1, 0),
+    ];
+
+    [Fact]
+    public void FunctionsThatPutFlagsBackArePartOfRegions()
+    {
+        if (_guest is not { } guest) return;
+        guest.Write(EngineGuest.Code, [0x00053507, EngineGuest.Jal(1, 28), 0xC2251353, EngineGuest.R(Opcode.Add, 7, 7, 6), Addi(10, 10, 8), Addi(5, 5, -1),
+            EngineGuest.Branch(Opcode.Bne, 5, 0, -24), EngineGuest.Ecall, .. Floor]);
+        double[] values = [1.5, -1.5, 0.25, -0.25, 3, -7, 1e15 + 0.5, -4503599627370495.5, 4503599627370497, -1e18];
+        double sum = 0;
+        Span<byte> bytes = stackalloc byte[8];
+        for (int n = 0; n < 100; n++)
+        {
+            double value = values[n % values.Length] + (n < 50 ? n : 0);
+            sum += Math.Floor(value);
+            BitConverter.TryWriteBytes(bytes, value);
+            guest.Window.Write(EngineGuest.Data + (ulong)n * 8, bytes);
+        }
+        BitConverter.TryWriteBytes(bytes, 4503599627370496.0);
+        guest.Window.Write(EngineGuest.Data + 4096, bytes);
+        long expected = 0;
+        for (int n = 0; n < 100; n++) expected += (long)Math.Floor(values[n % values.Length] + (n < 50 ? n : 0));
+        using Hart hart = guest.NewHart(EngineGuest.Code);
+        hart[5] = 100;
+        hart[8] = EngineGuest.Data + 4096;
+        hart[10] = EngineGuest.Data;
+        guest.RunToEcall(hart);
+        Assert.Equal(expected, (long)hart[7]);
+        Assert.Equal(0, _farm!.Statistics.FlagAccess);
+        Assert.True(_farm.Statistics.Regions > 0, "no region was made");
+    }
+
+    /// <summary>What reads flags to look at them, or clears some, is found; what sets some or puts back what it has read is not.</summary>
+    [Fact]
+    public void WhoLooksAtFlagsIsKnown()
+    {
+        if (_guest is not { } guest) return;
+        uint ret = EngineGuest.I(Opcode.Jalr, 0, 1, 0), read = 0x00102773 /* frflags a4 */, restore = 0x00171073;
+        Assert.Null(Look(Floor));
+        Assert.Null(Look([0x00152073, ret])); // csrs fflags, a0
+        Assert.Null(Look([read, 0xA2209353, restore]));
+        Assert.Null(Look([read, EngineGuest.Branch(Opcode.Beq, 15, 0, 8), restore, ret]));
+        Assert.Equal(0, Look([0x001027F3, EngineGuest.R(Opcode.And, 10, 10, 15), ret])); // fetestexcept
+        Assert.Equal(0, Look([0x00102573, ret])); // the result in a0
+        Assert.Equal(0, Look([read, EngineGuest.Jal(1, 64)])); // an argument of a call, perhaps
+        Assert.Equal(0, Look([read, EngineGuest.Branch(Opcode.Beq, 15, 0, 8), restore, Addi(14, 14, 1), ret]));
+        Assert.Equal(0, Look([0x003FF773, ret])); // csrrci a4, fcsr, 31
+        Assert.Equal(0, Look([0x0015B073, ret])); // csrc fflags, a1
+        Assert.Equal(4, Look([Addi(0, 0, 0), restore, ret]));
+
+        int? Look(uint[] code)
+        {
+            guest.Write(EngineGuest.Code, new uint[80]);
+            guest.Write(EngineGuest.Code + 128, code);
+            var reader = new FrontEnd.GuestCodeReader(128);
+            reader.Reset(guest.Window, null);
+            var bytes = new byte[code.Length * 4];
+            Buffer.BlockCopy(code, 0, bytes, 0, bytes.Length);
+            return (int?)(FlagObserver.Find(bytes, EngineGuest.Code + 128, reader) - EngineGuest.Code - 128);
+        }
+    }
+
     [Fact]
     public void WhoWantsPreciseFaultsGetsThem()
     {

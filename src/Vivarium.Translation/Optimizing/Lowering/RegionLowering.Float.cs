@@ -29,13 +29,19 @@ internal sealed partial class RegionLowering
         if (o is Opcode.Flw or Opcode.Fld or Opcode.Fsw or Opcode.Fsd) return true;
         if (o is (>= Opcode.FmaddS and <= Opcode.FnmaddS) or (>= Opcode.FmaddD and <= Opcode.FnmaddD)) return HostFeatures.HasFma && i.Rm is 0 or 7;
         if (o is (>= Opcode.FaddS and <= Opcode.FsqrtS) or (>= Opcode.FaddD and <= Opcode.FsqrtD) or Opcode.FcvtSD or Opcode.FcvtDS
-            or Opcode.FcvtSW or Opcode.FcvtSWu or Opcode.FcvtSL or Opcode.FcvtSLu or Opcode.FcvtDL or Opcode.FcvtDLu) return i.Rm is 0 or 7;
-        if (o is Opcode.FcvtWS or Opcode.FcvtWuS or Opcode.FcvtLS or Opcode.FcvtLuS or Opcode.FcvtWD or Opcode.FcvtWuD or Opcode.FcvtLD or Opcode.FcvtLuD) return i.Rm is <= 3 or 7;
-        if (o is Opcode.FcvtDW or Opcode.FcvtDWu) return i.Rm is <= 4 or 7; // exact, but reserved modes trap
+            or Opcode.FcvtSW or Opcode.FcvtSWu or Opcode.FcvtSL or Opcode.FcvtSLu or Opcode.FcvtDLu) return i.Rm is 0 or 7;
+        if (o is Opcode.FcvtWS or Opcode.FcvtWuS or Opcode.FcvtLS or Opcode.FcvtLuS or Opcode.FcvtWD or Opcode.FcvtWuD or Opcode.FcvtLD or Opcode.FcvtLuD) return i.Rm is <= 4 or 7;
+        if (o is Opcode.FcvtDW or Opcode.FcvtDWu or Opcode.FcvtDL) return i.Rm is <= 4 or 7; // words are exact, but reserved modes trap; see LeavesToRound
         return o is (>= Opcode.FsgnjS and <= Opcode.FmaxS) or (>= Opcode.FsgnjD and <= Opcode.FmaxD)
             or Opcode.FmvXW or Opcode.FmvXD or Opcode.FmvWX or Opcode.FmvDX or Opcode.FeqS or Opcode.FltS or Opcode.FleS or Opcode.FeqD or Opcode.FltD or Opcode.FleD
-            or Opcode.FltqS or Opcode.FleqS or Opcode.FltqD or Opcode.FleqD;
+            or Opcode.FltqS or Opcode.FleqS or Opcode.FltqD or Opcode.FleqD or Opcode.FclassS or Opcode.FclassD;
     }
+
+    /// <summary>A conversion of 64 bits with a rounding mode of its own: what has no exact value is tier 1's. Libraries convert back so what they have rounded.</summary>
+    private static bool LeavesToRound(in Instruction i) => i.Opcode == Opcode.FcvtDL && i.Rm is >= 1 and <= 4;
+
+    /// <summary>frrm rd.</summary>
+    public static bool IsModeRead(in Instruction i) => i is { Opcode: Opcode.Csrrs, Rs1: 0, Rd: not 0 } && (i.Imm & 0xFFF) == 2;
 
     /// <summary>frflags rd.</summary>
     public static bool IsFlagRead(in Instruction i) => i is { Opcode: Opcode.Csrrs, Rs1: 0, Rd: not 0 } && (i.Imm & 0xFFF) == 1;
@@ -43,10 +49,15 @@ internal sealed partial class RegionLowering
     /// <summary>fsflags rs1.</summary>
     public static bool IsFlagRestore(in Instruction i) => i is { Opcode: Opcode.Csrrw, Rd: 0 } && (i.Imm & 0xFFF) == 1;
 
-    /// <summary>frflags and fsflags stand around a comparison in regions, which raises nothing that anybody would see: the register gets the flags that were raised
-    /// when the region was entered, and nothing is restored.</summary>
+    /// <summary>frflags and fsflags stand in regions around what raises nothing that anybody would see: the register gets the flags that were raised
+    /// when the region was entered, and nothing is restored. frm is what it was when the region was entered.</summary>
     private bool FlagAccess(in Instruction i)
     {
+        if (IsModeRead(i))
+        {
+            Write(i.Rd, Op($"zext i32 {Op($"load i32, ptr {Op($"getelementptr i8, ptr %s, i64 {HartStateLayout.Frm}")}")} to i64"));
+            return true;
+        }
         if (!IsFlagRead(i)) return IsFlagRestore(i);
         Write(i.Rd, Op("load i64, ptr %flags"));
         return true;
@@ -69,7 +80,7 @@ internal sealed partial class RegionLowering
         Line($"store i64 {Op($"zext i32 {all} to i64")}, ptr %flags");
     }
 
-    private static bool IsFloat(Opcode o) => o is >= Opcode.Flw and <= Opcode.FltqD;
+    public static bool IsFloat(Opcode o) => o is >= Opcode.Flw and <= Opcode.FltqD;
 
     private static void FloatOperandsOf(in Instruction i, out bool rd, out bool rs1, out bool rs2)
     {
@@ -430,7 +441,20 @@ internal sealed partial class RegionLowering
                 bool isWord = o is Opcode.FcvtSW or Opcode.FcvtSWu or Opcode.FcvtDW or Opcode.FcvtDWu;
                 bool isUnsigned = o is Opcode.FcvtSWu or Opcode.FcvtSLu or Opcode.FcvtDWu or Opcode.FcvtDLu;
                 string integer = isWord ? "i32 " + Low(i.Rs1) : "i64 " + Read(i.Rs1);
+                if (LeavesToRound(i))
+                {
+                    // -2^53 to 2^53
+                    string exact = Op($"icmp ule i64 {Add(Read(i.Rs1), 1L << 53)}, {1L << 54}"), go = Label("c");
+                    Flush();
+                    string leave = ExitBlock(new RegionExit(_pc, false));
+                    Line($"br i1 {exact}, label %{go}, label %{leave}, !prof !5");
+                    _text.Append(CultureInfo.InvariantCulture, $"{go}:\n");
+                }
+
                 WriteFloat(i.Rd, single, Op($"{(isUnsigned ? "ui" : "si")}tofp {integer} to {type}"), false);
+                break;
+            case Opcode.FclassS or Opcode.FclassD:
+                Classify(i, readsSingle);
                 break;
             default:
                 ToInteger(i, readsSingle);
@@ -492,6 +516,19 @@ internal sealed partial class RegionLowering
     private void Compare(in Instruction i, bool single, string predicate) =>
         Flag(i.Rd, $"fcmp {predicate} {(single ? "float" : "double")} {ReadFloat(i.Rs1, single)}, {ReadFloat(i.Rs2, single)}");
 
+    /// <summary>One bit of ten: -infinity, negative normal, subnormal, -0, +0, and so on up to +infinity, signaling and quiet NaN.</summary>
+    private void Classify(in Instruction i, bool single)
+    {
+        (string type, string suffix, string value) = (single ? "float" : "double", single ? "f32" : "f64", ReadFloat(i.Rs1, single));
+        if ((_dirty >> i.Rs1 & 1) != 0) value = CleanValue(value, single);
+        Declare($"i1 @llvm.is.fpclass.{suffix}({type}, i32 immarg)");
+        // LLVM's tests, in the order of RISC-V's bits.
+        string result = "512"; // a quiet NaN
+        foreach ((int bit, int test) in ((int, int)[])[(0, 4), (1, 8), (2, 16), (3, 32), (4, 64), (5, 128), (6, 256), (7, 512), (8, 1)])
+            result = Op($"select i1 {Op($"call i1 @llvm.is.fpclass.{suffix}({type} {value}, i32 {test})")}, i64 {1 << bit}, i64 {result}");
+        Write(i.Rd, result);
+    }
+
     private void ToInteger(in Instruction i, bool single)
     {
         Opcode o = i.Opcode;
@@ -499,7 +536,7 @@ internal sealed partial class RegionLowering
         bool isUnsigned = o is Opcode.FcvtWuS or Opcode.FcvtLuS or Opcode.FcvtWuD or Opcode.FcvtLuD;
         string type = single ? "float" : "double", suffix = single ? "f32" : "f64", integer = isWord ? "i32" : "i64";
         string value = ReadFloat(i.Rs1, single);
-        string? round = i.Rm switch { 1 => null, 2 => "floor", 3 => "ceil", _ => "roundeven" };
+        string? round = i.Rm switch { 1 => null, 2 => "floor", 3 => "ceil", 4 => "round", _ => "roundeven" };
         if (round != null)
         {
             Declare($"{type} @llvm.{round}.{suffix}({type})");

@@ -44,8 +44,8 @@ internal sealed partial class RegionLowering
 
     /// <summary>Whether an instruction may leave the region.</summary>
     private bool MayLeave(RegionBlock block, int position) => block.Instructions[position].Instruction is var i && IsMachine
-        ? TouchOf(i).Bytes != 0 && !IsMoving(block, position)
-        : SupportsMemory(i.Opcode) && i.Opcode >= Opcode.AmoswapW;
+        ? (TouchOf(i).Bytes != 0 && !IsMoving(block, position)) || LeavesToRound(i)
+        : (SupportsMemory(i.Opcode) && i.Opcode >= Opcode.AmoswapW) || LeavesToRound(i);
 
     private void FindGroups(RegionBlock block)
     {

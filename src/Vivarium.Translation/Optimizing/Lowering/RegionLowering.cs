@@ -55,6 +55,17 @@ internal sealed partial class RegionLowering
     public static bool Supports(in Instruction i, bool allowFloat) =>
         IntegerOps.ContainsKey(i.Opcode) || IsTransfer(i.Opcode) || SupportsMemory(i.Opcode) || (allowFloat && SupportsFloat(i));
 
+    /// <summary>Whether an instruction reads an integer register, other than x0.</summary>
+    public static bool ReadsInteger(in Instruction i, int register)
+    {
+        if (i.Opcode is Opcode.Csrrwi or Opcode.Csrrsi or Opcode.Csrrci) return false;
+        FloatOperandsOf(i, out _, out bool floatRs1, out bool floatRs2);
+        return (!floatRs1 && i.Rs1 == register) || (!floatRs2 && i.Rs2 == register) || (i.Opcode is >= Opcode.AmocasW and <= Opcode.AmocasQ);
+    }
+
+    /// <summary>Whether an instruction writes an integer register.</summary>
+    public static bool WritesInteger(in Instruction i, int register) => IntegerWrite(i) == register;
+
     private static bool IsTransfer(Opcode o) => o is Opcode.Jal or Opcode.Jalr or (>= Opcode.Beq and <= Opcode.Bgeu);
 
     /// <summary>Lowers <paramref name="region"/>; <paramref name="text"/> is the module.</summary>

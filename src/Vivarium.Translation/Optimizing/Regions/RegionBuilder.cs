@@ -26,7 +26,6 @@ internal sealed class RegionBuilder
     public int UnknownJumps { get; private set; }
 
     private readonly List<(ulong Pc, Opcode Opcode)> _stops = [];
-    private readonly HashSet<ulong> _insideQuiet = []; // addresses behind the frflags of quiet comparisons, up to their fsflags
     private int _tooLarge;
 
     /// <summary>Why the last growth gave no region, for people.</summary>
@@ -69,7 +68,6 @@ internal sealed class RegionBuilder
         _targetsOf = targetsOf ?? (static _ => []);
         UnknownJumps = _tooLarge = 0;
         _stops.Clear();
-        _insideQuiet.Clear();
         _machine = machine;
         if (machine != null) _reader.ResetToPages(memory, machine.OffsetOf);
         else _reader.Reset(memory, mayExecute);
@@ -88,7 +86,7 @@ internal sealed class RegionBuilder
             Node head = HeadOf(loop, origin);
             // Interpreters' loops are large, and worth it.
             int limit = loop.Exists(static n => n.Flow == RegionFlow.Switch) ? 2 * MaxInstructions : MaxInstructions;
-            if (level <= 0 && loop.Count <= limit) return loop.Exists(JumpsIntoQuiet) || _insideQuiet.Contains(head.Pc) ? null : Make(loop, head);
+            if (level <= 0 && loop.Count <= limit) return RestoresOnly(loop, head) ? Make(loop, head) : null;
             if (level <= 0) _tooLarge++;
             level--;
             // One loop deeper: without the head there are no ways around this one.
@@ -142,9 +140,9 @@ internal sealed class RegionBuilder
         n.NextPc = n.Pc;
         if (!_reader.TryFetch(n.Pc, out uint bits)) return;
         Instruction i = Decoder.Decode(bits);
-        if (RegionLowering.IsFlagRestore(i) && _insideQuiet.Contains(n.Pc)) { }
-        else if (RegionLowering.IsFlagRead(i) && _allowFloat && IsQuietComparison(n.Pc + i.Length, i.Rd)) { }
-        else if (!RegionLowering.Supports(i, _allowFloat) || (_machine != null && !_machine.Has(i)))
+        bool quiet = _allowFloat && (RegionLowering.IsFlagRead(i) ? FlagObserver.IsQuietRead(n.Pc, _reader)
+            : RegionLowering.IsFlagRestore(i) ? FlagObserver.IsQuietRestore(n.Pc, i.Rs1, _reader) : RegionLowering.IsModeRead(i));
+        if ((!quiet && !RegionLowering.Supports(i, _allowFloat)) || (_machine != null && !_machine.Has(i)))
         {
             _stops.Add((n.Pc, i.Opcode));
             return;
@@ -191,28 +189,6 @@ internal sealed class RegionBuilder
                 }
                 break;
         }
-    }
-
-    /// <summary>Whether behind an frflags to <paramref name="register"/> there comes a comparison, and the fsflags that undoes what it raised: so compilers write one that
-    /// raises nothing. Then its parts are known as such; a region that comes to one of them by another way is refused.</summary>
-    private bool IsQuietComparison(ulong pc, int register)
-    {
-        ulong first = pc;
-        for (int n = 0; n < 3; n++)
-        {
-            if (!_reader.TryFetch(pc, out uint bits)) return false;
-            Instruction i = Decoder.Decode(bits);
-            pc += i.Length;
-            if (RegionLowering.IsFlagRestore(i))
-            {
-                if (i.Rs1 != register) return false;
-                for (ulong at = first; at < pc; at += 2) _insideQuiet.Add(at);
-                return true;
-            }
-
-            if (!RegionLowering.Supports(i, true) || i.Opcode is Opcode.Jal or Opcode.Jalr or (>= Opcode.Beq and <= Opcode.Bgeu) || i.Rd == register) return false;
-        }
-        return false;
     }
 
     /// <summary>A jump or call to wherever it was seen to lead.</summary>
@@ -414,8 +390,39 @@ internal sealed class RegionBuilder
         }
     }
 
-    private bool JumpsIntoQuiet(Node n) => (n.Flow == RegionFlow.Branch && _insideQuiet.Contains(n.TakenPc)) || (IsTransfer(n) && _insideQuiet.Contains(n.NextPc))
-        || Array.Exists(n.CasePcs, _insideQuiet.Contains);
+    /// <summary>Whether control comes to every fsflags of the loop by way of an frflags of the same register only: then nothing has to be restored (<see cref="FlagObserver"/>).
+    /// What reads frm or flags must be among floating point, which the entry looks at on a machine.</summary>
+    private bool RestoresOnly(List<Node> loop, Node head)
+    {
+        if (!loop.Exists(static n => n.Instruction.Opcode is Opcode.Csrrs or Opcode.Csrrw)) return true;
+        if (_machine != null && !loop.Exists(static n => RegionLowering.IsFloat(n.Instruction.Opcode))) return false;
+        var predecessors = new Dictionary<Node, List<Node>>();
+        foreach (Node n in loop)
+        {
+            foreach (Node? to in (Node?[])[n.Next, n.Taken, .. n.Cases])
+            {
+                if (to == null) continue;
+                if (!predecessors.TryGetValue(to, out List<Node>? list)) predecessors.Add(to, list = []);
+                list.Add(n);
+            }
+        }
+        var members = new HashSet<Node>(loop);
+        foreach (Node restore in loop)
+        {
+            if (!RegionLowering.IsFlagRestore(restore.Instruction)) continue;
+            var seen = new HashSet<Node> { restore };
+            var work = new Stack<Node>(seen);
+            while (work.TryPop(out Node? n))
+            {
+                if (n == head) return false;
+                foreach (Node p in predecessors.GetValueOrDefault(n) ?? [])
+                {
+                    if (members.Contains(p) && !(RegionLowering.IsFlagRead(p.Instruction) && p.Instruction.Rd == restore.Instruction.Rs1) && seen.Add(p)) work.Push(p);
+                }
+            }
+        }
+        return true;
+    }
 
     private static bool IsTransfer(Node n) => n.Instruction.Opcode is Opcode.Jal;
 
