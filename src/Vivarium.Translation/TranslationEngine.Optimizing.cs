@@ -76,11 +76,11 @@ public sealed unsafe partial class TranslationEngine
 
     /// <summary>Puts a compiled region in the place of the block at its head. False where that is gone or the guest's bytes are not what
     /// <paramref name="guestHash"/> says.</summary>
-    internal InstalledRegion? Install(RegionShape region, ReadOnlySpan<byte> function, ulong guestHash)
+    internal InstalledRegion? Install(RegionShape region, RegionCode code, ulong guestHash)
     {
         for (int attempt = 0; attempt < 4; attempt++)
         {
-            if (TryInstall(region, function, guestHash, out bool changing) is { } installed) return installed;
+            if (TryInstall(region, code, guestHash, out bool changing) is { } installed) return installed;
             if (!changing) return null;
         }
         return null;
@@ -104,7 +104,7 @@ public sealed unsafe partial class TranslationEngine
         lock (_lock) _compiling.Remove(head);
     }
 
-    private InstalledRegion? TryInstall(RegionShape region, ReadOnlySpan<byte> function, ulong guestHash, out bool changing)
+    private InstalledRegion? TryInstall(RegionShape region, RegionCode code, ulong guestHash, out bool changing)
     {
         changing = false;
         lock (_optimizeLock)
@@ -117,7 +117,7 @@ public sealed unsafe partial class TranslationEngine
                 _regionArena = _arenas.Take(room);
                 if (_regionArena == null || _regionArena.Remaining < room) return null;
             }
-            BlockHeader* entry = RegionEntry.Emit(_regionArena, _cache.Stubs, region, function);
+            BlockHeader* entry = RegionEntry.Emit(_regionArena, _cache.Stubs, region, code);
             entry->GuestHash = guestHash;
             long generation = Volatile.Read(ref _generation);
             var addresses = new HashSet<ulong>();
@@ -149,20 +149,17 @@ public sealed unsafe partial class TranslationEngine
                 BlockLinks.Patch(entry->Exits, old->Entry);
                 _jumpTable.Set(entry->GuestPc, entry->Entry);
                 _regions.Add((nint)entry);
-                _installed.Add(installed = new InstalledRegion(entry, Address(function), function.Length,
+                _installed.Add(installed = new InstalledRegion(entry, code.Function, code.FunctionLength,
                     addresses, region.Instructions, region.LoopsInTierOne == LoopsInside(old)));
                 // Blocks that run through the head would never come to the region: made anew, they stop there.
                 ulong head = region.Head;
                 DropInPage(head >> 12, head, head + 1, (_, block) => ((BlockHeader*)block)->GuestPc != head);
                 _perfMap?.Add(entry->Entry, entry->CodeEnd, $"region_{region.Head:x}");
-                _perfMap?.Add(Address(function), Address(function) + (ulong)function.Length, $"region_{region.Head:x}_code");
+                _perfMap?.Add(code.Function, code.Function + (ulong)code.FunctionLength, $"region_{region.Head:x}_code");
             }
             return installed;
         }
     }
-
-    internal static ulong Address(ReadOnlySpan<byte> code) =>
-        (ulong)System.Runtime.CompilerServices.Unsafe.AsPointer(ref System.Runtime.InteropServices.MemoryMarshal.GetReference(code)); // SAFETY: it lies in native memory
 
     /// <summary>Where the samples of a tick hit guest code: guest addresses of tier 1's blocks go to <paramref name="queue"/>, and trials of regions go
     /// on.</summary>
@@ -377,7 +374,7 @@ public sealed unsafe partial class TranslationEngine
         return now == null ? block : now;
     }
 
-    /// <summary>A fault in a region: the address is right, the registers are those of its entry.</summary>
+    /// <summary>A fault in a region: the address is right, the registers are older.</summary>
     private static ExecutionExit RegionFault(ref HartState state)
     {
         ulong address = state.FaultHostAddress == 0 ? 0 : state.FaultHostAddress - state.MemoryBase;

@@ -49,10 +49,9 @@ public sealed unsafe partial class TranslationEngine : IRegionEngine
 
     void IRegionEngine.EndCompiling(GuestRegion region) => EndCompiling(region.Head);
 
-    InstalledRegion? IRegionEngine.Install(RegionShape region, ReadOnlySpan<byte> function, ulong guestHash) => Install(region, function, guestHash);
+    InstalledRegion? IRegionEngine.Install(RegionShape region, RegionCode code, ulong guestHash) => Install(region, code, guestHash);
 
-    void IRegionEngine.Keep(InstalledRegion installed, RegionShape shape, ReadOnlySpan<byte> code, int functionOffset, int functionLength, ulong guestHash) =>
-        Keep(installed, shape, code, functionOffset, functionLength, guestHash);
+    void IRegionEngine.Keep(InstalledRegion installed, RegionShape shape, RegionCode code, ulong guestHash) => Keep(installed, shape, code, guestHash);
 
     void IRegionEngine.InstallStored(CompileFarm farm) => InstallStored(farm);
 

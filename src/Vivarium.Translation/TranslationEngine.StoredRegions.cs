@@ -98,9 +98,7 @@ public sealed unsafe partial class TranslationEngine
         }
         ulong place = Regions.Load(code);
         if (place == 0) return;
-        // SAFETY: TryRead has checked that the function lies in the code, which has just been loaded and stays.
-        var function = new ReadOnlySpan<byte>((void*)(place + head.FunctionOffset), (int)head.FunctionLength);
-        if (Install(shape, function, head.GuestHash) is not { } installed)
+        if (Install(shape, new RegionCode(place, code.Length, (int)head.FunctionOffset, (int)head.FunctionLength), head.GuestHash) is not { } installed)
         {
             farm.Statistics.Lost++;
             return;
@@ -111,12 +109,12 @@ public sealed unsafe partial class TranslationEngine
         farm.Try(this, installed);
     }
 
-    /// <summary>Keeps a region that has just been compiled for later runs; <paramref name="code"/> is all that its function needs.</summary>
-    internal void Keep(InstalledRegion installed, RegionShape shape, ReadOnlySpan<byte> code, int functionOffset, int functionLength, ulong guestHash)
+    /// <summary>Keeps a region that has just been compiled for later runs.</summary>
+    internal void Keep(InstalledRegion installed, RegionShape shape, RegionCode code, ulong guestHash)
     {
         CodeRange range = _codeRanges.Find(shape.Head);
-        if (code.Length > StoredRegion.MaxCode || !StoredRegion.Fits(shape, range)) return;
-        installed.Record = StoredRegion.Make(shape, guestHash, code, functionOffset, functionLength, range.Bias);
+        if (code.Size > StoredRegion.MaxCode || !StoredRegion.Fits(shape, range)) return;
+        installed.Record = StoredRegion.Make(shape, guestHash, code.Bytes, code.FunctionOffset, code.FunctionLength, range.Bias);
         installed.Store = range.Regions;
         installed.Store!.Add(installed.Record);
     }

@@ -68,6 +68,9 @@ internal unsafe struct BlockHeader
     /// <summary>Which guest register each host register holds inside the block; 0 for none.</summary>
     public fixed byte GuestOfHost[16];
 
+    /// <summary>Where <see cref="Rounds"/> stands behind <see cref="Entries"/>; the others follow.</summary>
+    public const int RoundsOffset = 8, ProbesOffset = 16, AsideOffset = 24;
+
     /// <summary>Bytes of a quick block's header: up to <see cref="Physical"/>.</summary>
     public static readonly int QuickSize = OffsetOfPhysical();
 

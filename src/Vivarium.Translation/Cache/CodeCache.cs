@@ -40,7 +40,8 @@ public sealed unsafe class CodeCache : IDisposable
     public CodeCache(ulong size = DefaultSize, bool isMachine = false)
     {
         size = Math.Clamp(size, 1UL << 20, 1UL << 30);
-        _memory = CodeMemory.Reserve(size);
+        size = (size + 4095) & ~4095UL;
+        _memory = CodeMemory.Reserve(size + RegionMemory.Size);
         Stubs = new StubTable(_memory, isMachine);
         _arenasStart = _memory.Base + StubTable.Size;
         _arenas = new CodeArena?[(int)((size - StubTable.Size) / ArenaSize)];
@@ -50,7 +51,7 @@ public sealed unsafe class CodeCache : IDisposable
             Stubs.RegionStart, _memory.Base + size, RegisterMap.ContextBias,
             HartStateLayout.FaultHostPc, HartStateLayout.FaultHostAddress, HartStateLayout.FaultSignal, Stubs.FaultStub,
             HartStateLayout.KickHostPc, Stubs.KickStub));
-        _regions = new Lazy<RegionMemory>(() => new RegionMemory(Stubs.RegionFaultStub));
+        _regions = new Lazy<RegionMemory>(() => new RegionMemory(_memory, size, Stubs.RegionFaultStub));
     }
 
     /// <summary>Where regions of the optimising tier live.</summary>

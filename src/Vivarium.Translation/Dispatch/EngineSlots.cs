@@ -43,8 +43,8 @@ public static class EngineSlots
     /// <summary>Address of a word of the running thread: non-zero asks regions to be left.</summary>
     public const int LeaveCell = 35;
 
-    /// <summary>How often the region that was just left had come to its head inside.</summary>
-    public const int RegionRounds = 36;
+    /// <summary>Address of the counters of the region that was entered last: see <see cref="Cache.BlockHeader.Entries"/>.</summary>
+    public const int RegionCounters = 36;
 
     /// <summary>Address of the function that fills a machine's TLB: int (state, address, size * 2 + 1 for a store).</summary>
     public const int MissHelper = 37;

@@ -122,7 +122,7 @@ public sealed unsafe partial class MachineEngine : IRegionEngine
         lock (_lock) _compiling.Remove(HeadOf(region.Head, region.Pages!));
     }
 
-    void IRegionEngine.Keep(InstalledRegion installed, RegionShape shape, ReadOnlySpan<byte> code, int functionOffset, int functionLength, ulong guestHash)
+    void IRegionEngine.Keep(InstalledRegion installed, RegionShape shape, RegionCode code, ulong guestHash)
     {
     }
 
@@ -169,17 +169,17 @@ public sealed unsafe partial class MachineEngine : IRegionEngine
         return false;
     }
 
-    InstalledRegion? IRegionEngine.Install(RegionShape region, ReadOnlySpan<byte> function, ulong guestHash)
+    InstalledRegion? IRegionEngine.Install(RegionShape region, RegionCode code, ulong guestHash)
     {
         for (int attempt = 0; attempt < 4; attempt++)
         {
-            if (TryInstall(region, function, guestHash, out bool changing) is { } installed) return installed;
+            if (TryInstall(region, code, guestHash, out bool changing) is { } installed) return installed;
             if (!changing) return null;
         }
         return null;
     }
 
-    private InstalledRegion? TryInstall(RegionShape region, ReadOnlySpan<byte> function, ulong guestHash, out bool changing)
+    private InstalledRegion? TryInstall(RegionShape region, RegionCode code, ulong guestHash, out bool changing)
     {
         changing = false;
         lock (_optimizeLock)
@@ -192,7 +192,7 @@ public sealed unsafe partial class MachineEngine : IRegionEngine
                 _regionArena = _arenas.Take(room);
                 if (_regionArena == null || _regionArena.Remaining < room) return null;
             }
-            BlockHeader* entry = RegionEntry.Emit(_regionArena, _cache.Stubs, region, function, _bus.Ram.HostBase);
+            BlockHeader* entry = RegionEntry.Emit(_regionArena, _cache.Stubs, region, code, _bus.Ram.HostBase);
             CodePlace head = HeadOf(region.Head, region.Pages);
             (entry->GuestHash, entry->Physical, entry->Mode) = (guestHash, head.Physical, (int)PrivilegeMode.User);
             long generation = Volatile.Read(ref _generation);
@@ -227,7 +227,7 @@ public sealed unsafe partial class MachineEngine : IRegionEngine
                 AddToBucket(entry);
                 BlockLinks.AddIncoming(old, entry->Exits);
                 BlockLinks.Patch(entry->Exits, old->Entry);
-                var installed = new InstalledRegion(entry, TranslationEngine.Address(function), function.Length, addresses, region.Instructions,
+                var installed = new InstalledRegion(entry, code.Function, code.FunctionLength, addresses, region.Instructions,
                     region.LoopsInTierOne == TranslationEngine.LoopsInside(old));
                 _installed.Add(installed);
                 foreach (CodePage page in region.Pages)

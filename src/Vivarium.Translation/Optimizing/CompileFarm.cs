@@ -251,16 +251,21 @@ public sealed class CompileFarm : IDisposable
                 Statistics.Cancelled++;
                 return false;
             }
-            (ulong address, ulong function, int length) = engine.Regions.Load(code, "region");
-            RegionShape shape = RegionShape.Of(region, lowering);
-            if (function == 0 || engine.Install(shape, CodeAt(function, length), hash) is not { } installed)
+            RegionCode loaded = engine.Regions.Load(code, "region");
+            if (loaded.Place == 0)
             {
                 Statistics.Lost++;
                 return false;
             }
-            if (code.IsPositionIndependent) engine.Keep(installed, shape, CodeAt(address, code.Size), (int)(function - address), length, hash);
+            RegionShape shape = RegionShape.Of(region, lowering, tools.Compiler.VectorsIn(loaded.FunctionBytes), code.Links);
+            if (engine.Install(shape, loaded, hash) is not { } installed)
+            {
+                Statistics.Lost++;
+                return false;
+            }
+            if (code.IsPositionIndependent) engine.Keep(installed, shape, loaded, hash);
             Try(engine, installed);
-            if (dump && _options.Disassemble is { } disassemble) _options.DumpSink!(disassemble(CodeAt(function, length), function));
+            if (dump && _options.Disassemble is { } disassemble) _options.DumpSink!(disassemble(loaded.FunctionBytes, loaded.Function));
             Statistics.Regions++;
             Statistics.Instructions += region.Instructions;
             Statistics.CodeBytes += code.Size;
@@ -284,9 +289,6 @@ public sealed class CompileFarm : IDisposable
         if (IsSynchronous || !_options.Trials) return;
         lock (_newTrials) _newTrials.Add((engine, installed));
     }
-
-    // SAFETY: loaded code of that length, which stays where it is.
-    private static unsafe ReadOnlySpan<byte> CodeAt(ulong address, int length) => new((void*)address, length);
 
     /// <summary>Ends the process at once if LLVM is loaded: compiling threads must not see the library's destructors. Else returns.</summary>
     public static void EndProcessIfCompiling(int status)

@@ -43,10 +43,10 @@ internal interface IRegionEngine
 
     /// <summary>Puts a compiled region in the place of the block at its head; null where that is gone or the guest's bytes are not what <paramref name="guestHash"/>
     /// says.</summary>
-    InstalledRegion? Install(RegionShape region, ReadOnlySpan<byte> function, ulong guestHash);
+    InstalledRegion? Install(RegionShape region, RegionCode code, ulong guestHash);
 
     /// <summary>Keeps a region for later runs, where the engine does so.</summary>
-    void Keep(InstalledRegion installed, RegionShape shape, ReadOnlySpan<byte> code, int functionOffset, int functionLength, ulong guestHash);
+    void Keep(InstalledRegion installed, RegionShape shape, RegionCode code, ulong guestHash);
 
     /// <summary>Puts regions of earlier runs in service.</summary>
     void InstallStored(CompileFarm farm);

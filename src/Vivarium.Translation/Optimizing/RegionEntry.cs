@@ -9,24 +9,23 @@ using Vivarium.Translation.X86;
 namespace Vivarium.Translation.Optimizing;
 
 /// <summary>
-/// Makes a region look like a block of tier 1: code in an arena that stores the mapped registers that the region uses, calls it, loads what it
-/// wrote, and leaves by the exit whose index it returned. The region's calling convention preserves all registers but rax, the arguments, r11 and
-/// xmm16..31.
+/// Makes a region look like a block of tier 1: code in an arena that jumps to the region with guest registers where <see cref="RegionConvention"/> has them, and for
+/// each of its exits the code that the region jumps to, which goes on to the next block. Vector registers that hold guest registers go by the hart's state where
+/// the region uses them.
 /// </summary>
 internal static unsafe class RegionEntry
 {
-    private const uint AlwaysSaved = 1u << (int)Gpr.Rdi | 1u << (int)Gpr.Rsi | 1u << (int)Gpr.Rdx | 1u << (int)Gpr.R11;
     private const int EntryOffset = CodeGenerator.EntryOffset, FetchTagOffset = 16, AddendOffset = 24; // of TlbEntry
+    private const int MostMoves = 3; // of vector registers, in an exit itself
 
     /// <summary>Bytes of code that an entry may need.</summary>
-    public static int Room(int exits) => 2048 + exits * 64;
+    public static int Room(int exits) => 4096 + exits * 128;
 
-    /// <summary>Emits the entry at the arena's cursor and describes it; the cursor has not moved yet. <paramref name="ram"/> is the host's
-    /// address of a machine's RAM.</summary>
-    public static BlockHeader* Emit(CodeArena arena, StubTable stubs, RegionShape region, ReadOnlySpan<byte> function, ulong ram = 0)
+    /// <summary>Emits the entry at the arena's cursor, leads the region's jumps to its exits, and describes it; the cursor has not moved yet. <paramref name="ram"/> is
+    /// the host's address of a machine's RAM.</summary>
+    public static BlockHeader* Emit(CodeArena arena, StubTable stubs, RegionShape region, RegionCode code, ulong ram = 0)
     {
-        // The convention does not preserve xmm16..31. Whatever uses them has an EVEX prefix.
-        bool highVectors = function.Contains((byte)0x62);
+        bool isMachine = region.Pages.Length != 0;
         RegionExit[] exits = region.Exits;
         int count = exits.Length, runs = region.Runs.Length;
         var header = (BlockHeader*)arena.Allocate(sizeof(BlockHeader) + count * sizeof(ExitRecord) + runs * sizeof(GuestRun) + region.Pages.Length * sizeof(CodePage));
@@ -45,9 +44,8 @@ internal static unsafe class RegionEntry
         asm.Quad(0);
         asm.Quad(region.Head);
 
-        var jumps = new Label[count];
-        var stubLabels = new Label[count];
-        Label aside = default, pages = default;
+        var refused = default(Label);
+        Label aside = default, pages = default, reload = default;
         foreach (CodePage page in region.Pages)
         {
             if (page.Virtual >> 12 == region.Head >> 12) continue; // control has got there
@@ -61,57 +59,45 @@ internal static unsafe class RegionEntry
         }
         int behindPages = asm.Offset;
         asm.MovImmediate(Gpr.Rax, (long)&header->Entries);
-        asm.Cmp32(Mem.At(Gpr.Rax, (int)((byte*)&header->Aside - (byte*)&header->Entries)), 0);
+        asm.Cmp32(Mem.At(Gpr.Rax, BlockHeader.AsideOffset), 0);
         asm.Jcc(Cond.Ne, ref aside);
         if (region.HasFloat)
         {
-            if (region.Pages.Length != 0)
+            if (isMachine)
             {
                 asm.Cmp32(Mem.At(RegisterMap.Context, HartStateLayout.FloatReady - RegisterMap.ContextBias), 0);
-                asm.Jcc(Cond.E, ref jumps[0]);
+                asm.Jcc(Cond.E, ref refused);
             }
             // Compiled for round to nearest.
             asm.Cmp32(Mem.At(RegisterMap.Context, HartStateLayout.Frm - RegisterMap.ContextBias), 0);
-            asm.Jcc(Cond.Ne, ref jumps[0]);
+            asm.Jcc(Cond.Ne, ref refused);
         }
         asm.Add(Mem.At(Gpr.Rax), 1);
-        MoveIntegers(asm, region.UsedIntegers, load: false);
-        MoveFloats(asm, region.UsedFloats, highVectors, load: false);
-        asm.Lea(Gpr.Rdi, Mem.At(RegisterMap.Context, -RegisterMap.ContextBias));
-        asm.Mov(Gpr.Rsi, RegisterMap.MemoryBase);
-        asm.Mov(Gpr.Rdx, EngineSlots.At(EngineSlots.LeaveCell));
-        asm.MovImmediate(Gpr.Rax, (long)TranslationEngine.Address(function));
-        asm.Call(Gpr.Rax);
-        if (region.CountsRounds)
-        {
-            asm.MovImmediate(Gpr.Rcx, (long)&header->Rounds);
-            asm.Mov(Gpr.Rdx, EngineSlots.At(EngineSlots.RegionRounds));
-            asm.Add(Mem.At(Gpr.Rcx), Gpr.Rdx);
-        }
-        MoveIntegers(asm, region.WrittenIntegers, load: true);
-        MoveFloats(asm, region.WrittenFloats, highVectors, load: true);
-
-        // A kick that came while the region ran was not noticed by the handler: whoever asks for an exit has set one of these before.
-        Label asked = default, table = default, askedTable = default;
-        asm.Mov(Gpr.Rcx, EngineSlots.At(EngineSlots.LeaveCell));
-        asm.Cmp32(Mem.At(Gpr.Rcx), 0);
-        asm.Jcc(Cond.Ne, ref asked);
-        asm.LeaRip(Gpr.Rcx, ref table);
-        Dispatch(asm);
-        asm.Bind(ref asked);
-        asm.LeaRip(Gpr.Rcx, ref askedTable);
-        Dispatch(asm);
+        if (region.CountsRounds) asm.Mov(EngineSlots.At(EngineSlots.RegionCounters), Gpr.Rax);
+        MoveFloats(asm, region.UsedFloats, region.Vectors, load: false);
+        foreach ((Gpr home, Gpr carrier) in RegionConvention.Carried) asm.Mov(carrier, home);
+        asm.Lea(RegionConvention.State, Mem.At(RegisterMap.Context, -RegisterMap.ContextBias));
+        asm.Alu(AluOp.Sub, Size.S64, Gpr.Rsp, 8); // where a return address would be
+        asm.JmpTo((long)(code.Function - (ulong)start));
 
         asm.Bind(ref aside);
-        asm.Add(Mem.At(Gpr.Rax, (int)((byte*)&header->Probes - (byte*)&header->Entries)), 1);
-        asm.Jmp(ref jumps[0]);
+        asm.Add(Mem.At(Gpr.Rax, BlockHeader.ProbesOffset), 1);
+        asm.Jmp(ref refused);
         if (region.Pages.Length > 1)
         {
             asm.Bind(ref pages);
             asm.CallTo((long)(stubs.Exit(BlockExit.RegionPages) - (ulong)start));
             asm.Quad((ulong)records);
         }
+        bool isShared = CountFloats(region.WrittenFloats, region.Vectors) > MostMoves;
+        if (isShared)
+        {
+            asm.Bind(ref reload);
+            MoveFloats(asm, region.WrittenFloats, region.Vectors, load: true);
+            asm.Ret();
+        }
 
+        var places = new int[count];
         for (int i = 0; i < count; i++)
         {
             ExitRecord* record = records + i;
@@ -119,29 +105,41 @@ internal static unsafe class RegionEntry
             record->Owner = header;
             record->Target = i == 0 ? region.Head : exits[i].Pc;
             record->Kind = i == 0 ? TranslationEngine.RegionRefusal : 0;
-            asm.Bind(ref jumps[i]);
+            asm.Align(16);
+            places[i] = asm.Offset;
+            asm.Alu(AluOp.Add, Size.S64, Gpr.Rsp, 8);
+            foreach ((Gpr home, Gpr carrier) in RegionConvention.Carried) asm.Mov(home, carrier);
+            if (exits[i].IsIndirect) asm.Mov(Gpr.Rax, RegionConvention.State);
+            asm.Mov(RegisterMap.MemoryBase, Mem.At(RegisterMap.Context, (isMachine ? HartStateLayout.DataTlb : HartStateLayout.MemoryBase) - RegisterMap.ContextBias));
+            if (isShared) asm.Call(ref reload);
+            else MoveFloats(asm, region.WrittenFloats, region.Vectors, load: true);
+            // A kick that came while the region ran was not noticed by the handler: whoever asks for an exit has set this before.
+            Label stub = default;
+            asm.Mov(Gpr.Rcx, EngineSlots.At(EngineSlots.LeaveCell));
+            asm.Cmp32(Mem.At(Gpr.Rcx), 0);
+            asm.Jcc(Cond.Ne, ref stub);
             if (exits[i].IsIndirect)
             {
-                asm.Mov(Gpr.Rax, EngineSlots.At(EngineSlots.Spill0));
                 TableJump.Emit(asm, stubs);
-                asm.Bind(ref stubLabels[i]);
-                asm.Mov(Gpr.Rax, EngineSlots.At(EngineSlots.Spill0));
+                asm.Bind(ref stub);
                 asm.JmpTo((long)(stubs.Exit(BlockExit.Indirect) - (ulong)start));
                 continue;
             }
-            record->Field = (ulong)(start + asm.JmpPatchable(ref stubLabels[i]));
+            if (i == 0) asm.Bind(ref refused);
+            record->Field = (ulong)(start + asm.JmpPatchable(ref stub));
             record->Stub = (ulong)(start + asm.Offset);
-            asm.Bind(ref stubLabels[i]);
+            asm.Bind(ref stub);
             asm.CallTo((long)(stubs.Exit(BlockExit.Direct) - (ulong)start));
             asm.Quad((ulong)record);
         }
-        asm.Align(4);
-        asm.Bind(ref table);
-        WriteTable(asm, jumps, table.Offset);
-        asm.Bind(ref askedTable);
-        WriteTable(asm, stubLabels, askedTable.Offset);
         if (asm.Overflowed) throw new InvalidOperationException("a region's entry does not fit its room");
 
+        foreach (RegionLink link in region.Links)
+        {
+            // SAFETY: within the loaded code, which no thread runs yet, and within reach of the arena.
+            byte* field = (byte*)code.Place + link.Offset;
+            *(int*)field = (int)(start + places[link.Exit] - (field + 4));
+        }
         header->GuestPc = region.Head;
         header->Entry = (ulong)(start + EntryOffset);
         header->LoopEntry = (ulong)(start + behindPages);
@@ -154,40 +152,23 @@ internal static unsafe class RegionEntry
         return header;
     }
 
-    private static void Dispatch(Assembler asm)
+    private static bool Moves(uint guests, uint vectors, int f) =>
+        RegisterMap.FloatHost[f] is >= 0 and var x && ((guests >> f | vectors >> x) & 1) != 0;
+
+    private static int CountFloats(uint guests, uint vectors)
     {
-        asm.Movsxd(Gpr.Rax, Mem.At(Gpr.Rcx, Gpr.Rax, 2));
-        asm.Add(Gpr.Rax, Gpr.Rcx);
-        asm.Jmp(Gpr.Rax);
+        int count = 0;
+        for (int f = 0; f < 32; f++) count += Moves(guests, vectors, f) ? 1 : 0;
+        return count;
     }
 
-    private static void WriteTable(Assembler asm, Label[] labels, int origin)
-    {
-        Span<byte> entry = stackalloc byte[4];
-        foreach (Label label in labels)
-        {
-            System.Buffers.Binary.BinaryPrimitives.WriteInt32LittleEndian(entry, label.Offset - origin);
-            asm.Raw(entry);
-        }
-    }
-
-    private static void MoveIntegers(Assembler asm, uint guests, bool load)
-    {
-        for (int g = 1; g < 32; g++)
-        {
-            int h = RegisterMap.IntegerHost[g];
-            if (h < 0 || ((guests >> g & 1) == 0 && (AlwaysSaved >> h & 1) == 0)) continue;
-            if (load) asm.Mov((Gpr)h, RegisterMap.Home(g));
-            else asm.Mov(RegisterMap.Home(g), (Gpr)h);
-        }
-    }
-
-    private static void MoveFloats(Assembler asm, uint guests, bool all16, bool load)
+    /// <summary>Between vector registers and the hart's state: those of the guest's <paramref name="guests"/>, and what else of the guest's the region's code would lose.</summary>
+    private static void MoveFloats(Assembler asm, uint guests, uint vectors, bool load)
     {
         for (int f = 0; f < 32; f++)
         {
+            if (!Moves(guests, vectors, f)) continue;
             int x = RegisterMap.FloatHost[f];
-            if (x < 0 || ((guests >> f & 1) == 0 && !(all16 && x >= 16))) continue;
             VecOp move = load ? VecOp.Movsd : VecOp.MovsdStore;
             if (HostFeatures.HasAvx) asm.Vex(move, (Xmm)x, RegisterMap.Home(32 + f));
             else asm.Sse(move, (Xmm)x, RegisterMap.Home(32 + f));

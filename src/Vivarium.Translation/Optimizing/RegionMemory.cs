@@ -14,24 +14,33 @@ internal sealed unsafe class RegionMemory : IDisposable
     /// <summary>Offsets from a region's rbp.</summary>
     public const int FaultHostPcOffset = 16, FaultAddressOffset = 24, FaultSignalOffset = 32;
 
-    private const ulong Size = 64UL << 20, Chunk = 256UL << 10;
+    /// <summary>Bytes that it takes of the code cache's reservation.</summary>
+    public const ulong Size = 64UL << 20;
 
-    private readonly CodeMemory _memory = CodeMemory.Reserve(Size);
+    private const ulong Chunk = 256UL << 10;
+
+    private readonly CodeMemory _memory;
+    private readonly ulong _offset, _base;
     private readonly Lock _lock = new();
     private ulong _used, _committed;
 
+    /// <param name="memory">The code cache's reservation: jumps reach tier 1's code.</param>
+    /// <param name="offset">Where its part begins.</param>
     /// <param name="faultStub">Where faults go on.</param>
-    public RegionMemory(ulong faultStub) =>
-        FaultHandler.Register(new CodeRegion(_memory.Base, _memory.Base + Size, 0, FaultHostPcOffset, FaultAddressOffset, FaultSignalOffset, faultStub, 0, 0));
+    public RegionMemory(CodeMemory memory, ulong offset, ulong faultStub)
+    {
+        (_memory, _offset, _base) = (memory, offset, memory.Base + offset);
+        FaultHandler.Register(new CodeRegion(_base, _base + Size, 0, FaultHostPcOffset, FaultAddressOffset, FaultSignalOffset, faultStub, 0, 0));
+    }
 
-    /// <summary>Loads an object's code; 0 when there is no room.</summary>
+    /// <summary>Loads an object's code.</summary>
     /// <exception cref="InvalidOperationException">It needs something that is not there.</exception>
-    public (ulong Place, ulong Address, int Length) Load(ElfObject code, string function)
+    public RegionCode Load(ElfObject code, string function)
     {
         Span<byte> room = Take(code.Size, out ulong place);
         if (room.IsEmpty) return default;
         (ulong address, int length) = code.Load(room, place, function);
-        return (place, address, length);
+        return new RegionCode(place, code.Size, (int)(address - place), length);
     }
 
     /// <summary>Loads code that needs no relocation; its address, or 0 when there is no room.</summary>
@@ -56,19 +65,15 @@ internal sealed unsafe class RegionMemory : IDisposable
             {
                 ulong more = (end - _committed + Chunk - 1) / Chunk * Chunk;
                 more = Math.Min(more, Size - _committed);
-                _memory.Commit(_committed, more);
+                _memory.Commit(_offset + _committed, more);
                 _committed += more;
             }
             _used = end;
         }
         // SAFETY: the range is committed and this call's alone.
-        place = _memory.Base + at;
+        place = _base + at;
         return new Span<byte>((void*)place, size);
     }
 
-    public void Dispose()
-    {
-        FaultHandler.Unregister(_memory.Base);
-        _memory.Dispose();
-    }
+    public void Dispose() => FaultHandler.Unregister(_base);
 }

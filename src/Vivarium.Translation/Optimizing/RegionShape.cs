@@ -15,7 +15,7 @@ internal sealed record RegionShape
     public CodePage[] Pages { get; init; } = [];
     public required int Instructions { get; init; }
 
-    /// <summary>What the function's result means.</summary>
+    /// <summary>The ways out. By the first the region refuses, or has tier 1 make a step at its head.</summary>
     public required RegionExit[] Exits { get; init; }
 
     /// <summary>Registers that the function reads or writes, and writes, in the hart's state.</summary>
@@ -30,12 +30,19 @@ internal sealed record RegionShape
     /// <summary>See <see cref="GuestRegion.LoopOfTierOne"/>.</summary>
     public required bool LoopsInTierOne { get; init; }
 
+    /// <summary>Bit per vector register that the function uses.</summary>
+    public required uint Vectors { get; init; }
+
+    /// <summary>Its jumps to the exits.</summary>
+    public required RegionLink[] Links { get; init; }
+
     public bool HasFloat => UsedFloats != 0;
 
-    public static RegionShape Of(GuestRegion region, RegionLowering lowering) => new()
+    public static RegionShape Of(GuestRegion region, RegionLowering lowering, uint vectors, RegionLink[] links) => new()
     {
         Head = region.Head, Runs = region.Runs, Pages = region.Pages ?? [], Instructions = region.Instructions, Exits = [.. lowering.Exits],
         UsedIntegers = lowering.UsedIntegers, WrittenIntegers = lowering.WrittenIntegers,
         UsedFloats = lowering.UsedFloats, WrittenFloats = lowering.WrittenFloats, CountsRounds = lowering.CountsRounds, LoopsInTierOne = region.LoopOfTierOne.Length != 0,
+        Vectors = vectors, Links = links,
     };
 }

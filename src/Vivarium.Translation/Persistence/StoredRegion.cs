@@ -5,8 +5,8 @@ using Vivarium.Translation.Optimizing.Lowering;
 
 namespace Vivarium.Translation.Persistence;
 
-// A region in the persistent cache: this head, then ExitCount StoredRegionExits, RunCount StoredRuns, and the code, padded to 8 bytes. The code runs anywhere that is
-// aligned to 64 bytes. Guest addresses are relative to the region's head. The first two fields are those of StoredHead.
+// A region in the persistent cache: this head, then ExitCount StoredRegionExits, RunCount StoredRuns, LinkCount StoredRegionLinks, and the code, padded to 8 bytes. The code
+// runs anywhere that is aligned to 64 bytes, once its jumps to the exits lead there. Guest addresses are relative to the region's head. The first two fields are those of StoredHead.
 
 /// <summary>The head of a stored region.</summary>
 [StructLayout(LayoutKind.Sequential)]
@@ -20,7 +20,7 @@ internal struct StoredRegionHead
     public ulong GuestHash;
     public RegionVerdict Verdict;
     public uint Instructions, UsedIntegers, WrittenIntegers, UsedFloats, WrittenFloats, Flags; // 1 counts rounds, 2 tier 1's block loops inside
-    public uint ExitCount, RunCount, CodeLength, FunctionOffset, FunctionLength;
+    public uint ExitCount, RunCount, LinkCount, CodeLength, FunctionOffset, FunctionLength, Vectors;
 }
 
 /// <summary>What the comparison with tier 1 said.</summary>
@@ -41,23 +41,30 @@ internal struct StoredRegionExit
     public ulong IsIndirect;
 }
 
+/// <summary>See <see cref="RegionLink"/>.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct StoredRegionLink
+{
+    public uint Offset, Exit;
+}
+
 /// <summary>Regions to records of the persistent cache and back. Nothing in a record is trusted.</summary>
 internal static unsafe class StoredRegion
 {
-    public const int MaxExits = 4096, MaxRuns = 4096, MaxRunLength = 256, MaxCode = 1 << 20;
+    public const int MaxExits = 4096, MaxRuns = 4096, MaxLinks = 1 << 16, MaxRunLength = 256, MaxCode = 1 << 20;
 
-    /// <summary>The record of a region whose code needs no relocation.</summary>
+    /// <summary>The record of a region whose code needs no relocation but for its jumps to exits.</summary>
     public static byte[] Make(RegionShape shape, ulong guestHash, ReadOnlySpan<byte> code, int functionOffset, int functionLength, ulong bias)
     {
-        int exits = shape.Exits.Length, runs = shape.Runs.Length;
-        int length = (sizeof(StoredRegionHead) + exits * sizeof(StoredRegionExit) + runs * sizeof(StoredRun) + code.Length + 7) & ~7;
+        int exits = shape.Exits.Length, runs = shape.Runs.Length, links = shape.Links.Length;
+        int length = (sizeof(StoredRegionHead) + exits * sizeof(StoredRegionExit) + runs * sizeof(StoredRun) + links * sizeof(StoredRegionLink) + code.Length + 7) & ~7;
         var record = new byte[length];
         MemoryMarshal.Write(record, new StoredRegionHead
         {
             Length = (uint)length, FileOffset = (uint)(shape.Head - bias), GuestHash = guestHash, Instructions = (uint)shape.Instructions,
             UsedIntegers = shape.UsedIntegers, WrittenIntegers = shape.WrittenIntegers, UsedFloats = shape.UsedFloats, WrittenFloats = shape.WrittenFloats,
-            Flags = (shape.CountsRounds ? 1u : 0) | (shape.LoopsInTierOne ? 2u : 0), ExitCount = (uint)exits, RunCount = (uint)runs, CodeLength = (uint)code.Length,
-            FunctionOffset = (uint)functionOffset, FunctionLength = (uint)functionLength,
+            Flags = (shape.CountsRounds ? 1u : 0) | (shape.LoopsInTierOne ? 2u : 0), ExitCount = (uint)exits, RunCount = (uint)runs, LinkCount = (uint)links, CodeLength = (uint)code.Length,
+            FunctionOffset = (uint)functionOffset, FunctionLength = (uint)functionLength, Vectors = shape.Vectors,
         });
         Span<StoredRegionExit> storedExits = MemoryMarshal.Cast<byte, StoredRegionExit>(record.AsSpan(sizeof(StoredRegionHead), exits * sizeof(StoredRegionExit)));
         for (int i = 0; i < exits; i++)
@@ -68,7 +75,10 @@ internal static unsafe class StoredRegion
         int at = sizeof(StoredRegionHead) + exits * sizeof(StoredRegionExit);
         Span<StoredRun> storedRuns = MemoryMarshal.Cast<byte, StoredRun>(record.AsSpan(at, runs * sizeof(StoredRun)));
         for (int i = 0; i < runs; i++) storedRuns[i] = new StoredRun { Start = (long)(shape.Runs[i].Start - shape.Head), Length = (ulong)shape.Runs[i].Length };
-        code.CopyTo(record.AsSpan(at + runs * sizeof(StoredRun)));
+        at += runs * sizeof(StoredRun);
+        Span<StoredRegionLink> storedLinks = MemoryMarshal.Cast<byte, StoredRegionLink>(record.AsSpan(at, links * sizeof(StoredRegionLink)));
+        for (int i = 0; i < links; i++) storedLinks[i] = new StoredRegionLink { Offset = (uint)shape.Links[i].Offset, Exit = (uint)shape.Links[i].Exit };
+        code.CopyTo(record.AsSpan(at + links * sizeof(StoredRegionLink)));
         return record;
     }
 
@@ -80,7 +90,7 @@ internal static unsafe class StoredRegion
         if (verdict == RegionVerdict.Goes)
         {
             head.Length = (uint)sizeof(StoredRegionHead);
-            head.ExitCount = head.RunCount = head.CodeLength = head.FunctionOffset = head.FunctionLength = 0;
+            head.ExitCount = head.RunCount = head.LinkCount = head.CodeLength = head.FunctionOffset = head.FunctionLength = 0;
         }
         byte[] judged = record.AsSpan(0, (int)head.Length).ToArray();
         MemoryMarshal.Write(judged, head);
@@ -101,9 +111,10 @@ internal static unsafe class StoredRegion
         code = default;
         if (record.Length < sizeof(StoredRegionHead)) return false;
         head = MemoryMarshal.Read<StoredRegionHead>(record);
-        if (head.Verdict == RegionVerdict.Goes) return head.ExitCount == 0 && head.RunCount == 0 && head.CodeLength == 0;
-        if (head.Verdict > RegionVerdict.Goes || head.ExitCount is 0 or > MaxExits || head.RunCount is 0 or > MaxRuns || head.CodeLength is 0 or > MaxCode) return false;
-        int exitsAt = sizeof(StoredRegionHead), runsAt = exitsAt + (int)head.ExitCount * sizeof(StoredRegionExit), codeAt = runsAt + (int)head.RunCount * sizeof(StoredRun);
+        if (head.Verdict == RegionVerdict.Goes) return head.ExitCount == 0 && head.RunCount == 0 && head.LinkCount == 0 && head.CodeLength == 0;
+        if (head.Verdict > RegionVerdict.Goes || head.ExitCount is 0 or > MaxExits || head.RunCount is 0 or > MaxRuns || head.LinkCount > MaxLinks || head.CodeLength is 0 or > MaxCode) return false;
+        int exitsAt = sizeof(StoredRegionHead), runsAt = exitsAt + (int)head.ExitCount * sizeof(StoredRegionExit), linksAt = runsAt + (int)head.RunCount * sizeof(StoredRun),
+            codeAt = linksAt + (int)head.LinkCount * sizeof(StoredRegionLink);
         if (codeAt + (long)head.CodeLength > record.Length) return false;
         if (head.FunctionLength == 0 || head.FunctionOffset > head.CodeLength || head.FunctionLength > head.CodeLength - head.FunctionOffset) return false;
         if (head.Flags > 3 || (head.WrittenIntegers & ~head.UsedIntegers) != 0 || ((head.UsedIntegers | head.WrittenIntegers) & 1) != 0) return false;
@@ -112,21 +123,28 @@ internal static unsafe class StoredRegion
         ReadOnlySpan<StoredRegionExit> storedExits = MemoryMarshal.Cast<byte, StoredRegionExit>(record[exitsAt..runsAt]);
         for (int i = 0; i < exits.Length; i++)
         {
-            if (storedExits[i].IsIndirect > 1) return false;
+            if (storedExits[i].IsIndirect > 1 || (i == 0 && storedExits[i].IsIndirect != 0)) return false;
             exits[i] = new RegionExit(storedExits[i].IsIndirect != 0 || i == 0 ? 0 : pc + (ulong)storedExits[i].Target, storedExits[i].IsIndirect != 0);
         }
         var runs = new (ulong Start, int Length)[head.RunCount];
-        ReadOnlySpan<StoredRun> storedRuns = MemoryMarshal.Cast<byte, StoredRun>(record[runsAt..codeAt]);
+        ReadOnlySpan<StoredRun> storedRuns = MemoryMarshal.Cast<byte, StoredRun>(record[runsAt..linksAt]);
         for (int i = 0; i < runs.Length; i++)
         {
             ulong start = pc + (ulong)storedRuns[i].Start;
             if (storedRuns[i].Length is 0 or > MaxRunLength || start < range.Start || start >= range.End || storedRuns[i].Length > range.End - start) return false;
             runs[i] = (start, (int)storedRuns[i].Length);
         }
+        var links = new RegionLink[head.LinkCount];
+        ReadOnlySpan<StoredRegionLink> storedLinks = MemoryMarshal.Cast<byte, StoredRegionLink>(record[linksAt..codeAt]);
+        for (int i = 0; i < links.Length; i++)
+        {
+            if (head.CodeLength < 4 || storedLinks[i].Offset > head.CodeLength - 4 || storedLinks[i].Exit >= head.ExitCount) return false;
+            links[i] = new RegionLink((int)storedLinks[i].Offset, (int)storedLinks[i].Exit);
+        }
         shape = new RegionShape
         {
             Head = pc, Runs = runs, Instructions = (int)head.Instructions, Exits = exits, UsedIntegers = head.UsedIntegers, WrittenIntegers = head.WrittenIntegers,
-            UsedFloats = head.UsedFloats, WrittenFloats = head.WrittenFloats, CountsRounds = (head.Flags & 1) != 0, LoopsInTierOne = (head.Flags & 2) != 0,
+            UsedFloats = head.UsedFloats, WrittenFloats = head.WrittenFloats, CountsRounds = (head.Flags & 1) != 0, LoopsInTierOne = (head.Flags & 2) != 0, Vectors = head.Vectors, Links = links,
         };
         code = record.Slice(codeAt, (int)head.CodeLength);
         return true;
@@ -135,7 +153,7 @@ internal static unsafe class StoredRegion
     /// <summary>Whether all guest bytes of a region lie in a range of one file.</summary>
     public static bool Fits(RegionShape shape, in CodeRange range)
     {
-        if (range.Regions == null || shape.Exits.Length > MaxExits || shape.Runs.Length > MaxRuns) return false;
+        if (range.Regions == null || shape.Exits.Length > MaxExits || shape.Runs.Length > MaxRuns || shape.Links.Length > MaxLinks) return false;
         foreach ((ulong start, int length) in shape.Runs)
         {
             if (start < range.Start || start >= range.End || (ulong)length > range.End - start || length is <= 0 or > MaxRunLength) return false;

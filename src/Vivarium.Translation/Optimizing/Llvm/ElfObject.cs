@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Globalization;
 using System.Text;
 
 namespace Vivarium.Translation.Optimizing.Llvm;
@@ -39,11 +40,16 @@ internal sealed class ElfObject
         Size = place;
     }
 
+    private readonly List<RegionLink> _links = [];
+
     /// <summary>Bytes of all sections that are loaded.</summary>
     public int Size { get; }
 
     /// <summary>Once loaded, its bytes would run as well anywhere else that is aligned as well.</summary>
     public bool IsPositionIndependent { get; private set; } = true;
+
+    /// <summary>Once loaded, its jumps to exits, which lead nowhere yet; offsets count from where it was loaded.</summary>
+    public RegionLink[] Links => [.. _links];
 
     /// <summary>Copies the sections to <paramref name="target"/>, which lies at <paramref name="address"/> (64-byte aligned), and relocates them.</summary>
     /// <returns>The address of <paramref name="function"/>, and the bytes of its code.</returns>
@@ -77,6 +83,11 @@ internal sealed class ElfObject
         {
             int place = section + (int)Read64(at);
             uint type = (uint)Read32(at + 8);
+            if (type is Relative32 or Plt32 && ExitOf(symbols, symbols.Offset + Read32(at + 12) * 24) is { } exit && (long)Read64(at + 16) == -4)
+            {
+                _links.Add(new RegionLink(place, exit));
+                continue;
+            }
             ulong value = SymbolAddress(symbols, symbols.Offset + Read32(at + 12) * 24, address) + Read64(at + 16);
             switch (type)
             {
@@ -93,6 +104,15 @@ internal sealed class ElfObject
                 default: throw new InvalidOperationException($"relocation of type {type}");
             }
         }
+    }
+
+    /// <summary>The index of the exit that an undefined symbol stands for; null for others.</summary>
+    private int? ExitOf(Section symbols, int at)
+    {
+        if (Read16(at + 6) != 0) return null;
+        string name = Text(_sections[symbols.Link].Offset + Read32(at));
+        return name.StartsWith(RegionConvention.ExitName, StringComparison.Ordinal)
+            && int.TryParse(name.AsSpan(RegionConvention.ExitName.Length), NumberStyles.None, CultureInfo.InvariantCulture, out int index) ? index : null;
     }
 
     private ulong SymbolAddress(Section symbols, int at, ulong address)

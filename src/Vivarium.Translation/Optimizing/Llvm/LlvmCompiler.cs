@@ -12,7 +12,7 @@ internal sealed unsafe class LlvmCompiler : IDisposable
     private const int OptimizeDefault = 2, RelocationPic = 2, CodeModelSmall = 3, ObjectFile = 1;
 
     private readonly LlvmLibrary _llvm;
-    private readonly nint _machine;
+    private readonly nint _machine, _disassembler;
 
     /// <exception cref="InvalidOperationException">The library cannot make code for this machine.</exception>
     public LlvmCompiler(LlvmLibrary llvm)
@@ -24,6 +24,7 @@ internal sealed unsafe class LlvmCompiler : IDisposable
         {
             if (llvm.GetTargetFromTriple(triple, &target, &message) != 0) throw new InvalidOperationException(Take(message));
             _machine = llvm.CreateTargetMachine(target, triple, cpu, features, OptimizeDefault, RelocationPic, CodeModelSmall);
+            _disassembler = llvm.CreateDisassembler(triple, cpu, features, 0, 0, 0, 0);
         }
         if (_machine == 0) throw new InvalidOperationException("no target machine");
     }
@@ -113,6 +114,33 @@ internal sealed unsafe class LlvmCompiler : IDisposable
         }
     }
 
+    /// <summary>The vector registers that code uses, bit per number; all where it cannot be read.</summary>
+    public uint VectorsIn(ReadOnlySpan<byte> code)
+    {
+        if (_disassembler == 0) return uint.MaxValue;
+        uint found = 0;
+        const int room = 256;
+        byte* text = stackalloc byte[room];
+        fixed (byte* bytes = code)
+        {
+            for (nuint at = 0; at < (nuint)code.Length;)
+            {
+                nuint length = _llvm.Disassemble(_disassembler, bytes + at, (nuint)code.Length - at, at, text, room);
+                if (length == 0) return uint.MaxValue;
+                at += length;
+                for (int n = 0; text[n] != 0 && n < room - 4; n++)
+                {
+                    // xmm3, ymm3, zmm3
+                    if (text[n] != 'm' || text[n + 1] != 'm' || !char.IsAsciiDigit((char)text[n + 2])) continue;
+                    int number = text[n + 2] - '0';
+                    if (char.IsAsciiDigit((char)text[n + 3])) number = number * 10 + text[n + 3] - '0';
+                    found |= 1u << number;
+                }
+            }
+        }
+        return found;
+    }
+
     private string Take(byte* message)
     {
         string text = message == null ? "unknown" : Marshal.PtrToStringUTF8((nint)message) ?? "";
@@ -122,5 +150,9 @@ internal sealed unsafe class LlvmCompiler : IDisposable
 
     private static byte[] Utf8(string text) => Encoding.UTF8.GetBytes(text + "\0");
 
-    public void Dispose() => _llvm.DisposeTargetMachine(_machine);
+    public void Dispose()
+    {
+        if (_disassembler != 0) _llvm.DisposeDisassembler(_disassembler);
+        _llvm.DisposeTargetMachine(_machine);
+    }
 }

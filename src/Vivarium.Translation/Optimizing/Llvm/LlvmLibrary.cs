@@ -110,6 +110,13 @@ internal sealed unsafe class LlvmLibrary
     public readonly delegate* unmanaged<byte*, void> DisposeErrorMessage;
     public readonly delegate* unmanaged<byte*> GetHostCpuName;
 
+    /// <summary>(triple, cpu, features, user data, kind of it, two callbacks) -> disassembler.</summary>
+    public readonly delegate* unmanaged<byte*, byte*, byte*, nint, int, nint, nint, nint> CreateDisassembler;
+
+    /// <summary>(disassembler, code, bytes of it, its address, text, room for that) -> bytes of the instruction, 0 where it is none.</summary>
+    public readonly delegate* unmanaged<nint, byte*, ulong, ulong, byte*, nuint, nuint> Disassemble;
+    public readonly delegate* unmanaged<nint, void> DisposeDisassembler;
+
     private LlvmLibrary(nint handle)
     {
         _handle = handle;
@@ -137,7 +144,11 @@ internal sealed unsafe class LlvmLibrary
         DisposeErrorMessage = (delegate* unmanaged<byte*, void>)Export("LLVMDisposeErrorMessage");
         GetHostCpuName = (delegate* unmanaged<byte*>)Export("LLVMGetHostCPUName");
 
-        foreach (string part in (string[])["TargetInfo", "Target", "TargetMC", "AsmPrinter", "AsmParser"])
+        CreateDisassembler = (delegate* unmanaged<byte*, byte*, byte*, nint, int, nint, nint, nint>)Export("LLVMCreateDisasmCPUFeatures");
+        Disassemble = (delegate* unmanaged<nint, byte*, ulong, ulong, byte*, nuint, nuint>)Export("LLVMDisasmInstruction");
+        DisposeDisassembler = (delegate* unmanaged<nint, void>)Export("LLVMDisasmDispose");
+
+        foreach (string part in (string[])["TargetInfo", "Target", "TargetMC", "AsmPrinter", "AsmParser", "Disassembler"])
             ((delegate* unmanaged<void>)Export("LLVMInitializeX86" + part))();
         SetOptions();
     }

@@ -230,7 +230,9 @@ internal sealed partial class RegionLowering
         string any = bad[0];
         for (int n = 1; n < bad.Count; n++) any = Op($"or i1 {any}, {bad[n]}");
         Line($"br i1 {any}, label %refuse, label %begin");
-        _text.Append("refuse:\n ret i64 0\nbegin:\n");
+        _text.Append("refuse:\n");
+        Leave(0, 0);
+        _text.Append("begin:\n");
     }
 
     private void FloatEpilogue()
@@ -351,8 +353,8 @@ internal sealed partial class RegionLowering
         Line($"br i1 {any}, label %{leave}, label %{go}");
         _text.Append(CultureInfo.InvariantCulture, $"{leave}:\n");
         CleanSlots(_dirty & wanted);
-        Line($"store i64 {IndexOf(Placed(new RegionExit(to!.Pc, false), rare: true))}, ptr %exit");
-        _text.Append(CultureInfo.InvariantCulture, $" br label %out\n{go}:\n");
+        Line($"br label {Out(Placed(new RegionExit(to!.Pc, false), rare: true))}");
+        _text.Append(CultureInfo.InvariantCulture, $"{go}:\n");
     }
 
     private void CleanSlots(uint dirty)

@@ -118,8 +118,7 @@ internal sealed partial class RegionLowering
         Line($"br i1 {asked}, label %{label}, label %{go ?? EntryLabel(head)}, !prof !0");
         _text.Append(CultureInfo.InvariantCulture, $"{label}:\n");
         CleanSlots(_dirtyIn[head.Index]);
-        Line($"store i64 {IndexOf(Placed(new RegionExit(head.Pc, false), rare: false))}, ptr %exit");
-        Line("br label %out");
+        Line($"br label {Out(Placed(new RegionExit(head.Pc, false), rare: false))}");
     }
 
     /// <summary>Ends the latch of a counted loop; false for other blocks. Slots are up to date.</summary>

@@ -170,8 +170,7 @@ internal sealed partial class RegionLowering
         StringBuilder text = Behind(miss);
         CleanSlots(_dirtyIn[head.Index]);
         // Not by way of the region's own entry: tier 1 makes a round, and fills the TLB.
-        Line($"store i64 {IndexOf(Placed(new RegionExit(head.Pc, false), rare: true))}, ptr %exit");
-        Line("br label %out");
+        Line($"br label {Out(Placed(new RegionExit(head.Pc, false), rare: true))}");
         _text = text;
         Declare("i64 @llvm.umin.i64(i64, i64)");
         foreach (MovingGroup group in groups)

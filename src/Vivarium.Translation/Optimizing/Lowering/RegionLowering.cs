@@ -8,15 +8,15 @@ using Vivarium.Translation.Optimizing.Regions;
 
 namespace Vivarium.Translation.Optimizing.Lowering;
 
-/// <summary>A way out of a region's function: what it returns is the index of one.</summary>
+/// <summary>A way out of a region's function, which is a function that it calls at its tail.</summary>
 /// <param name="Pc">Guest address where execution goes on; without a meaning for <paramref name="IsIndirect"/>.</param>
-/// <param name="IsIndirect">The target is in <see cref="EngineSlots.Spill0"/>.</param>
+/// <param name="IsIndirect">The target stands in the place of the state.</param>
 internal readonly record struct RegionExit(ulong Pc, bool IsIndirect);
 
 /// <summary>
-/// A guest region as one LLVM function <c>i64 region(state, memory, leave flag)</c>. Guest registers are stack slots that LLVM promotes to
-/// SSA values; they are read from the hart's state at entry and written back at the exits, so in between the state is stale. Exit 0 means that
-/// nothing was done: the region does not fit the state it was entered with.
+/// A guest region as one LLVM function of <see cref="RegionConvention"/>. Guest registers are stack slots that LLVM promotes to SSA values; what is no argument is
+/// read from the hart's state at entry and written back at the exits, so in between the state is stale. By exit 0 it leaves where it does not fit the state that it was
+/// entered with.
 /// </summary>
 /// <remarks>Within a block a register's value is kept by name. Names: x5 slot of a register, b3 block 3, pre3/latch3/poll3 around loop head 3.</remarks>
 internal sealed partial class RegionLowering
@@ -28,6 +28,7 @@ internal sealed partial class RegionLowering
     private readonly Dictionary<RegionExit, int> _exitIndex = [];
     private readonly string?[] _x = new string?[32];
     private readonly HashSet<string> _intrinsics = [];
+    private readonly SortedSet<int> _left = []; // exits that have a block
     private uint _xWritten;    // in this block, not yet stored to its slot
     private uint _used, _set;  // in the whole region
     private int _names;
@@ -48,7 +49,7 @@ internal sealed partial class RegionLowering
     public uint WrittenFloats { get; private set; }
     public bool HasFloat => UsedFloats != 0;
 
-    /// <summary>The function counts how often it comes to its head again (<see cref="EngineSlots.RegionRounds"/>), as tier 1 would.</summary>
+    /// <summary>The function counts how often it comes to its head again (<see cref="EngineSlots.RegionCounters"/>), as tier 1 would.</summary>
     public bool CountsRounds => _region.Blocks[0].IsLoopHead && Array.Exists(_region.Blocks, b => b.Successors().Contains(_region.Blocks[0]) && CountsEdge(b));
 
     /// <summary>Instructions that a region can hold; all others lead out of it.</summary>
@@ -105,25 +106,34 @@ internal sealed partial class RegionLowering
         string body = _text.ToString();
         _text.Clear();
         _text.Append(LlvmCompiler.Header);
-        // Not noalias %m: LLVM would take guest memory for untouched by others, and carry loads over fences and polls.
-        _text.Append("define preserve_allcc i64 @region(ptr noalias %s, ptr %m, ptr noalias %leave) #0 {\n");
+        string arguments = string.Join(", ", RegionConvention.Guests.Select(static g => g == 0 ? "ptr noalias %s" : string.Create(CultureInfo.InvariantCulture, $"i64 %i{g}")));
+        _text.Append(CultureInfo.InvariantCulture, $"define {RegionConvention.Name} void @region({arguments}) #0 {{\n");
         Prologue();
         _text.Append(body);
         Epilogue();
         _text.Append("}\n");
         foreach (string declaration in _intrinsics) _text.Append("declare ").Append(declaration).Append('\n');
-        _text.Append("!0 = !{!\"branch_weights\", i32 1, i32 1000000}\n!1 = !{!\"branch_weights\", i32 31, i32 1}\n!2 = !{!\"branch_weights\", i32 1, i32 16}\n!3 = !{!\"branch_weights\", i32 16, i32 1}\n!4 = !{!\"branch_weights\", i32 1, i32 200}\n!5 = !{!\"branch_weights\", i32 200, i32 1}\n!6 = !{!\"branch_weights\", i32 100000, i32 1}\n!7 = !{}\nattributes #0 = { nounwind \"frame-pointer\"=\"all\" \"no-builtins\" \"prefer-vector-width\"=\"256\" \"target-features\"=\"")
+        for (int e = 0; e < _exits.Count; e++) _text.Append(CultureInfo.InvariantCulture, $"declare {RegionConvention.Name} void @{RegionConvention.ExitName}{e}({RegionConvention.Types})\n");
+        // Vector registers are the caller's: where nothing is to be gained by them none is touched.
+        string vectors = HasFloat || _countedLatch.Count > 0 ? "" : "noimplicitfloat ";
+        _text.Append("!0 = !{!\"branch_weights\", i32 1, i32 1000000}\n!1 = !{!\"branch_weights\", i32 31, i32 1}\n!2 = !{!\"branch_weights\", i32 1, i32 16}\n!3 = !{!\"branch_weights\", i32 16, i32 1}\n!4 = !{!\"branch_weights\", i32 1, i32 200}\n!5 = !{!\"branch_weights\", i32 200, i32 1}\n!6 = !{!\"branch_weights\", i32 100000, i32 1}\n!7 = !{}\nattributes #0 = { nounwind ").Append(vectors).Append("\"frame-pointer\"=\"all\" \"no-builtins\" \"prefer-vector-width\"=\"256\" \"target-features\"=\"")
             .Append(LlvmCompiler.Features).Append("\" }\n");
         return _text.ToString();
     }
 
     private void Prologue()
     {
-        _text.Append("entry:\n %exit = alloca i64\n %indirect = alloca i64\n store i64 0, ptr %indirect\n %jump = alloca i64\n %rounds = alloca i64\n store i64 0, ptr %rounds\n");
+        _text.Append("entry:\n %indirect = alloca i64\n store i64 0, ptr %indirect\n %jump = alloca i64\n %rounds = alloca i64\n store i64 0, ptr %rounds\n");
+        // Not noalias %m: LLVM would take guest memory for untouched by others, and carry loads over fences and polls.
+        _text.Append(CultureInfo.InvariantCulture, $" %pm = getelementptr i8, ptr %s, i64 {(IsMachine ? HartStateLayout.DataTlb : HartStateLayout.MemoryBase)}\n %m = load ptr, ptr %pm\n");
+        _text.Append(CultureInfo.InvariantCulture, $" %pleave = getelementptr i8, ptr %s, i64 {HartStateLayout.Engine + EngineSlots.LeaveCell * 8}\n %leave = load ptr, ptr %pleave\n");
         for (int r = 1; r < 32; r++)
         {
             if ((_used >> r & 1) == 0) continue;
-            _text.Append(CultureInfo.InvariantCulture, $" %x{r} = alloca i64\n %p{r} = getelementptr i8, ptr %s, i64 {HartStateLayout.X + r * 8}\n %i{r} = load i64, ptr %p{r}\n store i64 %i{r}, ptr %x{r}\n");
+            _text.Append(CultureInfo.InvariantCulture, $" %x{r} = alloca i64\n");
+            if ((RegionConvention.Passed >> r & 1) == 0)
+                _text.Append(CultureInfo.InvariantCulture, $" %p{r} = getelementptr i8, ptr %s, i64 {HartStateLayout.X + r * 8}\n %i{r} = load i64, ptr %p{r}\n");
+            _text.Append(CultureInfo.InvariantCulture, $" store i64 %i{r}, ptr %x{r}\n");
         }
         foreach (RegionBlock head in _region.Blocks)
         {
@@ -133,19 +143,35 @@ internal sealed partial class RegionLowering
         _text.Append(CultureInfo.InvariantCulture, $" br label %{EntryLabel(_region.Blocks[0])}\n");
     }
 
+    /// <summary>A block per exit: what LLVM has many ways to, it merges.</summary>
     private void Epilogue()
     {
-        _text.Append("out:\n");
-        for (int r = 1; r < 32; r++)
+        foreach (int index in _left)
         {
-            if ((_set >> r & 1) != 0) _text.Append(CultureInfo.InvariantCulture, $" %o{r} = load i64, ptr %x{r}\n store i64 %o{r}, ptr %p{r}\n");
+            _text.Append(CultureInfo.InvariantCulture, $"out{index}:\n");
+            for (int r = 1; r < 32; r++)
+            {
+                if ((_set & ~RegionConvention.Passed) >> r is var more && (more & 1) != 0) Line($"store i64 {Op($"load i64, ptr %x{r}")}, ptr %p{r}");
+            }
+            FloatEpilogue();
+            if (CountsRounds)
+            {
+                string counters = Op($"load ptr, ptr {Op($"getelementptr i8, ptr %s, i64 {HartStateLayout.Engine + EngineSlots.RegionCounters * 8}")}");
+                string rounds = Op($"getelementptr i8, ptr {counters}, i64 {Cache.BlockHeader.RoundsOffset}");
+                Line($"store i64 {Op($"add i64 {Op($"load i64, ptr {rounds}")}, {Op("load i64, ptr %rounds")}")}, ptr {rounds}");
+            }
+            Leave(index, _set);
         }
-        FloatEpilogue();
-        if (CountsRounds)
-            _text.Append(CultureInfo.InvariantCulture, $" %count = load i64, ptr %rounds\n %pcount = getelementptr i8, ptr %s, i64 {HartStateLayout.Engine + EngineSlots.RegionRounds * 8}\n store i64 %count, ptr %pcount\n");
-        int slot = HartStateLayout.Engine + EngineSlots.Spill0 * 8;
-        _text.Append(CultureInfo.InvariantCulture, $" %target = load i64, ptr %indirect\n %ptarget = getelementptr i8, ptr %s, i64 {slot}\n store i64 %target, ptr %ptarget\n");
-        _text.Append(" %index = load i64, ptr %exit\n ret i64 %index\n");
+    }
+
+    /// <summary>Calls an exit with the registers as they are; those not in <paramref name="changed"/> are as they came.</summary>
+    private void Leave(int index, uint changed)
+    {
+        string state = _exits[index].IsIndirect ? Op($"inttoptr i64 {Op("load i64, ptr %indirect")} to ptr") : "poison";
+        string[] values = [.. RegionConvention.Guests.Select(g => g == 0 ? "ptr " + state
+            : (changed >> g & 1) != 0 ? "i64 " + Op($"load i64, ptr %x{g}") : string.Create(CultureInfo.InvariantCulture, $"i64 %i{g}"))];
+        Line($"musttail call {RegionConvention.Name} void @{RegionConvention.ExitName}{index}({string.Join(", ", values)})");
+        Line("ret void");
     }
 
     private void Lower(RegionBlock block)
@@ -287,6 +313,14 @@ internal sealed partial class RegionLowering
 
     // Edges. All slots are up to date where one is taken.
 
+    /// <summary>The label of the block that leaves the region by an exit.</summary>
+    private string Out(RegionExit exit)
+    {
+        int index = IndexOf(exit);
+        _left.Add(index);
+        return string.Create(CultureInfo.InvariantCulture, $"%out{index}");
+    }
+
     private int IndexOf(RegionExit exit)
     {
         if (_exitIndex.TryGetValue(exit, out int index)) return index;
@@ -301,8 +335,7 @@ internal sealed partial class RegionLowering
         string label = Label("x");
         StringBuilder text = Behind(label);
         CleanFloats(null);
-        Line($"store i64 {IndexOf(Placed(exit, rare))}, ptr %exit");
-        Line("br label %out");
+        Line($"br label {Out(Placed(exit, rare))}");
         _text = text;
         return label;
     }
