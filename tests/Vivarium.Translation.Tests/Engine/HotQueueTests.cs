@@ -226,8 +226,8 @@ public sealed class HotQueueTests
         public ulong? HashOf(GuestRegion region) => throw new NotSupportedException();
         public bool BeginCompiling(GuestRegion region) => throw new NotSupportedException();
         public void EndCompiling(GuestRegion region) => throw new NotSupportedException();
-        public InstalledRegion? Install(RegionShape region, ReadOnlySpan<byte> function, ulong guestHash) => throw new NotSupportedException();
-        public void Keep(InstalledRegion installed, RegionShape shape, ReadOnlySpan<byte> code, int functionOffset, int functionLength, ulong guestHash) => throw new NotSupportedException();
+        public InstalledRegion? Install(RegionShape region, RegionCode code, ulong guestHash) => throw new NotSupportedException();
+        public void Keep(InstalledRegion installed, RegionShape shape, RegionCode code, ulong guestHash) => throw new NotSupportedException();
         public void InstallStored(CompileFarm farm) => throw new NotSupportedException();
         public void Sample(List<ulong> hostPcs) => throw new NotSupportedException();
         public void Count(List<ulong> hostPcs, List<RegionTrial> trials, Action<IRegionEngine, CodePlace> queue, FarmStatistics statistics) => throw new NotSupportedException();
