@@ -9,8 +9,9 @@ internal static class Policies
 {
     private static readonly string[] Names = ["fifo", "heat-at-dispatch", "continuous"];
     private static readonly (string Column, string Row)[] Shown =
-        [("queue", "jit queue: longest"), ("wait us", "jit queue: mean wait microseconds"), ("to service us", "jit queue: mean microseconds from hot to installed"),
-         ("dropped", "jit queue: dropped as cold"), ("reordered", "jit queue: reordered"), ("regions", "regions compiled"), ("demoted", "regions demoted"),
+        [("queue", "jit queue: longest"), ("mean queue / 1000", "jit queue: mean length in thousandths"), ("wait us", "jit queue: mean wait microseconds"),
+         ("to service us", "jit queue: mean microseconds from hot to installed"), ("dropped", "jit queue: dropped as cold"), ("covered", "jit queue: covered by other regions"),
+         ("put back", "jit queue: put back"), ("reordered", "jit queue: reordered"), ("regions", "regions compiled"), ("demoted", "regions demoted"),
          ("optimizer us", "processor microseconds: optimizer"), ("sampler us", "processor microseconds: sampler")];
 
     private sealed record Run(double Wall, double Cpu, Dictionary<string, long> Statistics, List<(double Seconds, double Work)> Progress);
@@ -24,14 +25,13 @@ internal static class Policies
         {
             string source = Path.Combine(sources, program.Name.Replace(' ', '-') + ".c"), binary = Path.ChangeExtension(source, null);
             File.WriteAllText(source, program.Source());
-            using var gcc = Process.Start("riscv64-linux-gnu-gcc", ["-O2", "-static", "-o", binary, source]);
-            gcc.WaitForExit();
-            if (gcc.ExitCode != 0) throw new InvalidOperationException($"cannot build {source}");
+            Build("-o", binary, source);
             rows.Add(new Row("phases", program.Name, null, [binary]));
         }
-        if (options.Tree is not null && options.NativeTree is not null) rows.AddRange(Suite.Programs(options.Tree, options.NativeTree));
+        rows.Add(new Row("phases", "kernels in turn", null, [KernelsInTurn(sources)]));
+        if (options.Tree is not null && options.NativeTree is not null) rows.AddRange(Suite.Programs(options.Tree, options.NativeTree).Append(new Row("programs", "crypto mix", null, ["/usr/bin/python3", "-S", "/bench-jobs/crypto.py"], options.Tree)));
         rows = rows.Where(r => options.Filter is null || r.Name.Contains(options.Filter, StringComparison.Ordinal)).ToList();
-        string threads = options.JitThreads.ToString(CultureInfo.InvariantCulture);
+        string threads = options.JitThreads.ToString(CultureInfo.InvariantCulture), threshold = options.JitThreshold.ToString(CultureInfo.InvariantCulture);
         var table = new StringBuilder($"program\ttier 1 s\t{string.Join('\t', Names.Select(n => n + " s"))}\tfifo / continuous\t{string.Join('\t', Shown.Select(s => s.Column + " (fifo|heat|continuous)"))}\n");
         var gains = new List<(string Name, double Gain, long Queue)>();
         var plots = new List<(string Name, Dictionary<string, List<(double, double)>> Lines)>();
@@ -42,7 +42,7 @@ internal static class Policies
             for (int round = 0; round < options.Runs; round++)
                 foreach (string name in runs.Keys)
                 {
-                    string[] tier = name == "tier 1" ? ["--tier", "1"] : ["--tier", "2", "--jit-policy", name, "--jit-threads", threads];
+                    string[] tier = name == "tier 1" ? ["--tier", "1"] : ["--tier", "2", "--jit-policy", name, "--jit-threads", threads, "--jit-threshold", threshold];
                     Sample s = TimedProcess.Run([options.Viv, "run", "--no-cache", "--stats", .. tier, .. options.VivOptions, .. row.Root is null ? (string[])[] : ["--root", row.Root], .. row.Guest], null, scratch);
                     if (s.ExitCode != 0) throw new InvalidOperationException($"{row.Name} with {name}: exit status {s.ExitCode}: {TimedProcess.StandardError(scratch)}");
                     runs[name].Add(Read(s, TimedProcess.StandardError(scratch)));
@@ -62,8 +62,50 @@ internal static class Policies
         Directory.CreateDirectory(options.Out);
         File.WriteAllText(Path.Combine(options.Out, "policies.tsv"), table.ToString());
         File.WriteAllText(Path.Combine(options.Out, "policies.svg"), Plot(plots));
-        Console.WriteLine($"{options.Runs} runs of each, fastest shown; {threads} compiling thread(s), no translation cache; {Environment.ProcessorCount} CPUs. Table and plot in {options.Out}");
+        Console.WriteLine($"{options.Runs} runs of each, fastest shown; {threads} compiling thread(s), {threshold} samples make a block hot, no translation cache; {Environment.ProcessorCount} CPUs. Table and plot in {options.Out}");
         return 0;
+    }
+
+    private static void Build(params string[] arguments)
+    {
+        using var gcc = Process.Start("riscv64-linux-gnu-gcc", ["-O2", "-static", .. arguments]);
+        gcc.WaitForExit();
+        if (gcc.ExitCode != 0) throw new InvalidOperationException($"cannot build {arguments[^1]}");
+    }
+
+    /// <summary>A program of the suite's own kernels: groups of four take turns for a while, each group twice.</summary>
+    private static string KernelsInTurn(string directory)
+    {
+        // Rounds of a few milliseconds each.
+        (string Name, int Rounds)[] kernels =
+        [
+            ("sha256", 10), ("matmul", 2), ("lz", 3), ("sieve", 1), ("bigint", 800), ("spectral", 3), ("json", 2), ("stream", 1), ("fft", 15), ("mix", 30), ("hashmap", 10), ("lu", 3),
+            ("crc32", 20), ("nbody", 18000), ("qsort", 1), ("raytrace", 12), ("matmulf", 2), ("switchvm", 40), ("regex", 1), ("dijkstra", 1),
+        ];
+        string source = Path.Combine(directory, "kernels-in-turn.c"), binary = Path.ChangeExtension(source, null);
+        var objects = new List<string>();
+        foreach ((string name, _) in kernels)
+        {
+            objects.Add(Path.Combine(directory, name + ".o"));
+            Build("-c", $"-Dmain=run_{name}", "-o", objects[^1], $"bench/kernels/{name}.c");
+        }
+        File.WriteAllText(source, $$"""
+            #include <stdio.h>
+            {{string.Join('\n', kernels.Select(k => $"int run_{k.Name}(int argc, char **argv);"))}}
+            static struct { int (*run)(int, char **); char *rounds; } kernels[] = { {{string.Join(", ", kernels.Select(k => $"{{run_{k.Name}, \"{k.Rounds}\"}}"))}} };
+            int main(void)
+            {
+                const int count = sizeof kernels / sizeof *kernels;
+                for (int turn = 0; turn < 2; turn++)
+                    for (int group = 0; group < count; group += 4)
+                        for (int n = 0; n < 12; n++)
+                            for (int k = group; k < group + 4; k++) kernels[k].run(2, (char *[]){"", kernels[k].rounds});
+                return 0;
+            }
+
+            """);
+        Build(["-o", binary, source, .. objects, "-lm"]);
+        return binary;
     }
 
     private static long Value(Run run, string row) => run.Statistics.GetValueOrDefault(row);
@@ -82,7 +124,7 @@ internal static class Policies
         return new Run(sample.WallSeconds, sample.CpuSeconds, statistics, progress);
     }
 
-    /// <summary>One panel per program: loops run per millisecond over time, smoothed over 8 points.</summary>
+    /// <summary>One panel per program: units of work per millisecond over time, smoothed over 8 points.</summary>
     private static string Plot(List<(string Name, Dictionary<string, List<(double Seconds, double Work)>> Lines)> plots)
     {
         const int Width = 520, Height = 200, Columns = 2;
@@ -95,7 +137,7 @@ internal static class Policies
             const int W = Width - 60, H = Height - 50;
             var speeds = plots[p].Lines.ToDictionary(l => l.Key, l => Speed(l.Value));
             double longest = Math.Max(1e-3, speeds.Values.SelectMany(s => s).Select(s => s.X).DefaultIfEmpty().Max()), fastest = Math.Max(1e-3, speeds.Values.SelectMany(s => s).Select(s => s.Y).DefaultIfEmpty().Max());
-            svg.Append(CultureInfo.InvariantCulture, $"<text x=\"{left}\" y=\"{top - 8}\">{plots[p].Name}: loops per ms (up to {fastest:F0}) over {longest:F2} s</text>\n<rect x=\"{left}\" y=\"{top}\" width=\"{W}\" height=\"{H}\" fill=\"none\" stroke=\"#ccc\"/>\n");
+            svg.Append(CultureInfo.InvariantCulture, $"<text x=\"{left}\" y=\"{top - 8}\">{plots[p].Name}: units of work per ms (up to {fastest:F0}) over {longest:F2} s</text>\n<rect x=\"{left}\" y=\"{top}\" width=\"{W}\" height=\"{H}\" fill=\"none\" stroke=\"#ccc\"/>\n");
             int n = 0;
             foreach ((string name, List<(double X, double Y)> line) in speeds)
             {

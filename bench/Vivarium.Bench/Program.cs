@@ -119,6 +119,9 @@ internal sealed record Options
 
     /// <summary>Compiling threads in the comparison of policies.</summary>
     public int JitThreads { get; init; } = 1;
+
+    /// <summary>Samples that make a block hot there; the optimising tier's budget does not hold.</summary>
+    public int JitThreshold { get; init; } = 2;
     public string? Filter { get; init; }
     public HashSet<string> Suites { get; } = [];
 
@@ -142,6 +145,7 @@ internal sealed record Options
                 case "--out": o = o with { Out = Value() }; break;
                 case "--runs": o = o with { Runs = int.Parse(Value(), CultureInfo.InvariantCulture) }; break;
                 case "--jit-threads": o = o with { JitThreads = int.Parse(Value(), CultureInfo.InvariantCulture) }; break;
+                case "--jit-threshold": o = o with { JitThreshold = int.Parse(Value(), CultureInfo.InvariantCulture) }; break;
                 case "--filter": o = o with { Filter = Value() }; break;
                 case "--suite": o.Suites.Add(Value()); break;
                 default: throw new ArgumentException($"unknown option {args[i]}");
