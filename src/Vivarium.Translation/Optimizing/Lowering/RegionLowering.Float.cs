@@ -171,19 +171,34 @@ internal sealed partial class RegionLowering
             }
         }
         var dirtyOut = new uint[blocks.Length];
+        // Around a loop a register may stay dirty if something in it makes it so...
+        SpreadDirty(dirtyOut, static (any, all) => any);
+        // ... and nothing makes it clean again, on any way round: checking a clean one for payloads is dearer than cleaning a dirty one.
+        SpreadDirty(dirtyOut, static (any, all) => all);
+    }
+
+    /// <summary>Computes what is dirty at the start and the end of each block, from <paramref name="dirtyOut"/>. <paramref name="join"/> chooses at the head of a loop between what
+    /// is dirty at the end of any way round and of all.</summary>
+    private void SpreadDirty(uint[] dirtyOut, Func<uint, uint, uint> join)
+    {
+        RegionBlock[] blocks = _region.Blocks;
         for (bool changed = true; changed;)
         {
             changed = false;
             foreach (RegionBlock b in blocks)
             {
                 // Around a loop what is dirty at its end decides; elsewhere all ways in have to be dirty.
-                uint any = 0, all = b == blocks[0] ? 0 : uint.MaxValue;
+                uint any = 0, every = uint.MaxValue, all = b == blocks[0] ? 0 : uint.MaxValue;
                 foreach (RegionBlock p in b.Predecessors)
                 {
-                    if (b.IsLoopHead && p.Order >= b.Order) any |= dirtyOut[p.Index];
+                    if (b.IsLoopHead && p.Order >= b.Order)
+                    {
+                        any |= dirtyOut[p.Index];
+                        every &= dirtyOut[p.Index];
+                    }
                     else all &= dirtyOut[p.Index];
                 }
-                uint dirty = b.IsLoopHead ? any : all;
+                uint dirty = b.IsLoopHead ? join(any, every) : all;
                 _dirtyIn[b.Index] = dirty;
                 foreach ((_, Instruction i) in b.Instructions) dirty = DirtyAfter(i, dirty);
                 if (b.Flow == RegionFlow.Switch) dirty = 0;

@@ -103,9 +103,12 @@ internal sealed partial class RegionLowering
     {
         if (!_dispatches.TryGetValue(block, out Dispatch? dispatch))
         {
-            _text.Append(CultureInfo.InvariantCulture, $" switch i64 {target}, label %{LeaveFor(target)} [");
-            foreach (RegionEdge edge in block.Cases) _text.Append(CultureInfo.InvariantCulture, $" i64 {Constant(edge.Pc)}, label %{Edge(block, edge)}");
-            _text.Append(" ]\n");
+            // Compared one after the other, the most frequent first, as distances: a comparison holds 32 bits.
+            ulong origin = block.Cases[0].Pc;
+            string distance = Op($"sub i64 {target}, {Constant(origin)}"), leave = LeaveFor(target);
+            _text.Append(CultureInfo.InvariantCulture, $" switch i64 {distance}, label %{leave} [");
+            foreach (RegionEdge edge in block.Cases) _text.Append(CultureInfo.InvariantCulture, $" i64 {Constant(edge.Pc - origin)}, label %{Edge(block, edge)}");
+            _text.Append(CultureInfo.InvariantCulture, $" ], !prof !{7 + block.Cases.Length}\n");
             return;
         }
         // Behind an empty assembler statement LLVM does not see that all who come to the dispatch do the same in front of it, and leaves it where it is.
@@ -117,7 +120,8 @@ internal sealed partial class RegionLowering
             return;
         }
         Line("fence syncscope(\"singlethread\") seq_cst");
-        Line($"br i1 {Op($"icmp ne i32 {Op("load volatile i32, ptr %leave")}, 0")}, label %{LeaveFor(target)}, label %{dispatch.Label}, !prof !0");
+        string asked = Op($"icmp ne i32 {Op("load volatile i32, ptr %leave")}, 0");
+        Line($"br i1 {asked}, label %{LeaveFor(target)}, label %{dispatch.Label}, !prof !0");
     }
 
     /// <summary>A block that leaves for <paramref name="target"/>.</summary>

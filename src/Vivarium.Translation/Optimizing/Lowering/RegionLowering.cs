@@ -116,7 +116,7 @@ internal sealed partial class RegionLowering
         for (int e = 0; e < _exits.Count; e++) _text.Append(CultureInfo.InvariantCulture, $"declare {RegionConvention.Name} void @{RegionConvention.ExitName}{e}({RegionConvention.Types})\n");
         // Vector registers are the caller's: where nothing is to be gained by them none is touched.
         string vectors = HasFloat || _countedLatch.Count > 0 ? "" : "noimplicitfloat ";
-        _text.Append("!0 = !{!\"branch_weights\", i32 1, i32 1000000}\n!1 = !{!\"branch_weights\", i32 31, i32 1}\n!2 = !{!\"branch_weights\", i32 1, i32 16}\n!3 = !{!\"branch_weights\", i32 16, i32 1}\n!4 = !{!\"branch_weights\", i32 1, i32 200}\n!5 = !{!\"branch_weights\", i32 200, i32 1}\n!6 = !{!\"branch_weights\", i32 100000, i32 1}\n!7 = !{}\nattributes #0 = { nounwind ").Append(vectors).Append("\"frame-pointer\"=\"all\" \"no-builtins\" \"prefer-vector-width\"=\"256\" \"target-features\"=\"")
+        _text.Append("!0 = !{!\"branch_weights\", i32 1, i32 1000000}\n!1 = !{!\"branch_weights\", i32 31, i32 1}\n!2 = !{!\"branch_weights\", i32 1, i32 16}\n!3 = !{!\"branch_weights\", i32 16, i32 1}\n!4 = !{!\"branch_weights\", i32 1, i32 200}\n!5 = !{!\"branch_weights\", i32 200, i32 1}\n!6 = !{!\"branch_weights\", i32 100000, i32 1}\n!7 = !{}\n!8 = !{!\"branch_weights\", i32 1, i32 200}\n!9 = !{!\"branch_weights\", i32 1, i32 200, i32 60}\n!10 = !{!\"branch_weights\", i32 1, i32 200, i32 60, i32 30}\nattributes #0 = { nounwind ").Append(vectors).Append("\"frame-pointer\"=\"all\" \"no-builtins\" \"prefer-vector-width\"=\"256\" \"target-features\"=\"")
             .Append(LlvmCompiler.Features).Append("\" }\n");
         return _text.ToString();
     }
