@@ -150,7 +150,7 @@ public sealed unsafe partial class TranslationEngine
                 _jumpTable.Set(entry->GuestPc, entry->Entry);
                 _regions.Add((nint)entry);
                 _installed.Add(installed = new InstalledRegion(entry, code.Function, code.FunctionLength,
-                    addresses, region.Instructions, region.LoopsInTierOne == LoopsInside(old)));
+                    addresses, region.Instructions, region.CountsAsTierOne && region.LoopsInTierOne == LoopsInside(old)));
                 // Blocks that run through the head would never come to the region: made anew, they stop there.
                 ulong head = region.Head;
                 DropInPage(head >> 12, head, head + 1, (_, block) => ((BlockHeader*)block)->GuestPc != head);

@@ -228,7 +228,7 @@ public sealed unsafe partial class MachineEngine : IRegionEngine
                 BlockLinks.AddIncoming(old, entry->Exits);
                 BlockLinks.Patch(entry->Exits, old->Entry);
                 var installed = new InstalledRegion(entry, code.Function, code.FunctionLength, addresses, region.Instructions,
-                    region.LoopsInTierOne == TranslationEngine.LoopsInside(old));
+                    region.CountsAsTierOne && region.LoopsInTierOne == TranslationEngine.LoopsInside(old));
                 _installed.Add(installed);
                 foreach (CodePage page in region.Pages)
                 {

@@ -22,7 +22,7 @@ public sealed class CompileFarm : IDisposable
     private readonly HotQueue _queue;
     private readonly List<Thread> _threads = [];
     private readonly ThreadLocal<Tools> _tools = new(static () => new Tools(), trackAllValues: true);
-    private readonly ManualResetEventSlim _stop = new();
+    private readonly ManualResetEventSlim _stop = new(false, spinCount: 0); // the sampler waits a thousand times a second
     private readonly Dictionary<IRegionEngine, List<RegionTrial>> _trials = []; // the sampler's alone
     private readonly List<(IRegionEngine Engine, InstalledRegion Region)> _newTrials = [];
     private double _weight = 1; // of a sample in this tick

@@ -27,6 +27,9 @@ internal sealed record RegionShape
     /// <summary>See <see cref="RegionLowering.CountsRounds"/>.</summary>
     public required bool CountsRounds { get; init; }
 
+    /// <summary>See <see cref="GuestRegion.CountsAsTierOne"/>.</summary>
+    public bool CountsAsTierOne { get; init; }
+
     /// <summary>See <see cref="GuestRegion.LoopOfTierOne"/>.</summary>
     public required bool LoopsInTierOne { get; init; }
 
@@ -42,7 +45,7 @@ internal sealed record RegionShape
     {
         Head = region.Head, Runs = region.Runs, Pages = region.Pages ?? [], Instructions = region.Instructions, Exits = [.. lowering.Exits],
         UsedIntegers = lowering.UsedIntegers, WrittenIntegers = lowering.WrittenIntegers,
-        UsedFloats = lowering.UsedFloats, WrittenFloats = lowering.WrittenFloats, CountsRounds = lowering.CountsRounds, LoopsInTierOne = region.LoopOfTierOne.Length != 0,
+        UsedFloats = lowering.UsedFloats, WrittenFloats = lowering.WrittenFloats, CountsRounds = lowering.CountsRounds, LoopsInTierOne = region.LoopOfTierOne.Length != 0, CountsAsTierOne = region.CountsAsTierOne,
         Vectors = vectors, Links = links,
     };
 }

@@ -19,7 +19,7 @@ internal struct StoredRegionHead
     public uint FileOffset;
     public ulong GuestHash;
     public RegionVerdict Verdict;
-    public uint Instructions, UsedIntegers, WrittenIntegers, UsedFloats, WrittenFloats, Flags; // 1 counts rounds, 2 tier 1's block loops inside
+    public uint Instructions, UsedIntegers, WrittenIntegers, UsedFloats, WrittenFloats, Flags; // 1 counts rounds, 2 tier 1's block loops inside, 4 counts as tier 1
     public uint ExitCount, RunCount, LinkCount, CodeLength, FunctionOffset, FunctionLength, Vectors;
 }
 
@@ -63,7 +63,7 @@ internal static unsafe class StoredRegion
         {
             Length = (uint)length, FileOffset = (uint)(shape.Head - bias), GuestHash = guestHash, Instructions = (uint)shape.Instructions,
             UsedIntegers = shape.UsedIntegers, WrittenIntegers = shape.WrittenIntegers, UsedFloats = shape.UsedFloats, WrittenFloats = shape.WrittenFloats,
-            Flags = (shape.CountsRounds ? 1u : 0) | (shape.LoopsInTierOne ? 2u : 0), ExitCount = (uint)exits, RunCount = (uint)runs, LinkCount = (uint)links, CodeLength = (uint)code.Length,
+            Flags = (shape.CountsRounds ? 1u : 0) | (shape.LoopsInTierOne ? 2u : 0) | (shape.CountsAsTierOne ? 4u : 0), ExitCount = (uint)exits, RunCount = (uint)runs, LinkCount = (uint)links, CodeLength = (uint)code.Length,
             FunctionOffset = (uint)functionOffset, FunctionLength = (uint)functionLength, Vectors = shape.Vectors,
         });
         Span<StoredRegionExit> storedExits = MemoryMarshal.Cast<byte, StoredRegionExit>(record.AsSpan(sizeof(StoredRegionHead), exits * sizeof(StoredRegionExit)));
@@ -117,7 +117,7 @@ internal static unsafe class StoredRegion
             codeAt = linksAt + (int)head.LinkCount * sizeof(StoredRegionLink);
         if (codeAt + (long)head.CodeLength > record.Length) return false;
         if (head.FunctionLength == 0 || head.FunctionOffset > head.CodeLength || head.FunctionLength > head.CodeLength - head.FunctionOffset) return false;
-        if (head.Flags > 3 || (head.WrittenIntegers & ~head.UsedIntegers) != 0 || ((head.UsedIntegers | head.WrittenIntegers) & 1) != 0) return false;
+        if (head.Flags > 7 || (head.WrittenIntegers & ~head.UsedIntegers) != 0 || ((head.UsedIntegers | head.WrittenIntegers) & 1) != 0) return false;
         if ((head.WrittenFloats & ~head.UsedFloats) != 0) return false;
         var exits = new RegionExit[head.ExitCount];
         ReadOnlySpan<StoredRegionExit> storedExits = MemoryMarshal.Cast<byte, StoredRegionExit>(record[exitsAt..runsAt]);
@@ -144,7 +144,7 @@ internal static unsafe class StoredRegion
         shape = new RegionShape
         {
             Head = pc, Runs = runs, Instructions = (int)head.Instructions, Exits = exits, UsedIntegers = head.UsedIntegers, WrittenIntegers = head.WrittenIntegers,
-            UsedFloats = head.UsedFloats, WrittenFloats = head.WrittenFloats, CountsRounds = (head.Flags & 1) != 0, LoopsInTierOne = (head.Flags & 2) != 0, Vectors = head.Vectors, Links = links,
+            UsedFloats = head.UsedFloats, WrittenFloats = head.WrittenFloats, CountsRounds = (head.Flags & 1) != 0, LoopsInTierOne = (head.Flags & 2) != 0, CountsAsTierOne = (head.Flags & 4) != 0, Vectors = head.Vectors, Links = links,
         };
         code = record.Slice(codeAt, (int)head.CodeLength);
         return true;

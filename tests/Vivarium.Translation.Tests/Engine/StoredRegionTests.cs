@@ -122,7 +122,7 @@ public sealed class StoredRegionTests : IDisposable
         var shape = new RegionShape
         {
             Head = 0x1000, Runs = [(0x1000, 12), (0x1100, 8)], Instructions = 5, Exits = [new(0, false), new(0x1200, false), new(0, true)],
-            UsedIntegers = 0x70, WrittenIntegers = 0x30, UsedFloats = 1, WrittenFloats = 1, CountsRounds = true, LoopsInTierOne = true,
+            UsedIntegers = 0x70, WrittenIntegers = 0x30, UsedFloats = 1, WrittenFloats = 1, CountsRounds = true, LoopsInTierOne = true, CountsAsTierOne = true,
             Vectors = 7, Links = [new(20, 1), new(96, 2)],
         };
         var range = new CodeRange(0x1000, 0x2000, 0, null);

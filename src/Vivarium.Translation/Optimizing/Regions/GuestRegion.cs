@@ -82,6 +82,25 @@ internal sealed class GuestRegion
     /// <summary>Where tier 1's block at the head jumps back to itself inside, the guest bytes of that block: it does not count those rounds. Else empty.</summary>
     public (ulong Start, int Length)[] LoopOfTierOne { get; set; } = [];
 
+    /// <summary>
+    /// Whether the region can count how often control comes to its head as tier 1 does. Not where tier 1's block there loops inside, and its instructions are also reached past
+    /// the head: then their jumps to the head are rounds of that block, or arrivals at it, by the way that control came.
+    /// </summary>
+    public bool CountsAsTierOne
+    {
+        get
+        {
+            if (LoopOfTierOne.Length == 0) return true;
+            foreach (RegionBlock from in Blocks)
+            {
+                if (!InLoop(from.Instructions[^1].Pc) && from.Successors().Any(to => to != Blocks[0] && InLoop(to.Pc))) return false;
+            }
+            return true;
+
+            bool InLoop(ulong pc) => Array.Exists(LoopOfTierOne, r => pc - r.Start < (ulong)r.Length);
+        }
+    }
+
     /// <summary>How many guest instructions.</summary>
     public int Instructions { get; init; }
 
