@@ -37,7 +37,7 @@ internal static class Peers
 
     // qemu-user opens the program itself on the host's tree; -L serves the guest's own opens.
     private static IEnumerable<string> Inside(string? root, IReadOnlyList<string> guest) => root is null ? guest
-        : [root + guest[0], .. guest.Skip(1).Select(a => a.StartsWith("/bench-jobs", StringComparison.Ordinal) ? root + a : a)];
+        : [root + guest[0], .. guest.Skip(1).Select(a => a.StartsWith("/bench-jobs", StringComparison.Ordinal) ? root + a : a.Replace("/bench-compute/", root + "/bench-compute/", StringComparison.Ordinal))];
 
     public static string? Which(string name) =>
         (Environment.GetEnvironmentVariable("PATH") ?? "").Split(':').Select(d => Path.Combine(d, name)).FirstOrDefault(File.Exists);

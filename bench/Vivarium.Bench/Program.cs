@@ -30,6 +30,11 @@ try
         if (options.Tree is null || options.NativeTree is null) Console.Error.WriteLine("viv-bench: the programs need --tree and --native-tree: skipped");
         else rows.AddRange(Suite.Programs(options.Tree, options.NativeTree));
     }
+    if (options.Suites.Contains("compute"))
+    {
+        if (options.Tree is null || options.NativeTree is null) Console.Error.WriteLine("viv-bench: the programs need --tree and --native-tree: skipped");
+        else rows.AddRange(Suite.Compute(options.Tree, options.NativeTree));
+    }
     rows = rows.Where(r => options.Filter is null || r.Name.Contains(options.Filter, StringComparison.Ordinal)).ToList();
     var cpu = File.ReadLines("/proc/cpuinfo").FirstOrDefault(l => l.StartsWith("model name", StringComparison.Ordinal))?.Split(": ")[1] ?? "?";
     Directory.CreateDirectory(options.Out);
@@ -75,7 +80,7 @@ static Result Measure(Row row, List<Runner> runners, int runs, string scratch)
             if (failures.Any(f => f.StartsWith($"{row.Name}: {name}:", StringComparison.Ordinal))) continue;
             var s = row.Output == Compare.Memory ? MemoryOf.Run(command, environment) : TimedProcess.Run(command, environment, scratch);
             if (row.Output == Compare.Nanoseconds && s.ExitCode == 0) s = s with { WallSeconds = double.Parse(s.Output, CultureInfo.InvariantCulture) / 1e9 };
-            if (s.ExitCode != 0)
+            if (s.ExitCode != row.ExitStatus)
             {
                 var error = TimedProcess.StandardError(scratch).Split('\n')[0];
                 failures.Add(string.Create(CultureInfo.InvariantCulture, $"{row.Name}: {name}: exit status {s.ExitCode}: {error}"));
@@ -85,6 +90,7 @@ static Result Measure(Row row, List<Runner> runners, int runs, string scratch)
             {
                 // QEMU opens the host's paths, and some programs print the path they were given.
                 var text = row.Root is null ? s.Output : s.Output.Replace(row.Root, "", StringComparison.Ordinal);
+                if (row.Measured is { } measured) text = measured.Replace(text, "");
                 expected ??= text;
                 if (text != expected) { failures.Add($"{row.Name}: {name}: output differs from {(row.Output == Compare.All ? columns[0].Name : "the first guest's")}"); continue; }
             }

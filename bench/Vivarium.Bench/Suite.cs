@@ -1,3 +1,5 @@
+using System.Text.RegularExpressions;
+
 namespace Vivarium.Bench;
 
 /// <summary>Which columns of a row must print the same.</summary>
@@ -32,6 +34,12 @@ internal sealed record Row(string Group, string Name, IReadOnlyList<string>? Nat
 {
     /// <summary>The guest starts other programs of its root by name: QEMU needs the stand-ins of bench/system/qemu-exec.c on its PATH.</summary>
     public bool UsesHostExec { get; init; }
+
+    /// <summary>What the program ends with when all is well.</summary>
+    public int ExitStatus { get; init; }
+
+    /// <summary>What in the output names times and speeds, and is not compared.</summary>
+    public Regex? Measured { get; init; }
 }
 
 /// <summary>The suites' rows.</summary>
@@ -113,17 +121,8 @@ internal static class Suite
     /// <summary>Programs of Debian packages; the job files stand in <c>/bench-jobs</c> of both trees.</summary>
     public static IEnumerable<Row> Programs(string tree, string nativeTree)
     {
-        Row Make(string name, string program, string[] arguments, Compare output = Compare.All, string? nativeProgram = null)
-        {
-            var lib = Path.Combine(nativeTree, "usr/lib/x86_64-linux-gnu");
-            var native = new List<string>
-            {
-                Path.Combine(lib, "ld-linux-x86-64.so.2"), "--library-path", $"{lib}:{lib}/perl/5.40", "--argv0", program, nativeTree + (nativeProgram ?? program),
-            };
-            native.AddRange(arguments.Select(a => a.Replace("/bench-jobs", nativeTree + "/bench-jobs")));
-            var environment = new Dictionary<string, string> { ["PYTHONHOME"] = nativeTree + "/usr" };
-            return new Row("programs", name, native, [program, .. arguments], tree, environment, output);
-        }
+        Row Make(string name, string program, string[] arguments, Compare output = Compare.All, string? nativeProgram = null) =>
+            Packaged("programs", tree, nativeTree, name, program, arguments, output, nativeProgram);
 
         yield return Make("python3", "/usr/bin/python3", ["-S", "/bench-jobs/job.py"]);
         yield return Make("sqlite3", "/usr/bin/sqlite3", [":memory:", ".read /bench-jobs/job.sql"]);
@@ -133,5 +132,44 @@ internal static class Suite
             nativeProgram: "/usr/libexec/gcc/x86_64-linux-gnu/14/cc1");
         yield return Make("perl", "/usr/bin/perl", ["/bench-jobs/job.pl"]);
         yield return Make("lua", "/usr/bin/lua5.4", ["/bench-jobs/job.lua"]);
+    }
+
+    /// <summary>A program of a Debian package, in the tree and natively by way of the native tree's own loader and libraries.</summary>
+    private static Row Packaged(string group, string tree, string nativeTree, string name, string program, string[] arguments, Compare output, string? nativeProgram = null)
+    {
+        var lib = Path.Combine(nativeTree, "usr/lib/x86_64-linux-gnu");
+        var native = new List<string>
+        {
+            Path.Combine(lib, "ld-linux-x86-64.so.2"), "--library-path", $"{lib}:{lib}/perl/5.40", "--argv0", program, nativeTree + (nativeProgram ?? program),
+        };
+        native.AddRange(arguments.Select(a => a.Replace("/bench-", nativeTree + "/bench-")));
+        var environment = new Dictionary<string, string> { ["PYTHONHOME"] = nativeTree + "/usr" };
+        return new Row(group, name, native, [program, .. arguments], tree, environment, output);
+    }
+
+    /// <summary>What people compute: jobs of some 5 to 15 seconds of Debian's packages; bench/compute/inputs.c makes their input.</summary>
+    public static IEnumerable<Row> Compute(string tree, string nativeTree)
+    {
+        const string In = "/bench-compute/";
+        Row Make(string name, string program, params string[] arguments) => Packaged("compute", tree, nativeTree, name, program, arguments, Compare.Guests);
+        Regex times = new(@" (nps|time|hashfull) \d+|\d+\.\d+ secs|Memory used: .*|Time used: .*", RegexOptions.CultureInvariant);
+
+        yield return Make("zstd -19", "/usr/bin/zstd", "-q", "-c", "-19", "--single-thread", In + "text");
+        yield return Make("bzip2", "/usr/bin/bzip2", "-9", "-c", In + "table.txt");
+        yield return Make("gzip", "/usr/bin/gzip", "-9", "-c", In + "table.txt");
+        yield return Make("gawk", "/usr/bin/gawk", "-f", In + "report.awk", In + "table.txt");
+        yield return Make("flac", "/usr/bin/flac", "-s", "-8", "-c", In + "music.wav");
+        yield return Make("lame", "/usr/bin/lame", "--quiet", "-q", "2", "-b", "128", In + "music.wav", "-");
+        yield return Make("graphicsmagick", "/usr/bin/gm", "convert", In + "picture.ppm", "-blur", "0x8", "-resize", "1300x1000", "-unsharp", "2x1", "-quality", "85", "jpg:-");
+        yield return Make("ghostscript", "/usr/bin/gs", "-q", "-dNOPAUSE", "-dBATCH", "-dNOSAFER", "-sDEVICE=ppmraw", "-r300", "-dGraphicsAlphaBits=4", "-dTextAlphaBits=4", "-sOutputFile=%stdout", In + "drawing.ps") with
+        {
+            Native = null, // its resources lie in the tree
+        };
+        yield return Make("povray", "/usr/bin/povray", "+I" + In + "scene.pov", "+O-", "+FP", "+W560", "+H420", "+A0.3", "-J", "-D", "+WT1");
+        yield return Make("numpy", "/usr/bin/python3", "-P", In + "linear.py");
+        yield return Make("stockfish", "/usr/games/stockfish", "bench", "16", "1", "9") with { Measured = times };
+        yield return Make("glpsol", "/usr/bin/glpsol", "-m", In + "plan.mod") with { Measured = times };
+        yield return Make("minisat", "/usr/bin/minisat", "-verb=0", In + "formula.cnf", "/dev/stdout") with { ExitStatus = 10 };
+        yield return Make("bwa", "/usr/bin/bwa", "mem", "-t", "1", In + "genome.fa", In + "reads.fq");
     }
 }

@@ -149,11 +149,11 @@ static void table(int lines)
 
 int main(void)
 {
-    music(40);
-    picture(1600, 1200);
-    genome(1500000, 6000);
-    formula(220, 936);
+    music(110);
+    picture(2400, 1800);
+    genome(1500000, 16000);
+    formula(250, 1065);
     plan(14, 24, 5);
-    table(250000);
+    table(400000);
     return 0;
 }
