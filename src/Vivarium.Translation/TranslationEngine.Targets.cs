@@ -3,13 +3,14 @@ using Vivarium.RiscV.Execution;
 
 namespace Vivarium.Translation;
 
-// Where indirect jumps lead. When a region cannot grow past one, a thread that runs guest code is asked to execute a few thousand instructions in the reference
-// interpreter, which costs it some 0.2 ms once, and notes each indirect jump's target.
+// Where indirect jumps lead, and which ways branches go. When a region cannot grow past one, a thread that runs guest code is asked to execute a few thousand instructions in the reference
+// interpreter, which costs it some 0.5 ms once, and notes each indirect jump's target and each branch's outcome.
 public sealed unsafe partial class TranslationEngine
 {
-    private const int ObservedInstructions = 4000, MaxObservations = 12, MaxTargets = 256;
+    private const int ObservedInstructions = 10_000, MaxObservations = 16, MaxTargets = 256;
 
     private readonly Dictionary<ulong, Dictionary<ulong, int>> _targets = []; // locked by itself
+    private readonly Dictionary<ulong, (int Taken, int Fallen)> _branches = []; // guarded by _targets
     private int _observations, _toObserve;
 
     /// <summary>What was seen of the jump at <paramref name="pc"/>, most frequent first; empty where nothing was, or more than a region can hold. What is rare
@@ -22,6 +23,12 @@ public sealed unsafe partial class TranslationEngine
             int all = seen.Values.Sum();
             return [.. seen.Where(t => t.Value * 1000 >= all).OrderByDescending(t => t.Value).ThenBy(t => t.Key).Select(t => t.Key)];
         }
+    }
+
+    /// <summary>How often the branch at <paramref name="pc"/> was seen to be taken and not to be.</summary>
+    internal (int Taken, int Fallen) BranchAt(ulong pc)
+    {
+        lock (_targets) return _branches.GetValueOrDefault(pc);
     }
 
     /// <summary>Asks the threads in guest code to note where indirect jumps lead. False where that was done often enough.</summary>
@@ -48,6 +55,7 @@ public sealed unsafe partial class TranslationEngine
         if (Interlocked.Exchange(ref _toObserve, 0) == 0) return null;
         Span<byte> bytes = stackalloc byte[4];
         var found = new List<(ulong Pc, ulong Target)>();
+        var branches = new List<(ulong Pc, bool Taken)>();
         ExecutionExit? exit = null;
         for (int n = 0; n < ObservedInstructions && exit == null; n++)
         {
@@ -58,8 +66,10 @@ public sealed unsafe partial class TranslationEngine
             // jalr; c.jr and c.jalr are 100xrrrrr00000 10.
             if ((bits & 0x707F) == 0x100F) break; // fence.i is the translator's to execute
             bool indirect = (bits & 0x7F) == 0x67 || ((bits & 0xE07F) == 0x8002 && (bits & 0xF80) != 0);
+            bool branch = (bits & 0x7F) == 0x63 || (bits & 0xC003) == 0xC001; // c.beqz and c.bnez are 11xxx 01
             exit = Interpret(hart, ref state);
             if (indirect && exit == null) found.Add((pc, state.Pc));
+            else if (branch && exit == null) branches.Add((pc, state.Pc != pc + ((bits & 3) == 3 ? 4UL : 2)));
         }
         lock (_targets)
         {
@@ -67,6 +77,11 @@ public sealed unsafe partial class TranslationEngine
             {
                 if (!_targets.TryGetValue(pc, out Dictionary<ulong, int>? seen)) _targets.Add(pc, seen = []);
                 if (seen.Count <= MaxTargets) seen[target] = seen.GetValueOrDefault(target) + 1;
+            }
+            foreach ((ulong pc, bool taken) in branches)
+            {
+                (int Taken, int Fallen) was = _branches.GetValueOrDefault(pc);
+                _branches[pc] = taken ? (was.Taken + 1, was.Fallen) : (was.Taken, was.Fallen + 1);
             }
         }
         return exit;

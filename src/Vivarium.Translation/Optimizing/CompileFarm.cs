@@ -184,6 +184,9 @@ public sealed class CompileFarm : IDisposable
         long started = Stopwatch.GetTimestamp();
         Tools tools = _tools.Value!;
         GuestRegion? region = engine.CanOptimize ? engine.Grow(tools.Builder, place, level, everything) : null;
+        // A loop that was too short for a region may be worth it with its callers'.
+        if (!everything && region != null && engine.Knows(region) && engine.CanOptimize)
+            region = engine.Grow(tools.Builder, place, RegionBuilder.Callers, false) is { } outer && !engine.Knows(outer) ? outer : region;
         // What cannot grow past an indirect jump is grown again when somebody has seen where that leads.
         if (!everything && tools.Builder.UnknownJumps > 0 && (region == null || engine.Knows(region))) engine.ObserveTargets();
         bool installed = false;

@@ -306,6 +306,40 @@ public sealed class RegionTests : IDisposable
         }
     }
 
+    /// <summary>Code without a loop of its own is compiled with the loop of who was seen to call it.</summary>
+    [Fact]
+    public void FunctionsGrowIntoTheirCallersLoops()
+    {
+        if (_guest is not { } guest) return;
+        const ulong Outer = EngineGuest.Code, Middle = EngineGuest.Code + 64, Inner = EngineGuest.Code + 128;
+        guest.Write(Outer, EngineGuest.Jal(1, 64), Addi(5, 5, -1), EngineGuest.Branch(Opcode.Bne, 5, 0, -8), EngineGuest.Ecall);
+        guest.Write(Middle, Addi(8, 1, 0), EngineGuest.Jal(1, 60), Addi(1, 8, 0), EngineGuest.I(Opcode.Jalr, 0, 1, 0));
+        guest.Write(Inner, Addi(6, 6, 1), Addi(7, 7, 2), EngineGuest.I(Opcode.Jalr, 0, 1, 0));
+        var builder = new Optimizing.Regions.RegionBuilder();
+        Assert.Null(builder.Build(guest.Window, null, Inner, static _ => true, 0, true, static _ => []));
+        Assert.Equal(1, builder.UnknownJumps);
+        Optimizing.Regions.GuestRegion? region = builder.Build(guest.Window, null, Inner, static _ => true, 0, true,
+            static pc => pc == Inner + 8 ? [Middle + 8] : pc == Middle + 12 ? [Outer + 4] : []);
+        Assert.NotNull(region);
+        Assert.Equal(Outer, region.Head);
+        Assert.Contains(region.Blocks, b => b.Instructions.Exists(static i => i.Pc == Inner));
+    }
+
+    /// <summary>Of a loop that is too large what was never seen to run leads out.</summary>
+    [Fact]
+    public void LargeLoopsLeaveOutWhatDoesNotRun()
+    {
+        if (_guest is not { } guest) return;
+        uint[] cold = [.. Enumerable.Repeat(Addi(6, 6, 1), 30)];
+        guest.Write(EngineGuest.Code, [Addi(7, 7, 1), EngineGuest.Branch(Opcode.Bne, 7, 8, 4 + 30 * 4), .. cold, Addi(5, 5, -1), EngineGuest.Branch(Opcode.Bne, 5, 0, -33 * 4), EngineGuest.Ecall]);
+        var builder = new Optimizing.Regions.RegionBuilder { MaxInstructions = 16 };
+        Assert.Null(builder.Build(guest.Window, null, EngineGuest.Code, static _ => true, 0, true, static _ => [], branchAt: static _ => default));
+        Optimizing.Regions.GuestRegion? region = builder.Build(guest.Window, null, EngineGuest.Code, static _ => true, 0, true, static _ => [],
+            branchAt: static pc => pc == EngineGuest.Code + 4 ? (100, 0) : default);
+        Assert.NotNull(region);
+        Assert.Equal(4, region.Instructions);
+    }
+
     [Fact]
     public void WhoWantsPreciseFaultsGetsThem()
     {

@@ -7,12 +7,16 @@ namespace Vivarium.Translation.Optimizing.Regions;
 
 /// <summary>
 /// Grows a region around a hot guest address: the largest loop through it that fits, with direct calls inlined. What cannot get back to the
-/// loop's head is left out; a call that does not return into the region takes the code around it out too, so leaky loops are refused.
+/// loop's head is left out; a call that does not return into the region takes the code around it out too, so leaky loops are refused. Code that is in no loop of its
+/// own function is looked for in the loops of those that were seen to call it. Of a loop that is too large what was never seen to run is left out.
 /// </summary>
 /// <remarks>Works instruction by instruction: nodes are guest addresses in a calling context. Not thread-safe.</remarks>
 internal sealed class RegionBuilder
 {
-    private const int MaxNodes = 3000, MaxDepth = 3;
+    private const int MaxNodes = 3000, MaxDepth = 3, MaxCallers = 2, MaxLevels = 3, MaxGrowths = 6, MinSeen = 8;
+
+    /// <summary>As a level: only loops of callers.</summary>
+    public const int Callers = -1;
 
     private readonly GuestCodeReader _reader = new();
     private readonly List<Node> _nodes = [];
@@ -21,6 +25,11 @@ internal sealed class RegionBuilder
     private bool _allowFloat;
     private MachinePages? _machine;
     private Func<ulong, ulong[]> _targetsOf = static _ => [];
+    private Func<ulong, (int Taken, int Fallen)>? _branchAt;
+    private Func<ulong, bool> _isWarm = static _ => true;
+    private readonly List<ulong> _returns = []; // of the function that the last growth began in
+    private bool _isLean; // leave out what was never seen to run
+    private int _growths;
 
     /// <summary>Indirect jumps that the last growth came to and whose targets nobody has observed.</summary>
     public int UnknownJumps { get; private set; }
@@ -59,11 +68,12 @@ internal sealed class RegionBuilder
     /// <param name="hot">An address in the loop.</param>
     /// <param name="allowFloat">Floating-point instructions may be part of it.</param>
     /// <param name="isWarm">Whether a branch target has been executed: other targets are left out.</param>
-    /// <param name="level">How many enclosing loops to leave out, from the outermost.</param>
+    /// <param name="level">How many enclosing loops to leave out, from the outermost; <see cref="Callers"/>: all.</param>
     /// <param name="targetsOf">Where the indirect jump at an address was seen to lead, most frequent first; empty where nobody has looked, or it leads everywhere.</param>
     /// <param name="machine">Of a machine's code, where its pages are.</param>
+    /// <param name="branchAt">How often the branch at an address was seen to be taken and not to be.</param>
     public GuestRegion? Build(MemoryWindow memory, Func<ulong, bool>? mayExecute, ulong hot, Func<ulong, bool> isWarm, int level, bool allowFloat, Func<ulong, ulong[]>? targetsOf = null,
-        MachinePages? machine = null)
+        MachinePages? machine = null, Func<ulong, (int Taken, int Fallen)>? branchAt = null)
     {
         _targetsOf = targetsOf ?? (static _ => []);
         UnknownJumps = _tooLarge = 0;
@@ -72,11 +82,55 @@ internal sealed class RegionBuilder
         if (machine != null) _reader.ResetToPages(memory, machine.OffsetOf);
         else _reader.Reset(memory, mayExecute);
         _allowFloat = allowFloat;
+        _branchAt = branchAt;
+        _isWarm = isWarm;
+        _growths = 0;
+        GuestRegion? region = Around(hot, level);
+        return region != null || level > 0 || targetsOf == null ? region : InCallers(hot, 1);
+    }
+
+    /// <summary>The region in a loop of those that call the function which the last growth began in, or of their callers.</summary>
+    private GuestRegion? InCallers(ulong hot, int depth)
+    {
+        var callers = new List<ulong>();
+        foreach (ulong pc in _returns)
+        {
+            ulong[] targets = _targetsOf(pc);
+            if (targets.Length == 0) UnknownJumps++;
+            foreach (ulong target in targets.Take(MaxCallers))
+            {
+                if (!callers.Contains(target)) callers.Add(target);
+            }
+        }
+        foreach (ulong caller in callers.Take(MaxCallers))
+        {
+            if (_growths >= MaxGrowths) return null;
+            GuestRegion? region = Around(caller, 0) ?? (depth < MaxLevels ? InCallers(hot, depth + 1) : null);
+            if (region != null && Array.Exists(region.Blocks, b => b.Instructions.Exists(i => i.Pc == hot))) return region;
+        }
+        return null;
+    }
+
+    private GuestRegion? Around(ulong pc, int level)
+    {
+        _isLean = false;
+        int tooLarge = _tooLarge;
+        GuestRegion? region = GrowAround(pc, level);
+        if (region != null || _tooLarge == tooLarge || _branchAt == null) return region;
+        _isLean = true;
+        return GrowAround(pc, level);
+    }
+
+    private GuestRegion? GrowAround(ulong hot, int level)
+    {
+        _growths++;
         _nodes.Clear();
         _byKey.Clear();
         _contexts.Clear();
+        _returns.Clear();
         _contexts.Add((-1, 0, 0, 0));
-        Grow(hot, isWarm);
+        Grow(hot, _isWarm);
+        if (level == Callers) return null;
         if (!_byKey.TryGetValue((hot, 0), out Node? origin)) return null;
         foreach (Node n in _nodes) n.IsIn = true;
         while (true)
@@ -168,14 +222,20 @@ internal sealed class RegionBuilder
                     n.NextPc = _contexts[n.Context].Return;
                     n.Next = TryAdd(n.NextPc, _contexts[n.Context].Parent);
                 }
-                else if (i.Rd == 0 && i.Rs1 is 1 or 5) n.Flow = RegionFlow.Indirect; // back to a caller that is not part of the region
+                else if (i.Rd == 0 && i.Rs1 is 1 or 5)
+                {
+                    n.Flow = RegionFlow.Indirect; // back to a caller that is not part of the region
+                    _returns.Add(n.Pc);
+                }
                 else Observed(n, i.Rd, next);
                 break;
             case >= Opcode.Beq and <= Opcode.Bgeu:
                 n.Flow = RegionFlow.Branch;
                 n.TakenPc = n.Pc + (ulong)i.Imm;
                 n.NextPc = next;
-                n.Next = TryAdd(next, n.Context);
+                (int taken, int fallen) = _isLean ? _branchAt!(n.Pc) : default;
+                if (taken < MinSeen || fallen != 0) n.Next = TryAdd(next, n.Context);
+                if (fallen >= MinSeen && taken == 0) break;
                 if (n.TakenPc <= n.Pc || isWarm(n.TakenPc) || _byKey.ContainsKey((n.TakenPc, n.Context))) n.Taken = TryAdd(n.TakenPc, n.Context);
                 break;
             default:
