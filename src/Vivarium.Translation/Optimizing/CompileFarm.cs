@@ -113,7 +113,10 @@ public sealed class CompileFarm : IDisposable
             engines.Clear();
             lock (_engines) engines.AddRange(_engines);
             Statistics.SamplerTime = self.ProcessorTime;
-            foreach (IRegionEngine gone in _trials.Keys.Except(engines).ToList()) _trials.Remove(gone);
+            if (_trials.Count > engines.Count)
+            {
+                foreach (IRegionEngine gone in _trials.Keys.Except(engines).ToList()) _trials.Remove(gone);
+            }
             foreach (IRegionEngine engine in engines)
             {
                 if (!engine.CanOptimize) continue;
