@@ -26,12 +26,12 @@ def one(name, n):
     if name == "hex":
         return binascii.unhexlify(binascii.hexlify(data))[n % 1000]
     h = hashlib.new(name, data)
-    return (h.digest(32) if name.startswith("shake") else h.digest())[n % 20]
+    return (h.digest(32) if name.startswith("shake") else h.digest())[n % 16]
 
 
 for rounds in range(3):
     for mix in mixes:
-        for n in range(70):
+        for n in range(150):
             for name in mix:
                 total += one(name, n)
 print(total)
