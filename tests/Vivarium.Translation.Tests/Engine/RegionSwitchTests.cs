@@ -150,6 +150,62 @@ public sealed class RegionSwitchTests
         Assert.True(farm.Statistics.Regions >= programs / 2 && entered > programs && targets > 20, $"{farm.Statistics.Regions} regions, entered {entered} times, {targets} targets");
     }
 
+    /// <summary>Calls through pointers: the functions that were seen are inlined, each with its own return, and others called.</summary>
+    [Theory]
+    [InlineData(2)]
+    [InlineData(3)]
+    [InlineData(9)]
+    [InlineData(30)]
+    public void FunctionsThatAPointerWasSeenToLeadToAreInlined(int functions)
+    {
+        using CompileFarm? farm = Farms.Synchronous();
+        if (farm == null) return;
+        using var guest = new EngineGuest(farm);
+        // Two calls in a loop, of functions that add their number to x7 and count in x12; every third jumps to another by itself.
+        uint[] load = [EngineGuest.I(Opcode.Slli, 8, 8, 3), EngineGuest.R(Opcode.Add, 8, 8, 9), EngineGuest.I(Opcode.Ld, 8, 8, 0), EngineGuest.I(Opcode.Jalr, 1, 8, 0)];
+        guest.Write(Code,
+        [
+            EngineGuest.I(Opcode.Lbu, 8, 5, 0), .. load, EngineGuest.R(Opcode.Add, 7, 7, 7), EngineGuest.I(Opcode.Lbu, 8, 5, 1), .. load,
+            EngineGuest.I(Opcode.Addi, 5, 5, 1), EngineGuest.Branch(Opcode.Bne, 5, 6, -48), EngineGuest.Ecall,
+        ]);
+        for (int n = 0; n < functions; n++)
+        {
+            ulong at = Code + 0x1000 + (ulong)n * 16;
+            guest.Write(at, EngineGuest.I(Opcode.Addi, 7, 7, n), EngineGuest.I(Opcode.Addi, 12, 12, 1), n % 3 == 2 ? EngineGuest.Jal(0, -40) : EngineGuest.I(Opcode.Jalr, 0, 1, 0));
+            guest.Window.Write(Table + (ulong)n * 8, BitConverter.GetBytes(at));
+        }
+        var bytes = new byte[9001];
+        var random = new Random(functions);
+        // The last function shows when the region has been there for long.
+        for (int n = 0; n < bytes.Length; n++) bytes[n] = (byte)(n % 1000 == 999 && n > 8000 ? functions - 1 : random.Next(functions - 1));
+        guest.Window.Write(Bytes, bytes);
+        ulong expected = 0, counted = 0;
+        for (int n = 0; n < 9000; n++)
+        {
+            Call(bytes[n]);
+            expected *= 2;
+            Call(bytes[n + 1]);
+        }
+        for (int round = 0; round < 3; round++)
+        {
+            if (round < 2) guest.Engine.ObserveTargets();
+            using Hart hart = guest.NewHart(Code);
+            (hart[5], hart[6], hart[9]) = (Bytes, Bytes + 9000, Table);
+            guest.RunToEcall(hart);
+            Assert.Equal(expected, hart[7]);
+            Assert.Equal(counted, hart[12]);
+            Assert.Equal(Code + 44, hart[1]);
+        }
+        Assert.True(farm.Statistics.Regions > 0 && guest.Engine.RegionEntries > 0, $"{farm.Statistics.Regions} regions, {guest.Engine.RegionEntries} entries");
+
+        void Call(int n)
+        {
+            expected += (ulong)n;
+            counted++;
+            if (n % 3 == 2) Call(n - 2);
+        }
+    }
+
     [Theory]
     [InlineData(4, 2)]
     [InlineData(11, 40)]

@@ -36,7 +36,7 @@ internal sealed partial class RegionLowering
         foreach (RegionBlock block in _region.Blocks)
         {
             if (block.Flow != RegionFlow.Switch || block.Cases.Length <= FewTargets) continue;
-            Dispatch? shared = _dispatches.FirstOrDefault(d => d.Key.Context == block.Context && block.Cases.Any(c => d.Value.Edges.ContainsKey(c.Pc))).Value;
+            Dispatch? shared = _dispatches.FirstOrDefault(d => d.Key.Context == block.Context && block.Cases.Any(d.Value.Edges.ContainsValue)).Value;
             _dispatches[block] = shared ??= new Dispatch(_dispatches.Count);
             foreach (RegionEdge edge in block.Cases)
             {

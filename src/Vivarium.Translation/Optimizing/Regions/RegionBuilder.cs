@@ -13,7 +13,7 @@ namespace Vivarium.Translation.Optimizing.Regions;
 /// <remarks>Works instruction by instruction: nodes are guest addresses in a calling context. Not thread-safe.</remarks>
 internal sealed class RegionBuilder
 {
-    private const int MaxNodes = 3000, MaxDepth = 3, MaxCallers = 2, MaxLevels = 3, MaxGrowths = 6, MinSeen = 8;
+    private const int MaxNodes = 3000, MaxDepth = 3, MaxCallees = 48, MaxCallers = 2, MaxLevels = 3, MaxGrowths = 6, MinSeen = 8;
 
     /// <summary>As a level: only loops of callers.</summary>
     public const int Callers = -1;
@@ -268,10 +268,19 @@ internal sealed class RegionBuilder
             n.Cases = [.. targets.Select(t => TryAdd(t, n.Context))];
             return;
         }
-        // A call through a pointer that has always led to the same function: inlined behind a check.
-        if (targets.Length > 1) return;
-        Goto(n, link, next, targets[0]);
-        n.Flow = n.Next == null ? RegionFlow.Indirect : RegionFlow.Return;
+        // A call through a pointer: the functions that it was seen to lead to are inlined behind checks.
+        if (targets.Length == 1)
+        {
+            Goto(n, link, next, targets[0]);
+            n.Flow = n.Next == null ? RegionFlow.Indirect : RegionFlow.Return;
+            return;
+        }
+        if (targets.Length > MaxCallees) return;
+        Node?[] callees = [.. targets.Select(t => Callee(n, next, t))];
+        if (Array.TrueForAll(callees, static c => c == null)) return;
+        n.Flow = RegionFlow.Switch;
+        n.CasePcs = targets;
+        n.Cases = callees;
     }
 
     /// <summary>A jump or call to a known address.</summary>
@@ -284,15 +293,20 @@ internal sealed class RegionBuilder
             n.Next = TryAdd(target, n.Context);
             return;
         }
-        // A call: inline it, unless it is too deep or recursive. Otherwise control leaves here.
+        n.Next = Callee(n, next, target);
+    }
+
+    /// <summary>The start of a function that is called at <paramref name="n"/>, to be inlined; null where it is too deep or recursive: then control leaves here.</summary>
+    private Node? Callee(Node n, ulong next, ulong target)
+    {
         int depth = _contexts[n.Context].Depth;
-        if (depth >= MaxDepth) return;
+        if (depth >= MaxDepth) return null;
         for (int c = n.Context; c > 0; c = _contexts[c].Parent)
         {
-            if (_contexts[c].Callee == target) return;
+            if (_contexts[c].Callee == target) return null;
         }
         _contexts.Add((n.Context, next, target, depth + 1));
-        n.Next = TryAdd(target, _contexts.Count - 1);
+        return TryAdd(target, _contexts.Count - 1);
     }
 
     /// <summary>The strongly connected part that holds <paramref name="origin"/>; empty where it lies in no loop.</summary>
@@ -436,7 +450,7 @@ internal sealed class RegionBuilder
             var family = (block.Context, Edges: block.Cases.ToDictionary(static c => c.Pc), Jumps: new List<RegionBlock> { block });
             for (int n = families.Count - 1; n >= 0; n--)
             {
-                if (families[n].Context != block.Context || !families[n].Edges.Keys.Any(family.Edges.ContainsKey)) continue;
+                if (families[n].Context != block.Context || !families[n].Edges.Values.Any(family.Edges.ContainsValue)) continue;
                 foreach (RegionEdge edge in families[n].Edges.Values) family.Edges[edge.Pc] = edge;
                 family.Jumps.AddRange(families[n].Jumps);
                 families.RemoveAt(n);
