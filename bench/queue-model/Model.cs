@@ -122,6 +122,6 @@ internal sealed class Model
     /// <summary>The queue only tells engines apart.</summary>
     public class NoEngine : DispatchProxy
     {
-        protected override object? Invoke(MethodInfo? method, object?[]? arguments) => method!.Name is "GetHashCode" ? 1 : throw new NotSupportedException(method.Name);
+        protected override object? Invoke(MethodInfo? method, object?[]? arguments) => throw new NotSupportedException(method?.Name);
     }
 }

@@ -1,6 +1,6 @@
+using System.Reflection;
 using Vivarium.Translation.Optimizing;
 using Vivarium.Translation.Optimizing.Farm;
-using Vivarium.Translation.Optimizing.Regions;
 
 namespace Vivarium.Translation.Tests.Engine;
 
@@ -10,7 +10,7 @@ public sealed class HotQueueTests
     private const int Threshold = 10;
 
     private readonly Clock _clock = new();
-    private readonly Engine _engine = new();
+    private readonly IRegionEngine _engine = NewEngine();
     private readonly FarmStatistics _statistics = new();
     private bool _mayCompile = true;
 
@@ -146,7 +146,7 @@ public sealed class HotQueueTests
     public void AnEngineThatEndsTakesItsRequestsAlong()
     {
         HotQueue queue = Queue(JitPolicy.Fifo);
-        var other = new Engine();
+        IRegionEngine other = NewEngine();
         Run(queue, 40, 1, 2);
         for (int i = 0; i < Threshold; i++) queue.Heat(other, new CodePlace(1, 0), 1, Threshold);
         queue.Remove(_engine);
@@ -212,24 +212,11 @@ public sealed class HotQueueTests
         public void Advance(int milliseconds) => _ticks += milliseconds * TimestampFrequency / 1000;
     }
 
-    /// <summary>The queue only tells engines apart.</summary>
-    private sealed class Engine : IRegionEngine
-    {
-        public bool CanOptimize => true;
-        public long Generation => 0;
-        public RegionMemory Regions => throw new NotSupportedException();
-        public GuestRegion? Grow(RegionBuilder builder, CodePlace hot, int level, bool assumeWarm) => throw new NotSupportedException();
-        public (ulong Start, int Length)[] LoopOfTierOne(GuestRegion region) => [];
+    private static IRegionEngine NewEngine() => DispatchProxy.Create<IRegionEngine, Engine>();
 
-        public bool Knows(GuestRegion region) => throw new NotSupportedException();
-        public bool ObserveTargets() => throw new NotSupportedException();
-        public ulong? HashOf(GuestRegion region) => throw new NotSupportedException();
-        public bool BeginCompiling(GuestRegion region) => throw new NotSupportedException();
-        public void EndCompiling(GuestRegion region) => throw new NotSupportedException();
-        public InstalledRegion? Install(RegionShape region, RegionCode code, ulong guestHash) => throw new NotSupportedException();
-        public void Keep(InstalledRegion installed, RegionShape shape, RegionCode code, ulong guestHash) => throw new NotSupportedException();
-        public void InstallStored(CompileFarm farm) => throw new NotSupportedException();
-        public void Sample(List<ulong> hostPcs) => throw new NotSupportedException();
-        public void Count(List<ulong> hostPcs, List<RegionTrial> trials, Action<IRegionEngine, CodePlace> queue, FarmStatistics statistics) => throw new NotSupportedException();
+    /// <summary>The queue only tells engines apart.</summary>
+    public class Engine : DispatchProxy
+    {
+        protected override object? Invoke(MethodInfo? method, object?[]? arguments) => throw new NotSupportedException(method?.Name);
     }
 }
