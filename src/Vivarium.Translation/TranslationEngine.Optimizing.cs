@@ -42,7 +42,7 @@ public sealed unsafe partial class TranslationEngine
     /// <summary>Grows and compiles a region; the farm calls this on its threads.</summary>
     internal GuestRegion? Grow(RegionBuilder builder, ulong hot, int level, bool assumeWarm) => _memory is not { } memory
         ? null
-        : builder.Build(memory, MayExecute, hot, assumeWarm ? static _ => true : IsTranslated, level, AllowsFloatRegions, TargetsOf, branchAt: BranchAt);
+        : builder.Build(memory, MayExecute, hot, assumeWarm ? static _ => true : IsTranslated, level, AllowsFloatRegions, TargetsOf, branchAt: BranchAt, functionsAround: FunctionsAround);
 
     /// <summary>Hash of the guest bytes as they are now; null where some cannot be read.</summary>
     internal ulong? HashOf((ulong Start, int Length)[] runs, HashSet<ulong>? addresses = null)

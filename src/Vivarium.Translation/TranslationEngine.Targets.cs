@@ -4,13 +4,15 @@ using Vivarium.RiscV.Execution;
 namespace Vivarium.Translation;
 
 // Where indirect jumps lead, and which ways branches go. When a region cannot grow past one, a thread that runs guest code is asked to execute a few thousand instructions in the reference
-// interpreter, which costs it some 0.5 ms once, and notes each indirect jump's target and each branch's outcome.
+// interpreter, which costs it some 0.5 ms once, and notes each indirect jump's target, each branch's outcome, and what was called.
 public sealed unsafe partial class TranslationEngine
 {
     private const int ObservedInstructions = 10_000, MaxObservations = 16, MaxTargets = 256;
 
     private readonly Dictionary<ulong, Dictionary<ulong, int>> _targets = []; // locked by itself
     private readonly Dictionary<ulong, (int Taken, int Fallen)> _branches = []; // guarded by _targets
+    private readonly SortedSet<ulong> _functions = []; // guarded by _targets
+    private const int MaxFunctionBytes = 8192, MaxFunctions = 3;
     private int _observations, _toObserve;
 
     /// <summary>What was seen of the jump at <paramref name="pc"/>, most frequent first; empty where nothing was, or more than a region can hold. What is rare
@@ -29,6 +31,12 @@ public sealed unsafe partial class TranslationEngine
     internal (int Taken, int Fallen) BranchAt(ulong pc)
     {
         lock (_targets) return _branches.GetValueOrDefault(pc);
+    }
+
+    /// <summary>Functions that were seen to be called and in which <paramref name="pc"/> may lie, the nearest first.</summary>
+    internal ulong[] FunctionsAround(ulong pc)
+    {
+        lock (_targets) return [.. _functions.GetViewBetween(pc < MaxFunctionBytes ? 0 : pc - MaxFunctionBytes, pc).Reverse().Take(MaxFunctions)];
     }
 
     /// <summary>Asks the threads in guest code to note where indirect jumps lead. False where that was done often enough.</summary>
@@ -56,6 +64,7 @@ public sealed unsafe partial class TranslationEngine
         Span<byte> bytes = stackalloc byte[4];
         var found = new List<(ulong Pc, ulong Target)>();
         var branches = new List<(ulong Pc, bool Taken)>();
+        var called = new HashSet<ulong>();
         ExecutionExit? exit = null;
         for (int n = 0; n < ObservedInstructions && exit == null; n++)
         {
@@ -67,7 +76,10 @@ public sealed unsafe partial class TranslationEngine
             if ((bits & 0x707F) == 0x100F) break; // fence.i is the translator's to execute
             bool indirect = (bits & 0x7F) == 0x67 || ((bits & 0xE07F) == 0x8002 && (bits & 0xF80) != 0);
             bool branch = (bits & 0x7F) == 0x63 || (bits & 0xC003) == 0xC001; // c.beqz and c.bnez are 11xxx 01
+            // jal and jalr with ra; c.jalr
+            bool call = (bits & 0xFFF) is 0xEF or 0xE7 || ((bits & 0xF003) == 0x9002 && (bits & 0xFFC) is not 0 && (bits & 0x7C) == 0);
             exit = Interpret(hart, ref state);
+            if (call && exit == null) called.Add(state.Pc);
             if (indirect && exit == null) found.Add((pc, state.Pc));
             else if (branch && exit == null) branches.Add((pc, state.Pc != pc + ((bits & 3) == 3 ? 4UL : 2)));
         }
@@ -78,6 +90,7 @@ public sealed unsafe partial class TranslationEngine
                 if (!_targets.TryGetValue(pc, out Dictionary<ulong, int>? seen)) _targets.Add(pc, seen = []);
                 if (seen.Count <= MaxTargets) seen[target] = seen.GetValueOrDefault(target) + 1;
             }
+            _functions.UnionWith(called);
             foreach ((ulong pc, bool taken) in branches)
             {
                 (int Taken, int Fallen) was = _branches.GetValueOrDefault(pc);

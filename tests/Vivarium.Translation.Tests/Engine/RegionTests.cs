@@ -317,12 +317,26 @@ public sealed class RegionTests : IDisposable
         guest.Write(Inner, Addi(6, 6, 1), Addi(7, 7, 2), EngineGuest.I(Opcode.Jalr, 0, 1, 0));
         var builder = new Optimizing.Regions.RegionBuilder();
         Assert.Null(builder.Build(guest.Window, null, Inner, static _ => true, 0, true, static _ => []));
-        Assert.Equal(1, builder.UnknownJumps);
+        Assert.Equal(2, builder.UnknownJumps); // where it returns to, and where it begins
         Optimizing.Regions.GuestRegion? region = builder.Build(guest.Window, null, Inner, static _ => true, 0, true,
             static pc => pc == Inner + 8 ? [Middle + 8] : pc == Middle + 12 ? [Outer + 4] : []);
         Assert.NotNull(region);
         Assert.Equal(Outer, region.Head);
         Assert.Contains(region.Blocks, b => b.Instructions.Exists(static i => i.Pc == Inner));
+    }
+
+    /// <summary>Code in no loop that is known of becomes a region with its function, which is left where that returns.</summary>
+    [Fact]
+    public void FunctionsWithoutLoopsBecomeRegions()
+    {
+        if (_guest is not { } guest) return;
+        const ulong Function = EngineGuest.Code + 256;
+        guest.Write(Function, [.. Enumerable.Repeat(Addi(6, 6, 3), 30), EngineGuest.Branch(Opcode.Beq, 6, 0, 8), EngineGuest.I(Opcode.Jalr, 0, 1, 0), EngineGuest.I(Opcode.Jalr, 0, 1, 0)]);
+        var builder = new Optimizing.Regions.RegionBuilder();
+        Optimizing.Regions.GuestRegion? region = builder.Build(guest.Window, null, Function + 40, static _ => true, 0, true, static _ => [], functionsAround: static _ => [Function + 60, Function]);
+        Assert.NotNull(region);
+        Assert.Equal((Function, 33), (region.Head, region.Instructions));
+        Assert.DoesNotContain(region.Blocks, static b => b.IsLoopHead);
     }
 
     /// <summary>Of a loop that is too large what was never seen to run leads out.</summary>

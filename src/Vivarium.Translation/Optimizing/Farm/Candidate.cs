@@ -11,6 +11,12 @@ internal sealed class Candidate(IRegionEngine engine, CodePlace place)
     public long FirstSample { get; set; }
     public long LastSample { get; set; }
 
+    /// <summary>Samples since it was last compiled or refused, however long ago: a program whose time is spread over many loops makes none of them hot for a moment.</summary>
+    public double Total { get; set; }
+
+    /// <summary>How many samples have come since the first one.</summary>
+    public int Samples { get; set; }
+
     /// <summary>Which loop around the block to compile next: 0 the outermost.</summary>
     public int Level { get; set; }
     public int Refusals { get; set; }

@@ -8,6 +8,7 @@ internal sealed class HotQueue(JitPolicy policy, FarmStatistics statistics, Func
     public const double HalfLife = 0.2, Cold = 0.25; // seconds
 
     private const int MaxRefusals = 6;
+    private const double Steady = 3; // thresholds of samples over any time that make a block hot, too
     private const int BudgetMilliseconds = 20; // between looks whether there is time to spend again
 
     // Compiling a region takes about as long as if it had this many instructions more than it has.
@@ -30,11 +31,13 @@ internal sealed class HotQueue(JitPolicy policy, FarmStatistics statistics, Func
             long now = _time.GetTimestamp();
             if (!_known.TryGetValue((engine, place), out Candidate? c)) _known.Add((engine, place), c = new Candidate(engine, place) { FirstSample = now, LastSample = now });
             // What was cold for long became hot now, not when it was first seen.
-            if (Seconds(c.LastSample, now) > Cold) c.FirstSample = now;
+            if (IsCold(c, now)) (c.FirstSample, c.Samples) = (now, 0);
             c.Heat = Now(c, now) + weight;
+            c.Total += weight;
+            c.Samples++;
             c.LastSample = now;
             // A request that came to nothing is made again when the block is much hotter: more of the loop may have run by then.
-            if (c.IsQueued || c.IsCompiling || c.Refusals > MaxRefusals || c.Heat < threshold * (1 << c.Refusals) * 0.9) return;
+            if (c.IsQueued || c.IsCompiling || c.Refusals > MaxRefusals || (c.Heat < threshold * (1 << c.Refusals) * 0.9 && c.Total < threshold * (1 << c.Refusals) * Steady)) return;
             c.Queued = now;
             c.HeatWhenQueued = c.Heat / Math.Clamp(Seconds(c.FirstSample, now), 0.001, HalfLife);
             Enqueue(c, _waiting.Count, now);
@@ -43,6 +46,10 @@ internal sealed class HotQueue(JitPolicy policy, FarmStatistics statistics, Func
             Monitor.Pulse(_lock);
         }
     }
+
+    /// <summary>Whether it has had no sample for long, for what it is: in a few percent of the time they come seldom.</summary>
+    private bool IsCold(Candidate c, long now) =>
+        Seconds(c.LastSample, now) > (c.Samples < 4 ? Cold : Math.Max(Cold, 6 * Seconds(c.FirstSample, c.LastSample) / c.Samples));
 
     private double Seconds(long from, long to) => (to - from) / (double)_time.TimestampFrequency;
 
@@ -101,7 +108,7 @@ internal sealed class HotQueue(JitPolicy policy, FarmStatistics statistics, Func
         {
             spent = false;
             long now = _time.GetTimestamp();
-            if (policy == JitPolicy.Continuous) statistics.Dropped += RemoveWhere(c => Seconds(c.LastSample, now) > Cold, now);
+            if (policy == JitPolicy.Continuous) statistics.Dropped += RemoveWhere(c => IsCold(c, now), now);
             if (_waiting.Count == 0) return null;
             if (spent = !mayCompile()) return null;
             Candidate best = _waiting[0];
@@ -153,7 +160,7 @@ internal sealed class HotQueue(JitPolicy policy, FarmStatistics statistics, Func
         {
             long now = _time.GetTimestamp();
             c.IsCompiling = false;
-            c.Heat = 0;
+            c.Heat = c.Total = 0;
             c.Size = 0;
             if (!installed)
             {

@@ -8,12 +8,12 @@ namespace Vivarium.Translation.Optimizing.Regions;
 /// <summary>
 /// Grows a region around a hot guest address: the largest loop through it that fits, with direct calls inlined. What cannot get back to the
 /// loop's head is left out; a call that does not return into the region takes the code around it out too, so leaky loops are refused. Code that is in no loop of its
-/// own function is looked for in the loops of those that were seen to call it. Of a loop that is too large what was never seen to run is left out.
+/// own function is looked for in the loops of those that were seen to call it, and else becomes a region with its function. Of a loop that is too large what was never seen to run is left out.
 /// </summary>
 /// <remarks>Works instruction by instruction: nodes are guest addresses in a calling context. Not thread-safe.</remarks>
 internal sealed class RegionBuilder
 {
-    private const int MaxNodes = 3000, MaxDepth = 3, MaxCallees = 48, MaxCallers = 2, MaxLevels = 3, MaxGrowths = 6, MinSeen = 8;
+    private const int MaxNodes = 3000, MaxDepth = 3, MinFunction = 20, MaxCallees = 48, MaxCallers = 2, MaxLevels = 3, MaxGrowths = 6, MinSeen = 8;
 
     /// <summary>As a level: only loops of callers.</summary>
     public const int Callers = -1;
@@ -28,6 +28,8 @@ internal sealed class RegionBuilder
     private Func<ulong, (int Taken, int Fallen)>? _branchAt;
     private Func<ulong, bool> _isWarm = static _ => true;
     private readonly List<ulong> _returns = []; // of the function that the last growth began in
+    private Func<ulong, ulong[]> _functionsAround = static _ => [];
+    private int _depth = MaxDepth;
     private bool _isLean; // leave out what was never seen to run
     private int _growths;
 
@@ -71,9 +73,10 @@ internal sealed class RegionBuilder
     /// <param name="level">How many enclosing loops to leave out, from the outermost; <see cref="Callers"/>: all.</param>
     /// <param name="targetsOf">Where the indirect jump at an address was seen to lead, most frequent first; empty where nobody has looked, or it leads everywhere.</param>
     /// <param name="machine">Of a machine's code, where its pages are.</param>
+    /// <param name="functionsAround">Functions that were seen to be called and in which an address may lie, the nearest first.</param>
     /// <param name="branchAt">How often the branch at an address was seen to be taken and not to be.</param>
     public GuestRegion? Build(MemoryWindow memory, Func<ulong, bool>? mayExecute, ulong hot, Func<ulong, bool> isWarm, int level, bool allowFloat, Func<ulong, ulong[]>? targetsOf = null,
-        MachinePages? machine = null, Func<ulong, (int Taken, int Fallen)>? branchAt = null)
+        MachinePages? machine = null, Func<ulong, (int Taken, int Fallen)>? branchAt = null, Func<ulong, ulong[]>? functionsAround = null)
     {
         _targetsOf = targetsOf ?? (static _ => []);
         UnknownJumps = _tooLarge = 0;
@@ -86,7 +89,33 @@ internal sealed class RegionBuilder
         _isWarm = isWarm;
         _growths = 0;
         GuestRegion? region = Around(hot, level);
-        return region != null || level > 0 || targetsOf == null ? region : InCallers(hot, 1);
+        if (region != null || level > 0 || targetsOf == null) return region;
+        _functionsAround = functionsAround ?? (static _ => []);
+        return InCallers(hot, 1) ?? FunctionAround(hot);
+    }
+
+    /// <summary>The function that <paramref name="hot"/> lies in, as far as it fits: with what it calls, less deep, or without what was never seen to run.</summary>
+    private GuestRegion? FunctionAround(ulong hot)
+    {
+        ulong[] functions = _functionsAround(hot);
+        if (functions.Length == 0) UnknownJumps++;
+        foreach (ulong function in functions)
+        {
+            for (int attempt = 0; attempt < 3; attempt++)
+            {
+                _isLean = attempt > 0 && _branchAt != null;
+                _depth = attempt == 2 ? 1 : MaxDepth;
+                GrowAround(function, Callers);
+                _depth = MaxDepth;
+                if (!_byKey.ContainsKey((hot, 0))) break;
+                List<Node> nodes = _nodes.FindAll(static n => n.Instruction.Opcode != Opcode.Illegal);
+                Node head = _nodes[0];
+                if (nodes.Count > MaxInstructions) continue;
+                if (nodes.Count < MinFunction || head.Instruction.Opcode == Opcode.Illegal || !RestoresOnly(nodes, head)) break;
+                return Make(nodes, head);
+            }
+        }
+        return null;
     }
 
     /// <summary>The region in a loop of those that call the function which the last growth began in, or of their callers.</summary>
@@ -300,7 +329,7 @@ internal sealed class RegionBuilder
     private Node? Callee(Node n, ulong next, ulong target)
     {
         int depth = _contexts[n.Context].Depth;
-        if (depth >= MaxDepth) return null;
+        if (depth >= _depth) return null;
         for (int c = n.Context; c > 0; c = _contexts[c].Parent)
         {
             if (_contexts[c].Callee == target) return null;
