@@ -18,7 +18,11 @@ public sealed unsafe partial class TranslationEngine : IRegionEngine
 
     (ulong Start, int Length)[] IRegionEngine.LoopOfTierOne(GuestRegion region)
     {
-        lock (_lock) return LoopOf(_blocks.Find(region.Head), region);
+        lock (_optimizeLock)
+        {
+            if (_optimizingStopped) return []; // its blocks may be gone with the code cache
+            lock (_lock) return LoopOf(_blocks.Find(region.Head), region);
+        }
     }
 
     /// <summary>See <see cref="GuestRegion.LoopOfTierOne"/>; <paramref name="block"/> is what stands at the region's head now, or null.</summary>

@@ -107,7 +107,11 @@ public sealed unsafe partial class MachineEngine : IRegionEngine
     (ulong Start, int Length)[] IRegionEngine.LoopOfTierOne(GuestRegion region)
     {
         CodePlace head = HeadOf(region.Head, region.Pages!);
-        lock (_lock) return TranslationEngine.LoopOf(Find(head.Physical, head.Pc, PrivilegeMode.User), region);
+        lock (_optimizeLock)
+        {
+            if (_optimizingStopped) return []; // its blocks may be gone with the code cache
+            lock (_lock) return TranslationEngine.LoopOf(Find(head.Physical, head.Pc, PrivilegeMode.User), region);
+        }
     }
 
     bool IRegionEngine.ObserveTargets() => false;

@@ -2,6 +2,7 @@ using Vivarium.Host;
 using Vivarium.RiscV.Execution;
 using Vivarium.RiscV.Isa;
 using Vivarium.Translation.Optimizing;
+using Vivarium.Translation.Optimizing.Regions;
 using Vivarium.Translation.Tests.Differential;
 
 namespace Vivarium.Translation.Tests.Engine;
@@ -454,6 +455,27 @@ public sealed class RegionTests : IDisposable
             guest.RunToEcall(hart);
             Assert.Equal(15_000UL, hart[6]);
         }
+    }
+
+    /// <summary>A process ended while a compiling thread was about to look at its blocks: viv crashed.</summary>
+    [Fact]
+    public void AnEngineThatHasEndedHasNoBlocks()
+    {
+        if (_farm == null) return;
+        using CompileFarm farm = Farms.Synchronous()!;
+        var guest = new EngineGuest(farm);
+        guest.Write(EngineGuest.Code, Addi(6, 6, 3), Addi(7, 7, -1), EngineGuest.Branch(Opcode.Bne, 7, 0, -8), EngineGuest.Ecall);
+        using (Hart hart = guest.NewHart(EngineGuest.Code))
+        {
+            hart[7] = 50;
+            guest.RunToEcall(hart);
+        }
+        IRegionEngine engine = guest.Engine;
+        GuestRegion region = engine.Grow(new RegionBuilder(), new CodePlace(EngineGuest.Code, 0), 0, true)!;
+        Assert.NotEmpty(engine.LoopOfTierOne(region));
+        guest.Engine.Dispose();
+        Assert.Empty(engine.LoopOfTierOne(region));
+        guest.Window.Dispose();
     }
 
     [Fact]
