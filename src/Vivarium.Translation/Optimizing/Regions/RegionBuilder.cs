@@ -13,7 +13,7 @@ namespace Vivarium.Translation.Optimizing.Regions;
 /// <remarks>Works instruction by instruction: nodes are guest addresses in a calling context. Not thread-safe.</remarks>
 internal sealed class RegionBuilder
 {
-    private const int MaxNodes = 3000, MaxDepth = 3, MinFunction = 20, MaxCallees = 48, MaxCallers = 2, MaxLevels = 3, MaxGrowths = 6, MinSeen = 8;
+    private const int MaxNodes = 6000, MaxDepth = 3, MinFunction = 20, MaxCallees = 48, MaxCallers = 2, MaxLevels = 3, MaxGrowths = 6, MinSeen = 8;
 
     /// <summary>As a level: only loops of callers.</summary>
     public const int Callers = -1;
@@ -147,7 +147,12 @@ internal sealed class RegionBuilder
         GuestRegion? region = GrowAround(pc, level);
         if (region != null || _tooLarge == tooLarge || _branchAt == null) return region;
         _isLean = true;
-        return GrowAround(pc, level);
+        region = GrowAround(pc, level);
+        // What the functions call that it calls is left out before the loop itself is.
+        int depth = _depth;
+        while (region == null && --_depth > 0) region = GrowAround(pc, level);
+        _depth = depth;
+        return region;
     }
 
     private GuestRegion? GrowAround(ulong hot, int level)
@@ -168,7 +173,7 @@ internal sealed class RegionBuilder
             if (loop.Count == 0) return null;
             Node head = HeadOf(loop, origin);
             // Interpreters' loops are large, and worth it.
-            int limit = loop.Exists(static n => n.Flow == RegionFlow.Switch) ? 2 * MaxInstructions : MaxInstructions;
+            int limit = loop.Exists(static n => n.Flow == RegionFlow.Switch) ? 3 * MaxInstructions : MaxInstructions;
             if (level <= 0 && loop.Count <= limit) return RestoresOnly(loop, head) ? Make(loop, head) : null;
             if (level <= 0) _tooLarge++;
             level--;
