@@ -46,6 +46,7 @@ public sealed unsafe partial class TranslationEngine : IRegionEngine
     }
 
     bool IRegionEngine.ObserveTargets() => ObserveTargets();
+    bool IRegionEngine.ObserveMore(GuestRegion region) => ObserveMore(region);
 
     ulong? IRegionEngine.HashOf(GuestRegion region) => HashOf(region.Runs);
 

@@ -7,7 +7,7 @@ namespace Vivarium.Translation;
 // interpreter, which costs it some 0.5 ms once, and notes each indirect jump's target, each branch's outcome, and what was called.
 public sealed unsafe partial class TranslationEngine
 {
-    private const int ObservedInstructions = 10_000, MaxObservations = 16, MaxTargets = 256;
+    private const int ObservedInstructions = 10_000, MaxObservations = 40, EnoughSeen = 2000, MaxTargets = 256;
 
     private readonly Dictionary<ulong, Dictionary<ulong, int>> _targets = []; // locked by itself
     private readonly Dictionary<ulong, (int Taken, int Fallen)> _branches = []; // guarded by _targets
@@ -54,6 +54,22 @@ public sealed unsafe partial class TranslationEngine
             }
         }
         return true;
+    }
+
+    /// <summary>See <see cref="Optimizing.IRegionEngine.ObserveMore"/>.</summary>
+    internal bool ObserveMore(Optimizing.Regions.GuestRegion region)
+    {
+        int seen = 0, targets = 0;
+        lock (_targets)
+        {
+            foreach (Optimizing.Regions.RegionBlock block in region.Blocks)
+            {
+                if (block.Cases.Length < 2 || !_targets.TryGetValue(block.Instructions[^1].Pc, out Dictionary<ulong, int>? counts)) continue;
+                targets = Math.Max(targets, block.Cases.Length);
+                seen += counts.Values.Sum();
+            }
+        }
+        return targets > 3 && seen < EnoughSeen && ObserveTargets();
     }
 
     /// <summary>The next instructions in the interpreter; null when all of them were executed.</summary>

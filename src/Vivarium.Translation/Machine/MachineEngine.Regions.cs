@@ -116,6 +116,8 @@ public sealed unsafe partial class MachineEngine : IRegionEngine
 
     bool IRegionEngine.ObserveTargets() => false;
 
+    bool IRegionEngine.ObserveMore(GuestRegion region) => false;
+
     bool IRegionEngine.BeginCompiling(GuestRegion region)
     {
         lock (_lock) return _compiling.Add(HeadOf(region.Head, region.Pages!));

@@ -14,7 +14,7 @@ namespace Vivarium.Translation.Optimizing;
 /// <remarks>Thread-safe. Serves all engines of a realm; disposed after them.</remarks>
 public sealed class CompileFarm : IDisposable
 {
-    private const int CompilerNice = 10;
+    private const int CompilerNice = 10, ObservationTime = 4; // ms, in which the guest executes some ten thousand instructions in the interpreter
     private const int Never = 1 << 24;
 
     private readonly OptimizerOptions _options;
@@ -187,6 +187,8 @@ public sealed class CompileFarm : IDisposable
         long started = Stopwatch.GetTimestamp();
         Tools tools = _tools.Value!;
         GuestRegion? region = engine.CanOptimize ? engine.Grow(tools.Builder, place, level, everything) : null;
+        // An interpreter's operations show themselves one after the other.
+        while (!everything && region != null && !engine.Knows(region) && engine.ObserveMore(region) && !_stop.Wait(ObservationTime)) region = engine.Grow(tools.Builder, place, level, false);
         // A loop that was too short for a region may be worth it with its callers'.
         if (!everything && region != null && engine.Knows(region) && engine.CanOptimize)
             region = engine.Grow(tools.Builder, place, RegionBuilder.Callers, false) is { } outer && !engine.Knows(outer) ? outer : region;

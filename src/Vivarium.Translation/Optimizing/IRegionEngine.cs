@@ -33,6 +33,9 @@ internal interface IRegionEngine
     /// <summary>Has somebody note where indirect jumps lead; false where that was done often enough.</summary>
     bool ObserveTargets();
 
+    /// <summary>The same, where the jumps with several targets in a region were seen too seldom to know most of them; false where they are known or nobody can look any more.</summary>
+    bool ObserveMore(GuestRegion region);
+
     /// <summary>Hash of the region's guest bytes as they are now; null where some cannot be read.</summary>
     ulong? HashOf(GuestRegion region);
 
