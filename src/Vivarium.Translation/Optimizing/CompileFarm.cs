@@ -14,6 +14,7 @@ namespace Vivarium.Translation.Optimizing;
 /// <remarks>Thread-safe. Serves all engines of a realm; disposed after them.</remarks>
 public sealed class CompileFarm : IDisposable
 {
+    private const int LargeRegion = 400; // instructions: looking for vectors in straight code takes LLVM most of its time then
     private const int CompilerNice = 10, ObservationTime = 4; // ms, in which the guest executes some ten thousand instructions in the interpreter
     private const int Never = 1 << 24;
 
@@ -254,7 +255,7 @@ public sealed class CompileFarm : IDisposable
             if (dump && _options.DumpLlvm) _options.DumpSink!(text);
             // Not worth the rest of the work: the guest has ended, or has other code now.
             bool IsPointless() => _stop.IsSet || !engine.CanOptimize || engine.HashOf(region) != hash;
-            if (tools.Compiler.Compile(text, _options.Pipeline, dump && _options.DumpLlvm ? _options.DumpSink : null, IsPointless) is not { } code)
+            if (tools.Compiler.Compile(text, _options.Pipeline, dump && _options.DumpLlvm ? _options.DumpSink : null, IsPointless, straight: region.Instructions <= LargeRegion) is not { } code)
             {
                 Statistics.Cancelled++;
                 return false;

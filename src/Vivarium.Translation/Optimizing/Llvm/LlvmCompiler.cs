@@ -62,9 +62,10 @@ internal sealed unsafe class LlvmCompiler : IDisposable
     /// <param name="pipeline">Names of passes as <c>opt -passes=</c> takes them.</param>
     /// <param name="optimized">Receives the module after the passes when it is not null.</param>
     /// <param name="isPointless">Asked between the steps: true ends the compilation. The library itself cannot be interrupted.</param>
+    /// <param name="straight">Look for vectors outside of loops too.</param>
     /// <returns>null where it was ended so.</returns>
     /// <exception cref="InvalidOperationException">LLVM refuses the module; the message says why.</exception>
-    public ElfObject? Compile(string text, string pipeline, Action<string>? optimized, Func<bool>? isPointless = null)
+    public ElfObject? Compile(string text, string pipeline, Action<string>? optimized, Func<bool>? isPointless = null, bool straight = true)
     {
         nint context = _llvm.ContextCreate();
         nint module = 0;
@@ -79,6 +80,7 @@ internal sealed unsafe class LlvmCompiler : IDisposable
             }
             if (isPointless?.Invoke() == true) return null;
             nint options = _llvm.CreatePassBuilderOptions();
+            if (!straight) _llvm.SetSlpVectorization(options, 0);
             nint error;
             fixed (byte* passes = Utf8(pipeline)) error = _llvm.RunPasses(module, passes, _machine, options);
             _llvm.DisposePassBuilderOptions(options);

@@ -102,6 +102,9 @@ internal sealed unsafe class LlvmLibrary
     public readonly delegate* unmanaged<nint> CreatePassBuilderOptions;
     public readonly delegate* unmanaged<nint, void> DisposePassBuilderOptions;
 
+    /// <summary>(options, whether to look for vectors in straight code).</summary>
+    public readonly delegate* unmanaged<nint, int, void> SetSlpVectorization;
+
     /// <summary>(module, pipeline, machine, options) -> error or 0.</summary>
     public readonly delegate* unmanaged<nint, byte*, nint, nint, nint> RunPasses;
 
@@ -138,6 +141,7 @@ internal sealed unsafe class LlvmLibrary
         DisposeTargetMachine = (delegate* unmanaged<nint, void>)Export("LLVMDisposeTargetMachine");
         EmitToMemoryBuffer = (delegate* unmanaged<nint, nint, int, byte**, nint*, int>)Export("LLVMTargetMachineEmitToMemoryBuffer");
         CreatePassBuilderOptions = (delegate* unmanaged<nint>)Export("LLVMCreatePassBuilderOptions");
+        SetSlpVectorization = (delegate* unmanaged<nint, int, void>)Export("LLVMPassBuilderOptionsSetSLPVectorization");
         DisposePassBuilderOptions = (delegate* unmanaged<nint, void>)Export("LLVMDisposePassBuilderOptions");
         RunPasses = (delegate* unmanaged<nint, byte*, nint, nint, nint>)Export("LLVMRunPasses");
         GetErrorMessage = (delegate* unmanaged<nint, byte*>)Export("LLVMGetErrorMessage");
