@@ -46,7 +46,7 @@ internal static class TranslatorDump
     {
         if (!request.Optimize) return null;
         var range = request.DumpRange ?? (0, ulong.MaxValue);
-        var defaults = new OptimizerOptions();
+        var defaults = new OptimizerOptions().WithProcessors(request.JitAffinity);
         bool region = request.Dump.Contains("region"), llvm = request.Dump.Contains("llvm"), asm = request.Dump.Contains("asm");
         return defaults with
         {
@@ -54,7 +54,6 @@ internal static class TranslatorDump
             Threads = request.JitThreads ?? defaults.Threads,
             Threshold = request.JitThreshold ?? defaults.Threshold,
             WarmUp = request.JitThreshold is null ? defaults.WarmUp : 0,
-            Processors = request.JitAffinity,
             DumpSink = region || llvm || asm ? text => Report.Errors.WriteLine(text) : null,
             DumpStart = range.Start,
             DumpEnd = range.End,

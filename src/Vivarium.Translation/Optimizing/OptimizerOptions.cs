@@ -24,6 +24,13 @@ public sealed record OptimizerOptions
     /// <summary>Host processors that the sampler and the compiling threads run on; empty for all that the process may use.</summary>
     public IReadOnlyList<int> Processors { get; init; } = [];
 
+    /// <summary>The compilers have no processor but the guest's own: what they take is the guest's loss.</summary>
+    private static bool OnOneProcessor => Environment.ProcessorCount == 1;
+
+    /// <summary>As if there were several processors: where the compilers are put on others than the guest's.</summary>
+    public OptimizerOptions WithProcessors(IReadOnlyList<int> processors) =>
+        processors.Count == 0 ? this : this with { Processors = processors, WarmUp = 1000, CompileGrant = 150, CompileShare = 0.04 };
+
     /// <summary>Samples of one block that make it hot, where each stands for a millisecond.</summary>
     public int Threshold { get; init; } = 12;
 
@@ -31,15 +38,15 @@ public sealed record OptimizerOptions
     /// Milliseconds that the guest runs before anything is compiled: short programs do without LLVM, whose loading costs some 30 ms. 0: compile from the
     /// start, sample as often as can be, and spend what it takes (for tests and measurements).
     /// </summary>
-    public int WarmUp { get; init; } = 1000;
+    public int WarmUp { get; init; } = OnOneProcessor ? 2000 : 1000;
 
     /// <summary>Milliseconds that compilation has beyond its share: for LLVM's loading and the hottest few loops. Without it a loop of ten seconds' work waited
     /// half of them for the share to grow.</summary>
-    public int CompileGrant { get; init; } = 150;
+    public int CompileGrant { get; init; } = OnOneProcessor ? 0 : 150;
 
     /// <summary>Compilation has at most this share of the processor time that the guest has had so far, and a grant: compilers take execution units, caches and the
     /// process's memory lock from it.</summary>
-    public double CompileShare { get; init; } = 0.04;
+    public double CompileShare { get; init; } = OnOneProcessor ? 0.02 : 0.04;
 
     /// <summary>Time between samples while there is something to find out.</summary>
     public int SampleMilliseconds { get; init; } = 1;
