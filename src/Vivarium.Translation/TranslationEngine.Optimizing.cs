@@ -17,7 +17,7 @@ public sealed unsafe partial class TranslationEngine
     private readonly CompileFarm? _farm;
     private readonly List<nint> _regions = [];
     private readonly List<InstalledRegion> _installed = []; // the same, for the sampler; under _lock
-    private readonly HashSet<(ulong Head, int Instructions)> _demoted = [];
+    private readonly HashSet<(ulong Head, int Instructions, bool HasWays)> _demoted = [];
     private readonly Lock _optimizeLock = new(); // held while a region is put in place; taken before _lock
     private readonly HashSet<ulong> _compiling = []; // heads of regions; under _lock
     private CodeArena? _regionArena;
@@ -42,7 +42,13 @@ public sealed unsafe partial class TranslationEngine
     /// <summary>Grows and compiles a region; the farm calls this on its threads.</summary>
     internal GuestRegion? Grow(RegionBuilder builder, ulong hot, int level, bool assumeWarm) => _memory is not { } memory
         ? null
-        : builder.Build(memory, MayExecute, hot, assumeWarm ? static _ => true : IsTranslated, level, AllowsFloatRegions, TargetsOf, branchAt: BranchAt, functionsAround: FunctionsAround);
+        : builder.Build(memory, MayExecute, hot, assumeWarm ? static _ => true : IsTranslated, level, AllowsFloatRegions, TargetsOf, branchAt: BranchAt, functionsAround: FunctionsAround, wantsWays: assumeWarm ? static _ => true : WantsWays);
+
+    /// <summary>A region with this head did not pay: it may have been left too often.</summary>
+    private bool WantsWays(ulong head)
+    {
+        lock (_lock) return _demoted.Any(d => d.Head == head);
+    }
 
     /// <summary>Hash of the guest bytes as they are now; null where some cannot be read.</summary>
     internal ulong? HashOf((ulong Start, int Length)[] runs, HashSet<ulong>? addresses = null)
@@ -90,7 +96,7 @@ public sealed unsafe partial class TranslationEngine
     internal bool Knows(GuestRegion region)
     {
         // One that has grown a little would not fare otherwise.
-        lock (_lock) return _demoted.Any(d => d.Head == region.Head && Math.Abs(d.Instructions - region.Instructions) * 8 <= d.Instructions) || _installed.Exists(r => r.Head == region.Head && r.Instructions == region.Instructions);
+        lock (_lock) return _demoted.Any(d => d.Head == region.Head && d.HasWays == region.HasWays && Math.Abs(d.Instructions - region.Instructions) * 8 <= d.Instructions) || _installed.Exists(r => r.Head == region.Head && r.Instructions == region.Instructions);
     }
 
     /// <summary>A thread begins to compile a region with this head; false where another one does. <see cref="EndCompiling"/> must follow.</summary>
@@ -110,7 +116,7 @@ public sealed unsafe partial class TranslationEngine
         lock (_optimizeLock)
         {
             if (_optimizingStopped) return null;
-            int room = RegionEntry.Room(region.Exits.Length);
+            int room = RegionEntry.Room(region);
             if (_regionArena == null || _regionArena.Remaining < room)
             {
                 if (_regionArena != null) _regionArena.IsFilling = false;
@@ -122,43 +128,68 @@ public sealed unsafe partial class TranslationEngine
             long generation = Volatile.Read(ref _generation);
             var addresses = new HashSet<ulong>();
             if (HashOf(region.Runs, addresses) != guestHash || (MayExecute is { } mayExecute && !region.Runs.All(r => mayExecute(r.Start)))) return null;
-            // The head may so far have been part of other blocks only.
-            BlockHeader* present = _blocks.Find(region.Head);
-            if ((present == null || present->Counter != null) && (_memory == null || Translate(_memory, region.Head, mayEvict: false, full: true) == null)) return null;
+            // The ways in may so far have been part of other blocks only.
+            foreach (ulong pc in region.Ways)
+            {
+                BlockHeader* present = _blocks.Find(pc);
+                if ((present == null || present->Counter != null) && (_memory == null || Translate(_memory, pc, mayEvict: false, full: true) == null)) return null;
+            }
             InstalledRegion installed;
             lock (_lock)
             {
-                BlockHeader* old = _blocks.Find(region.Head);
                 changing = generation != _generation; // some mapping has changed since: look at the bytes again
-                if (changing || old == null || old->Counter != null || (region.HasFloat && _observesFlags)) return null;
+                if (changing || (region.HasFloat && _observesFlags)) return null;
+                foreach (ulong pc in region.Ways) changing |= !IsWhole(_blocks.Find(pc));
+                if (changing) return null;
+                // Blocks that run through a way in would never come to the region: made anew, they stop there.
+                foreach (ulong pc in region.Ways) DropInPage(pc >> 12, pc, pc + 1, (_, block) => !region.Ways.Contains(((BlockHeader*)block)->GuestPc));
+                BlockHeader* old = _blocks.Find(region.Head);
                 if (old->Fallback != null)
                 {
                     BlockHeader* block = old->Fallback;
-                    Kill(old);
+                    Kill(old->Primary);
                     old = block;
+                    if (old->Dead != 0) return null;
                 }
                 _regionArena.Cursor = (entry->CodeEnd + 15) & ~15UL;
+                for (BlockHeader* way = entry->NextWay; way != null; way = way->NextWay)
+                {
+                    _regionArena.Add(way);
+                    BlockHeader* block = _blocks.Find(way->GuestPc);
+                    // Another region's way in stays that one's.
+                    if (block == null || block->Fallback != null) way->Dead = 1;
+                    else Overlay(way, block);
+                }
                 _regionArena.Add(entry);
-                entry->Fallback = old;
-                old->Overlay = entry;
-                while (old->Incoming != null) Unlink(old->Incoming);
-                _jumpTable.Remove(old->GuestPc, old->Entry);
-                _blocks.Remove(old);
-                _blocks.Add(entry);
-                BlockLinks.AddIncoming(old, entry->Exits);
-                BlockLinks.Patch(entry->Exits, old->Entry);
-                _jumpTable.Set(entry->GuestPc, entry->Entry);
+                Overlay(entry, old);
                 _regions.Add((nint)entry);
                 _installed.Add(installed = new InstalledRegion(entry, code.Function, code.FunctionLength,
-                    addresses, region.Instructions, region.CountsAsTierOne && region.LoopsInTierOne == LoopsInside(old)));
-                // Blocks that run through the head would never come to the region: made anew, they stop there.
-                ulong head = region.Head;
-                DropInPage(head >> 12, head, head + 1, (_, block) => ((BlockHeader*)block)->GuestPc != head);
+                    addresses, region.Instructions, IsComparable(region, old), region.Ways));
                 _perfMap?.Add(entry->Entry, entry->CodeEnd, $"region_{region.Head:x}");
                 _perfMap?.Add(code.Function, code.Function + (ulong)code.FunctionLength, $"region_{region.Head:x}_code");
             }
             return installed;
         }
+    }
+
+    /// <summary>Whether the region counts rounds as the block at its head does. One that loops in itself does not count those that come to an end there, and begin behind a call.</summary>
+    internal static bool IsComparable(RegionShape region, BlockHeader* block) =>
+        region.CountsAsTierOne && region.LoopsInTierOne == LoopsInside(block) && (region.Ways.Length == 1 || !region.LoopsInTierOne);
+
+    private static bool IsWhole(BlockHeader* block) => block != null && block->Counter == null;
+
+    /// <summary>A region's entry takes the place of a block (<see cref="_lock"/> is held).</summary>
+    private void Overlay(BlockHeader* entry, BlockHeader* block)
+    {
+        entry->Fallback = block;
+        block->Overlay = entry;
+        while (block->Incoming != null) Unlink(block->Incoming);
+        _jumpTable.Remove(block->GuestPc, block->Entry);
+        _blocks.Remove(block);
+        _blocks.Add(entry);
+        BlockLinks.AddIncoming(block, entry->Exits);
+        BlockLinks.Patch(entry->Exits, block->Entry);
+        _jumpTable.Set(entry->GuestPc, entry->Entry);
     }
 
     /// <summary>Where the samples of a tick hit guest code: guest addresses of tier 1's blocks go to <paramref name="queue"/>, and trials of regions go
@@ -214,14 +245,14 @@ public sealed unsafe partial class TranslationEngine
                     continue;
                 }
                 bool? stays = trial.Advance(time, statistics, out leave);
-                if (!trial.IsAside || stays != null) BlockLinks.UnlinkLoop(trial.Region.Header->Fallback, Statistics);
+                if (!trial.IsAside || stays != null) BlockLinks.UnlinkLoops(trial.Region.Header, Statistics);
                 if (stays is { } keep)
                 {
                     trials.RemoveAt(i);
                     Judged(trial.Region, keep);
                     if (!keep)
                     {
-                        _demoted.Add((trial.Region.Head, trial.Region.Instructions));
+                        _demoted.Add((trial.Region.Head, trial.Region.Instructions, trial.Region.Ways.Length > 1));
                         Kill(trial.Region.Header);
                     }
                 }
@@ -247,14 +278,20 @@ public sealed unsafe partial class TranslationEngine
         }
     }
 
-    /// <summary>A region has been taken out of service (<see cref="_lock"/> is held): its block comes back, and threads inside leave.</summary>
-    private void RegionGone(BlockHeader* region)
+    /// <summary>A region's entry has been taken out of service (<see cref="_lock"/> is held): its block comes back, the region's other entries go, and threads inside
+    /// leave.</summary>
+    private void RegionGone(BlockHeader* entry)
     {
-        _regions.Remove((nint)region);
-        _installed.RemoveAll(r => r.Header == region);
-        BlockHeader* block = region->Fallback;
+        BlockHeader* block = entry->Fallback;
         block->Overlay = null;
         if (block->Dead == 0) _blocks.Add(block);
+        for (BlockHeader* way = entry->Primary; way != null; way = way->NextWay)
+        {
+            if (way->Dead == 0) Kill(way);
+        }
+        if (entry != entry->Primary) return;
+        _regions.Remove((nint)entry);
+        _installed.RemoveAll(r => r.Header == entry);
         lock (_slots)
         {
             foreach (RunSlot slot in _slots) slot.Leave();
@@ -270,7 +307,7 @@ public sealed unsafe partial class TranslationEngine
             {
                 var header = (BlockHeader*)region;
                 Volatile.Write(ref header->Aside, aside ? 1 : 0);
-                if (!aside) BlockLinks.UnlinkLoop(header->Fallback, Statistics);
+                if (!aside) BlockLinks.UnlinkLoops(header, Statistics);
             }
         }
         lock (_slots)
@@ -302,7 +339,16 @@ public sealed unsafe partial class TranslationEngine
     {
         get
         {
-            lock (_lock) return _regions.Sum(r => ((BlockHeader*)r)->Entries);
+            lock (_lock) return _regions.Sum(r => ((BlockHeader*)r)->Entries + ((BlockHeader*)r)->Returns);
+        }
+    }
+
+    /// <summary>How often they were entered elsewhere than at their heads.</summary>
+    internal long RegionReturns
+    {
+        get
+        {
+            lock (_lock) return _regions.Sum(r => ((BlockHeader*)r)->Returns);
         }
     }
 

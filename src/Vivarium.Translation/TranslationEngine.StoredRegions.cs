@@ -44,7 +44,7 @@ public sealed unsafe partial class TranslationEngine
         }
     }
 
-    /// <summary>Whether a block runs through the head of a region, which would never be reached there.</summary>
+    /// <summary>Whether a block runs through a way into a region, which would never be reached there.</summary>
     private bool RunsThroughRegion(BlockHeader* block)
     {
         if (_farm == null) return false;
@@ -52,7 +52,10 @@ public sealed unsafe partial class TranslationEngine
         {
             foreach (InstalledRegion region in _installed)
             {
-                if (region.Head != block->GuestPc && Touches(block, region.Head, region.Head + 1)) return true;
+                foreach (ulong pc in region.Ways)
+                {
+                    if (pc != block->GuestPc && Touches(block, pc, pc + 1)) return true;
+                }
             }
         }
         return false;
@@ -88,7 +91,7 @@ public sealed unsafe partial class TranslationEngine
         }
         if (shape == null)
         {
-            lock (_lock) _demoted.Add((pc, (int)head.Instructions));
+            lock (_lock) _demoted.Add((pc, (int)head.Instructions, (head.Flags & StoredRegion.HasWays) != 0));
             return;
         }
         if (HashOf(shape.Runs) != head.GuestHash || (shape.HasFloat && !AllowsFloatRegions))

@@ -58,6 +58,12 @@ internal unsafe struct BlockHeader
     /// <summary>Non-zero sends those who come to the region's entry to the fallback.</summary>
     public long Aside;
 
+    /// <summary>How often the region was entered by other ways than its head.</summary>
+    public long Returns;
+
+    /// <summary>Of a region's entry: the one at the region's head, and the next one of the same region.</summary>
+    public BlockHeader* Primary, NextWay;
+
     /// <summary>Of a region of a machine: the pages that its code lies in, in virtual order. Its <see cref="LoopEntry"/> is behind their check.</summary>
     public Optimizing.Regions.CodePage* Pages;
     public int PageCount;
@@ -69,7 +75,7 @@ internal unsafe struct BlockHeader
     public fixed byte GuestOfHost[16];
 
     /// <summary>Where <see cref="Rounds"/> stands behind <see cref="Entries"/>; the others follow.</summary>
-    public const int RoundsOffset = 8, ProbesOffset = 16, AsideOffset = 24;
+    public const int RoundsOffset = 8, ProbesOffset = 16, AsideOffset = 24, ReturnsOffset = 32;
 
     /// <summary>Bytes of a quick block's header: up to <see cref="Physical"/>.</summary>
     public static readonly int QuickSize = OffsetOfPhysical();

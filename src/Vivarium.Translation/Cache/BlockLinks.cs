@@ -34,12 +34,17 @@ internal static unsafe class BlockLinks
         statistics.Unlinks++;
     }
 
-    /// <summary>A block's loop comes to the dispatcher with its next round, and so to the region that has taken the block's place.</summary>
-    public static void UnlinkLoop(BlockHeader* block, Statistics statistics)
+    /// <summary>The loops of blocks whose place a region has taken come to the dispatcher with their next rounds, and so to the region.</summary>
+    public static void UnlinkLoops(BlockHeader* region, Statistics statistics)
     {
-        for (int i = 0; i < block->ExitCount; i++)
+        for (BlockHeader* way = region; way != null; way = way->NextWay)
         {
-            if (block->Exits[i].Kind == 1) Unlink(block->Exits + i, statistics);
+            BlockHeader* block = way->Fallback;
+            if (block == null) continue; // another region has that way
+            for (int i = 0; i < block->ExitCount; i++)
+            {
+                if (block->Exits[i].Kind == 1) Unlink(block->Exits + i, statistics);
+            }
         }
     }
 
@@ -49,7 +54,7 @@ internal static unsafe class BlockLinks
         if (exit->Kind == TranslationEngine.RegionRefusal) return exit->Owner->Fallback;
         if (exit->Kind != 1 || exit->Owner == target) return target;
         // A loop's back edge, with the loop's own register mapping: to the loop itself while the region that has its place is set aside.
-        return exit->Owner->Overlay == target && Volatile.Read(ref target->Aside) != 0 ? exit->Owner : null;
+        return exit->Owner->Overlay == target && Volatile.Read(ref target->Primary->Aside) != 0 ? exit->Owner : null;
     }
 
     /// <summary>All ways into a block and out of it lead to the dispatcher.</summary>

@@ -46,6 +46,9 @@ public static class EngineSlots
     /// <summary>Address of the counters of the region that was entered last: see <see cref="Cache.BlockHeader.Entries"/>.</summary>
     public const int RegionCounters = 36;
 
+    /// <summary>By which way the region that is being entered is entered; 0 when it has seen that.</summary>
+    public const int RegionWay = 39;
+
     /// <summary>Address of the function that fills a machine's TLB: int (state, address, size * 2 + 1 for a store).</summary>
     public const int MissHelper = 37;
 

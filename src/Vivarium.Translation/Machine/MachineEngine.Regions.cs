@@ -25,7 +25,7 @@ public sealed unsafe partial class MachineEngine : IRegionEngine
     private readonly GuestCodeReader _flagReader = new(128);
     private Func<ulong, ulong?>? _userPageOf;
     private readonly Dictionary<ulong, ulong> _userPages = []; // virtual page number -> page of RAM, where user code was translated last
-    private readonly HashSet<(CodePlace Head, int Instructions)> _demoted = [];
+    private readonly HashSet<(CodePlace Head, int Instructions, bool HasWays)> _demoted = [];
     private readonly HashSet<CodePlace> _compiling = [];
 
     private CodeArena? _regionArena;
@@ -45,7 +45,7 @@ public sealed unsafe partial class MachineEngine : IRegionEngine
     {
         get
         {
-            lock (_lock) return (_installed.Count, _entered + _installed.Sum(static r => r.Header->Entries));
+            lock (_lock) return (_installed.Count, _entered + _installed.Sum(static r => r.Entered));
         }
     }
 
@@ -54,8 +54,14 @@ public sealed unsafe partial class MachineEngine : IRegionEngine
         ulong offset = hot.Physical - _bus.RamBase;
         var pages = new MachinePages(new CodePage(hot.Pc & ~4095UL, offset & ~4095UL), _extensions, FindPage);
         var warm = new Dictionary<ulong, BitArray>();
-        GuestRegion? region = builder.Build(_bus.Ram, null, hot.Pc, assumeWarm ? static _ => true : IsWarm, level, !Volatile.Read(ref _observesFlags), null, pages);
+        GuestRegion? region = builder.Build(_bus.Ram, null, hot.Pc, assumeWarm ? static _ => true : IsWarm, level, !Volatile.Read(ref _observesFlags), null, pages, wantsWays: assumeWarm ? static _ => true : WantsWays);
         return region != null && region.Pages!.Length <= MaxPages ? region : null;
+
+        // A region with this head did not pay: it may have been left too often.
+        bool WantsWays(ulong head)
+        {
+            lock (_lock) return _demoted.Any(d => d.Head.Pc == head);
+        }
 
         bool IsWarm(ulong pc)
         {
@@ -99,7 +105,7 @@ public sealed unsafe partial class MachineEngine : IRegionEngine
         // One that has grown a little would not fare otherwise.
         lock (_lock)
         {
-            return _demoted.Any(d => d.Head == head && Math.Abs(d.Instructions - region.Instructions) * 8 <= d.Instructions)
+            return _demoted.Any(d => d.Head == head && d.HasWays == region.HasWays && Math.Abs(d.Instructions - region.Instructions) * 8 <= d.Instructions)
                 || _installed.Exists(r => r.Head == region.Head && r.Header->Physical == head.Physical && r.Instructions == region.Instructions);
         }
     }
@@ -191,7 +197,7 @@ public sealed unsafe partial class MachineEngine : IRegionEngine
         lock (_optimizeLock)
         {
             if (_optimizingStopped) return null;
-            int room = RegionEntry.Room(region.Exits.Length);
+            int room = RegionEntry.Room(region);
             if (_regionArena == null || _regionArena.Remaining < room)
             {
                 if (_regionArena != null) _regionArena.IsFilling = false;
@@ -210,51 +216,73 @@ public sealed unsafe partial class MachineEngine : IRegionEngine
             Interlocked.MemoryBarrier();
             var addresses = new HashSet<ulong>();
             if (HashOf(region.Runs, region.Pages, addresses) != guestHash) return null;
-            // The head may so far have been part of other blocks only.
-            if (Find(head.Physical, head.Pc, PrivilegeMode.User) == null && Translate(null, head.Pc, head.Physical, PrivilegeMode.User) == null) return null;
+            // The ways in may so far have been part of other blocks only.
+            CodePlace[] ways = [.. region.Ways.Select(pc => HeadOf(pc, region.Pages))];
+            foreach (CodePlace way in ways)
+            {
+                if (Find(way.Physical, way.Pc, PrivilegeMode.User) == null && Translate(null, way.Pc, way.Physical, PrivilegeMode.User) == null) return null;
+            }
             lock (_lock)
             {
-                BlockHeader* old = Find(head.Physical, head.Pc, PrivilegeMode.User);
                 changing = generation != _generation; // some code has changed since: look at the bytes again
-                if (changing || old == null || (region.HasFloat && _observesFlags)) return null;
+                if (changing || (region.HasFloat && _observesFlags)) return null;
+                foreach (CodePlace way in ways) changing |= Find(way.Physical, way.Pc, PrivilegeMode.User) == null;
+                if (changing) return null;
+                foreach (CodePlace way in ways) DropBlocksThrough(way, ways);
+                BlockHeader* old = Find(head.Physical, head.Pc, PrivilegeMode.User);
                 if (old->Fallback != null)
                 {
                     BlockHeader* block = old->Fallback;
-                    Kill(old);
+                    Kill(old->Primary);
                     old = block;
+                    if (old->Dead != 0) return null;
                 }
                 _regionArena.Cursor = (entry->CodeEnd + 15) & ~15UL;
+                for (BlockHeader* way = entry->NextWay; way != null; way = way->NextWay)
+                {
+                    _regionArena.Add(way);
+                    (way->Physical, way->Mode) = (ways[way - entry].Physical, (int)PrivilegeMode.User);
+                    BlockHeader* block = Find(way->Physical, way->GuestPc, PrivilegeMode.User);
+                    // Another region's way in stays that one's.
+                    if (block == null || block->Fallback != null) way->Dead = 1;
+                    else Overlay(way, block);
+                }
                 _regionArena.Add(entry);
-                entry->Fallback = old;
-                old->Overlay = entry;
-                while (old->Incoming != null) BlockLinks.Unlink(old->Incoming, Statistics);
-                foreach (HartCode hart in _harts) hart.Remove(old->GuestPc, old->Entry);
-                RemoveFromBucket(old);
-                AddToBucket(entry);
-                BlockLinks.AddIncoming(old, entry->Exits);
-                BlockLinks.Patch(entry->Exits, old->Entry);
+                Overlay(entry, old);
                 var installed = new InstalledRegion(entry, code.Function, code.FunctionLength, addresses, region.Instructions,
-                    region.CountsAsTierOne && region.LoopsInTierOne == TranslationEngine.LoopsInside(old));
+                    TranslationEngine.IsComparable(region, old), region.Ways);
                 _installed.Add(installed);
                 foreach (CodePage page in region.Pages)
                 {
                     if (!_regionsIn.TryGetValue(page.Offset >> 12, out List<nint>? regions)) _regionsIn.Add(page.Offset >> 12, regions = []);
                     regions.Add((nint)entry);
                 }
-                DropBlocksThrough(head);
                 return installed;
             }
         }
     }
 
-    /// <summary>Blocks that run through a region's head would never come to it: made anew, they stop there.</summary>
-    private void DropBlocksThrough(CodePlace head)
+    /// <summary>A region's entry takes the place of a block (<see cref="_lock"/> is held).</summary>
+    private void Overlay(BlockHeader* entry, BlockHeader* block)
+    {
+        entry->Fallback = block;
+        block->Overlay = entry;
+        while (block->Incoming != null) BlockLinks.Unlink(block->Incoming, Statistics);
+        foreach (HartCode hart in _harts) hart.Remove(block->GuestPc, block->Entry);
+        RemoveFromBucket(block);
+        AddToBucket(entry);
+        BlockLinks.AddIncoming(block, entry->Exits);
+        BlockLinks.Patch(entry->Exits, block->Entry);
+    }
+
+    /// <summary>Blocks that run through a way into a region would never come to it: made anew, they stop there.</summary>
+    private void DropBlocksThrough(CodePlace head, CodePlace[] ways)
     {
         ulong page = head.Physical - _bus.RamBase >> 12;
         if (!_pages.TryGetValue(page, out nint first)) return;
         for (var block = (BlockHeader*)first; block != null; block = block->NextInPage0)
         {
-            if (block->Dead != 0 || block->Mode != (int)PrivilegeMode.User || block->GuestPc == head.Pc) continue;
+            if (block->Dead != 0 || block->Mode != (int)PrivilegeMode.User || Array.Exists(ways, w => w.Pc == block->GuestPc)) continue;
             for (int i = 0; i < block->RunCount; i++)
             {
                 if (head.Pc - block->Runs[i].Start >= (ulong)block->Runs[i].Length) continue;
@@ -287,20 +315,26 @@ public sealed unsafe partial class MachineEngine : IRegionEngine
         return region->LoopEntry;
     }
 
-    /// <summary>A region has been taken out of service (<see cref="_lock"/> is held): its block comes back, and harts inside leave.</summary>
-    private void RegionGone(BlockHeader* region)
+    /// <summary>A region's entry has been taken out of service (<see cref="_lock"/> is held): its block comes back, the region's other entries go, and harts inside
+    /// leave.</summary>
+    private void RegionGone(BlockHeader* entry)
     {
-        _installed.RemoveAll(r => r.Header == region);
-        _entered += region->Entries;
-        for (int i = 0; i < region->PageCount; i++)
-        {
-            if (!_regionsIn.TryGetValue(region->Pages[i].Offset >> 12, out List<nint>? regions)) continue;
-            regions.Remove((nint)region);
-            if (regions.Count == 0) _regionsIn.Remove(region->Pages[i].Offset >> 12);
-        }
-        BlockHeader* block = region->Fallback;
+        BlockHeader* block = entry->Fallback;
         block->Overlay = null;
         if (block->Dead == 0) AddToBucket(block);
+        for (BlockHeader* way = entry->Primary; way != null; way = way->NextWay)
+        {
+            if (way->Dead == 0) Kill(way);
+        }
+        if (entry != entry->Primary) return;
+        _installed.RemoveAll(r => r.Header == entry);
+        _entered += entry->Entries + entry->Returns;
+        for (int i = 0; i < entry->PageCount; i++)
+        {
+            if (!_regionsIn.TryGetValue(entry->Pages[i].Offset >> 12, out List<nint>? regions)) continue;
+            regions.Remove((nint)entry);
+            if (regions.Count == 0) _regionsIn.Remove(entry->Pages[i].Offset >> 12);
+        }
         LeaveRegions();
     }
 
@@ -428,12 +462,12 @@ public sealed unsafe partial class MachineEngine : IRegionEngine
                     continue;
                 }
                 bool? stays = trial.Advance(time, statistics, out bool leave);
-                if (!trial.IsAside || stays != null) BlockLinks.UnlinkLoop(trial.Region.Header->Fallback, Statistics);
+                if (!trial.IsAside || stays != null) BlockLinks.UnlinkLoops(trial.Region.Header, Statistics);
                 if (leave) LeaveRegions();
                 if (stays is not { } keep) continue;
                 trials.RemoveAt(i);
                 if (keep) continue;
-                _demoted.Add((new CodePlace(trial.Region.Head, trial.Region.Header->Physical), trial.Region.Instructions));
+                _demoted.Add((new CodePlace(trial.Region.Head, trial.Region.Header->Physical), trial.Region.Instructions, trial.Region.Ways.Length > 1));
                 Kill(trial.Region.Header);
             }
         }

@@ -194,7 +194,7 @@ public sealed class CompileFarm : IDisposable
         if (!everything && region != null && engine.Knows(region) && engine.CanOptimize)
             region = engine.Grow(tools.Builder, place, RegionBuilder.Callers, false) is { } outer && !engine.Knows(outer) ? outer : region;
         // What cannot grow past an indirect jump is grown again when somebody has seen where that leads.
-        if (!everything && tools.Builder.UnknownJumps > 0 && (region == null || engine.Knows(region))) engine.ObserveTargets();
+        if (!everything && tools.Builder.UnknownJumps > 0 && (region == null || region.HasWays || engine.Knows(region)) && engine.ObserveTargets() && region is { HasWays: true }) region = null;
         bool installed = false;
         try
         {

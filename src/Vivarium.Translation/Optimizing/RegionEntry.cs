@@ -15,40 +15,90 @@ namespace Vivarium.Translation.Optimizing;
 /// </summary>
 internal static unsafe class RegionEntry
 {
-    private const int EntryOffset = CodeGenerator.EntryOffset, FetchTagOffset = 16, AddendOffset = 24; // of TlbEntry
+    private const int FetchTagOffset = 16, AddendOffset = 24; // of TlbEntry
     private const int MostMoves = 3; // of vector registers, in an exit itself
 
     /// <summary>Bytes of code that an entry may need.</summary>
-    public static int Room(int exits) => 4096 + exits * 128;
+    public static int Room(RegionShape region) => 4096 + region.Exits.Length * 128 + region.Ways.Length * (512 + 32 * region.Pages.Length);
 
-    /// <summary>Emits the entry at the arena's cursor, leads the region's jumps to its exits, and describes it; the cursor has not moved yet. <paramref name="ram"/> is
-    /// the host's address of a machine's RAM.</summary>
+    /// <summary>Emits the entries at the arena's cursor, leads the region's jumps to its exits, and describes them; the cursor has not moved yet.</summary>
+    /// <param name="arena">Where the code goes.</param>
+    /// <param name="stubs">The cache's.</param>
+    /// <param name="region">What to enter.</param>
+    /// <param name="code">Its code, whose jumps to the exits lead nowhere yet.</param>
+    /// <param name="ram">The host's address of a machine's RAM.</param>
+    /// <returns>The entry at the head, which leads to the others.</returns>
     public static BlockHeader* Emit(CodeArena arena, StubTable stubs, RegionShape region, RegionCode code, ulong ram = 0)
     {
-        bool isMachine = region.Pages.Length != 0;
-        RegionExit[] exits = region.Exits;
-        int count = exits.Length, runs = region.Runs.Length;
-        var header = (BlockHeader*)arena.Allocate(sizeof(BlockHeader) + count * sizeof(ExitRecord) + runs * sizeof(GuestRun) + region.Pages.Length * sizeof(CodePage));
-        *header = default;
-        var records = (ExitRecord*)(header + 1);
-        var guestRuns = (GuestRun*)(records + count);
+        int exits = region.Exits.Length, ways = region.Ways.Length, runs = region.Runs.Length;
+        var headers = (BlockHeader*)arena.Allocate(ways * sizeof(BlockHeader) + exits * sizeof(ExitRecord) + runs * sizeof(GuestRun) + region.Pages.Length * sizeof(CodePage));
+        var records = (ExitRecord*)(headers + ways);
+        var guestRuns = (GuestRun*)(records + exits);
         for (int i = 0; i < runs; i++) guestRuns[i] = new GuestRun { Start = region.Runs[i].Start, Length = region.Runs[i].Length };
-
-        header->Pages = (CodePage*)(guestRuns + runs);
-        header->PageCount = region.Pages.Length;
-        region.Pages.CopyTo(new Span<CodePage>(header->Pages, header->PageCount));
+        var pages = (CodePage*)(guestRuns + runs);
+        region.Pages.CopyTo(new Span<CodePage>(pages, region.Pages.Length));
 
         var asm = new Assembler();
         byte* start = (byte*)arena.Cursor;
         asm.Reset(start, arena.Remaining);
-        asm.Quad(0);
-        asm.Quad(region.Head);
+        Label reload = default;
+        var places = new int[exits];
+        bool isShared = CountFloats(region.WrittenFloats, region.Vectors) > MostMoves;
 
-        var refused = default(Label);
-        Label aside = default, pages = default, reload = default;
+        for (int way = 0; way < ways; way++)
+        {
+            BlockHeader* header = headers + way;
+            *header = default;
+            header->Primary = headers;
+            header->NextWay = way + 1 < ways ? header + 1 : null;
+            header->GuestPc = region.Ways[way];
+            header->Exits = records + way;
+            header->ExitCount = way == 0 ? exits : 1; // the head's are all, those of the other ways among them
+            header->Page0 = header->Page1 = ulong.MaxValue;
+            header->Pages = pages;
+            header->PageCount = region.Pages.Length;
+        }
+        // The other ways first: behind the head's entry stand all exits.
+        for (int n = 1; n <= ways; n++)
+        {
+            BlockHeader* header = headers + n % ways;
+            EmitWay(asm, stubs, region, code, header, ref reload, isShared, places, ram);
+            header->CodeEnd = (ulong)(start + asm.Offset);
+        }
+        for (int i = ways; i < exits; i++) EmitExit(asm, stubs, region, headers, i, ref reload, isShared, places);
+        if (isShared)
+        {
+            asm.Bind(ref reload);
+            MoveFloats(asm, region.WrittenFloats, region.Vectors, load: true);
+            asm.Ret();
+        }
+        if (asm.Overflowed) throw new InvalidOperationException("a region's entry does not fit its room");
+        headers->CodeEnd = (ulong)(start + asm.Offset);
+        headers->Runs = guestRuns;
+        headers->RunCount = runs;
+        foreach (RegionLink link in region.Links)
+        {
+            // SAFETY: within the loaded code, which no thread runs yet, and within reach of the arena.
+            byte* field = (byte*)code.Place + link.Offset;
+            *(int*)field = (int)(start + places[link.Exit] - (field + 4));
+        }
+        return headers;
+    }
+
+    private static void EmitWay(Assembler asm, StubTable stubs, RegionShape region, RegionCode code, BlockHeader* header, ref Label reload, bool isShared, int[] places, ulong ram)
+    {
+        BlockHeader* primary = header->Primary;
+        int way = (int)(header - primary);
+        byte* start = asm.Start;
+        bool isMachine = region.Pages.Length != 0;
+        Label refused = default, aside = default, pages = default;
+        asm.Align(16);
+        asm.Quad(0);
+        asm.Quad(header->GuestPc);
+        header->Entry = (ulong)(start + asm.Offset);
         foreach (CodePage page in region.Pages)
         {
-            if (page.Virtual >> 12 == region.Head >> 12) continue; // control has got there
+            if (page.Virtual >> 12 == header->GuestPc >> 12) continue; // control has got there
             int entry = HartTlb.SlotOf(page.Virtual) * sizeof(TlbEntry);
             asm.MovImmediate(Gpr.Rax, (long)page.Virtual);
             asm.Cmp(Gpr.Rax, Mem.At(RegisterMap.MemoryBase, entry + FetchTagOffset));
@@ -57,8 +107,8 @@ internal static unsafe class RegionEntry
             asm.Cmp(Gpr.Rax, Mem.At(RegisterMap.MemoryBase, entry + AddendOffset));
             asm.Jcc(Cond.Ne, ref pages);
         }
-        int behindPages = asm.Offset;
-        asm.MovImmediate(Gpr.Rax, (long)&header->Entries);
+        header->LoopEntry = (ulong)(start + asm.Offset);
+        asm.MovImmediate(Gpr.Rax, (long)&primary->Entries);
         asm.Cmp32(Mem.At(Gpr.Rax, BlockHeader.AsideOffset), 0);
         asm.Jcc(Cond.Ne, ref aside);
         if (region.HasFloat)
@@ -72,84 +122,77 @@ internal static unsafe class RegionEntry
             asm.Cmp32(Mem.At(RegisterMap.Context, HartStateLayout.Frm - RegisterMap.ContextBias), 0);
             asm.Jcc(Cond.Ne, ref refused);
         }
-        asm.Add(Mem.At(Gpr.Rax), 1);
+        asm.Add(Mem.At(Gpr.Rax, way == 0 ? 0 : BlockHeader.ReturnsOffset), 1);
         if (region.CountsRounds) asm.Mov(EngineSlots.At(EngineSlots.RegionCounters), Gpr.Rax);
         MoveFloats(asm, region.UsedFloats, region.Vectors, load: false);
         foreach ((Gpr home, Gpr carrier) in RegionConvention.Carried) asm.Mov(carrier, home);
+        if (way != 0) asm.Mov(EngineSlots.At(EngineSlots.RegionWay), way);
         asm.Lea(RegionConvention.State, Mem.At(RegisterMap.Context, -RegisterMap.ContextBias));
         asm.Alu(AluOp.Sub, Size.S64, Gpr.Rsp, 8); // where a return address would be
         asm.JmpTo((long)(code.Function - (ulong)start));
 
         asm.Bind(ref aside);
-        asm.Add(Mem.At(Gpr.Rax, BlockHeader.ProbesOffset), 1);
-        asm.Jmp(ref refused);
+        if (way == 0)
+        {
+            asm.Add(Mem.At(Gpr.Rax, BlockHeader.ProbesOffset), 1);
+            asm.Jmp(ref refused);
+        }
         if (region.Pages.Length > 1)
         {
+            Label behind = default;
+            if (way != 0) asm.Jmp(ref behind);
             asm.Bind(ref pages);
             asm.CallTo((long)(stubs.Exit(BlockExit.RegionPages) - (ulong)start));
-            asm.Quad((ulong)records);
+            asm.Quad((ulong)header->Exits);
+            if (way != 0) asm.Bind(ref behind);
         }
-        bool isShared = CountFloats(region.WrittenFloats, region.Vectors) > MostMoves;
-        if (isShared)
-        {
-            asm.Bind(ref reload);
-            MoveFloats(asm, region.WrittenFloats, region.Vectors, load: true);
-            asm.Ret();
-        }
+        if (way != 0) asm.Jmp(ref refused);
+        EmitExit(asm, stubs, region, header, way, ref reload, isShared, places, ref refused);
+    }
 
-        var places = new int[count];
-        for (int i = 0; i < count; i++)
+    private static void EmitExit(Assembler asm, StubTable stubs, RegionShape region, BlockHeader* owner, int index, ref Label reload, bool isShared, int[] places)
+    {
+        Label none = default;
+        EmitExit(asm, stubs, region, owner, index, ref reload, isShared, places, ref none);
+    }
+
+    /// <summary>What the region jumps to; <paramref name="refused"/>, of a refusal, is where those go on who have not been in the region.</summary>
+    private static void EmitExit(Assembler asm, StubTable stubs, RegionShape region, BlockHeader* owner, int index, ref Label reload, bool isShared, int[] places, ref Label refused)
+    {
+        byte* start = asm.Start;
+        RegionExit exit = region.Exits[index];
+        ExitRecord* record = owner->Primary->Exits + index;
+        bool isRefusal = index < region.Ways.Length;
+        *record = default;
+        record->Owner = owner;
+        record->Target = isRefusal ? owner->GuestPc : exit.Pc;
+        record->Kind = isRefusal ? TranslationEngine.RegionRefusal : 0;
+        asm.Align(16);
+        places[index] = asm.Offset;
+        asm.Alu(AluOp.Add, Size.S64, Gpr.Rsp, 8);
+        foreach ((Gpr home, Gpr carrier) in RegionConvention.Carried) asm.Mov(home, carrier);
+        if (exit.IsIndirect) asm.Mov(Gpr.Rax, RegionConvention.State);
+        asm.Mov(RegisterMap.MemoryBase, Mem.At(RegisterMap.Context, (region.Pages.Length != 0 ? HartStateLayout.DataTlb : HartStateLayout.MemoryBase) - RegisterMap.ContextBias));
+        if (isShared) asm.Call(ref reload);
+        else MoveFloats(asm, region.WrittenFloats, region.Vectors, load: true);
+        // A kick that came while the region ran was not noticed by the handler: whoever asks for an exit has set this before.
+        Label stub = default;
+        asm.Mov(Gpr.Rcx, EngineSlots.At(EngineSlots.LeaveCell));
+        asm.Cmp32(Mem.At(Gpr.Rcx), 0);
+        asm.Jcc(Cond.Ne, ref stub);
+        if (exit.IsIndirect)
         {
-            ExitRecord* record = records + i;
-            *record = default;
-            record->Owner = header;
-            record->Target = i == 0 ? region.Head : exits[i].Pc;
-            record->Kind = i == 0 ? TranslationEngine.RegionRefusal : 0;
-            asm.Align(16);
-            places[i] = asm.Offset;
-            asm.Alu(AluOp.Add, Size.S64, Gpr.Rsp, 8);
-            foreach ((Gpr home, Gpr carrier) in RegionConvention.Carried) asm.Mov(home, carrier);
-            if (exits[i].IsIndirect) asm.Mov(Gpr.Rax, RegionConvention.State);
-            asm.Mov(RegisterMap.MemoryBase, Mem.At(RegisterMap.Context, (isMachine ? HartStateLayout.DataTlb : HartStateLayout.MemoryBase) - RegisterMap.ContextBias));
-            if (isShared) asm.Call(ref reload);
-            else MoveFloats(asm, region.WrittenFloats, region.Vectors, load: true);
-            // A kick that came while the region ran was not noticed by the handler: whoever asks for an exit has set this before.
-            Label stub = default;
-            asm.Mov(Gpr.Rcx, EngineSlots.At(EngineSlots.LeaveCell));
-            asm.Cmp32(Mem.At(Gpr.Rcx), 0);
-            asm.Jcc(Cond.Ne, ref stub);
-            if (exits[i].IsIndirect)
-            {
-                TableJump.Emit(asm, stubs);
-                asm.Bind(ref stub);
-                asm.JmpTo((long)(stubs.Exit(BlockExit.Indirect) - (ulong)start));
-                continue;
-            }
-            if (i == 0) asm.Bind(ref refused);
-            record->Field = (ulong)(start + asm.JmpPatchable(ref stub));
-            record->Stub = (ulong)(start + asm.Offset);
+            TableJump.Emit(asm, stubs);
             asm.Bind(ref stub);
-            asm.CallTo((long)(stubs.Exit(BlockExit.Direct) - (ulong)start));
-            asm.Quad((ulong)record);
+            asm.JmpTo((long)(stubs.Exit(BlockExit.Indirect) - (ulong)start));
+            return;
         }
-        if (asm.Overflowed) throw new InvalidOperationException("a region's entry does not fit its room");
-
-        foreach (RegionLink link in region.Links)
-        {
-            // SAFETY: within the loaded code, which no thread runs yet, and within reach of the arena.
-            byte* field = (byte*)code.Place + link.Offset;
-            *(int*)field = (int)(start + places[link.Exit] - (field + 4));
-        }
-        header->GuestPc = region.Head;
-        header->Entry = (ulong)(start + EntryOffset);
-        header->LoopEntry = (ulong)(start + behindPages);
-        header->CodeEnd = (ulong)(start + asm.Offset);
-        header->Exits = records;
-        header->ExitCount = count;
-        header->Runs = guestRuns;
-        header->RunCount = runs;
-        header->Page0 = header->Page1 = ulong.MaxValue;
-        return header;
+        if (isRefusal) asm.Bind(ref refused);
+        record->Field = (ulong)(start + asm.JmpPatchable(ref stub));
+        record->Stub = (ulong)(start + asm.Offset);
+        asm.Bind(ref stub);
+        asm.CallTo((long)(stubs.Exit(BlockExit.Direct) - (ulong)start));
+        asm.Quad((ulong)record);
     }
 
     private static bool Moves(uint guests, uint vectors, int f) =>

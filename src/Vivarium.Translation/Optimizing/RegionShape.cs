@@ -8,6 +8,9 @@ internal sealed record RegionShape
 {
     public required ulong Head { get; init; }
 
+    /// <summary>Where it can be entered: its head, and others.</summary>
+    public required ulong[] Ways { get; init; }
+
     /// <summary>Guest bytes that it was made from: consecutive runs, sorted.</summary>
     public required (ulong Start, int Length)[] Runs { get; init; }
 
@@ -15,7 +18,7 @@ internal sealed record RegionShape
     public CodePage[] Pages { get; init; } = [];
     public required int Instructions { get; init; }
 
-    /// <summary>The ways out. By the first the region refuses, or has tier 1 make a step at its head.</summary>
+    /// <summary>The ways out. By the first, one for each way in, the region refuses, or has tier 1 make a step there.</summary>
     public required RegionExit[] Exits { get; init; }
 
     /// <summary>Registers that the function reads or writes, and writes, in the hart's state.</summary>
@@ -43,7 +46,7 @@ internal sealed record RegionShape
 
     public static RegionShape Of(GuestRegion region, RegionLowering lowering, uint vectors, RegionLink[] links) => new()
     {
-        Head = region.Head, Runs = region.Runs, Pages = region.Pages ?? [], Instructions = region.Instructions, Exits = [.. lowering.Exits],
+        Head = region.Head, Ways = [.. region.Ways.Select(static w => w.Pc)], Runs = region.Runs, Pages = region.Pages ?? [], Instructions = region.Instructions, Exits = [.. lowering.Exits],
         UsedIntegers = lowering.UsedIntegers, WrittenIntegers = lowering.WrittenIntegers,
         UsedFloats = lowering.UsedFloats, WrittenFloats = lowering.WrittenFloats, CountsRounds = lowering.CountsRounds, LoopsInTierOne = region.LoopOfTierOne.Length != 0, CountsAsTierOne = region.CountsAsTierOne,
         Vectors = vectors, Links = links,

@@ -15,6 +15,8 @@ public sealed class RegionStressTests
         new(FloatShare: 0, MemoryShare: 30, BranchShare: 16, TrapShare: 0, Regions: true, Rounds: 4),
         new(Items: 40, FloatShare: 80, BranchShare: 15, TrapShare: 0, Precision: Precision.Single, Regions: true, Rounds: 4),
         new(Items: 40, FloatShare: 80, BranchShare: 15, TrapShare: 0, Precision: Precision.Double, Regions: true, Rounds: 4),
+        new(Items: 60, FloatShare: 0, TrapShare: 0, Regions: true, Rounds: 3, CallShare: 8), new(Items: 50, FloatShare: 50, TrapShare: 0, Regions: true, Rounds: 3, CallShare: 8),
+        new(Items: 50, FloatShare: 60, TrapShare: 0, Precision: Precision.Single, Regions: true, Rounds: 3, CallShare: 8),
     ];
 
     [Fact]
@@ -25,7 +27,7 @@ public sealed class RegionStressTests
         int runs = int.TryParse(Environment.GetEnvironmentVariable("VIV_REGION_RUNS"), out int r) ? r : 8;
         using CompileFarm? farm = Farms.Synchronous();
         if (farm == null) return;
-        long entered = 0, endless = 0;
+        long entered = 0, returned = 0, endless = 0;
         ulong executed = 0;
         for (int end = seed + programs; seed < end; seed++)
         {
@@ -34,10 +36,11 @@ public sealed class RegionStressTests
             using var runner = new DifferentialRunner(new ReferenceInterpreter(), engine) { IgnoreFlags = true };
             if (runner.Run(seed, Mixes[seed % Mixes.Length], runs) is { } difference) Assert.Fail(difference);
             entered += engine.RegionEntries;
+            returned += engine.RegionReturns;
             executed += runner.Executed;
             endless += runner.Endless;
         }
-        if (programs > 150 || runs > 8) Console.WriteLine($"{programs} programs of {executed} instructions, {farm.Statistics.Regions} regions, entered {entered} times, {endless} did not end");
-        Assert.True(farm.Statistics.Regions > programs / 8 && entered > programs, $"{farm.Statistics.Regions} regions, entered {entered} times");
+        if (programs > 150 || runs > 8) Console.WriteLine($"{programs} programs of {executed} instructions, {farm.Statistics.Regions} regions, entered {entered} times, {returned} of these behind a call, {endless} did not end");
+        Assert.True(farm.Statistics.Regions > programs / 8 && entered > programs && returned > programs / 2, $"{farm.Statistics.Regions} regions, entered {entered} times, {returned} of these behind a call");
     }
 }

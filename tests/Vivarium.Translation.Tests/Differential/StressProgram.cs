@@ -12,9 +12,10 @@ namespace Vivarium.Translation.Tests.Differential;
 /// <param name="Precision">Which floating-point instructions: of both precisions on the same registers, or of one.</param>
 /// <param name="Regions">Only what the optimising tier takes into its regions.</param>
 /// <param name="Rounds">Loops make so many times the usual number of rounds, at most 100.</param>
+/// <param name="CallShare">Percent of calls that come back, to functions by pointers or directly, and system calls.</param>
 internal sealed record ProgramMix(
     int Items = 120, int FloatShare = 40, int MemoryShare = 20, int BranchShare = 8, int TrapShare = 3, Precision Precision = Precision.Mixed, bool Regions = false,
-    int Rounds = 1);
+    int Rounds = 1, int CallShare = 0);
 
 internal enum Precision { Mixed, Single, Double }
 
@@ -39,6 +40,8 @@ internal sealed class StressProgram
     private readonly List<Item> _items = [];
     private readonly int _base, _atomic, _outer, _inner;
     private readonly uint _reserved;
+    private readonly List<int> _functions = []; // the items that they begin at; they lie behind the final ecall
+    private int _end = int.MaxValue;
 
     private struct Item
     {
@@ -47,6 +50,7 @@ internal sealed class StressProgram
         public int Target;   // index of the item that a branch goes to, or -1
         public int Address;
         public bool Interior; // of a sequence: no branch goes here
+        public bool IsCall;  // Target is the number of a function
         public bool PcPair;  // auipc whose following addi completes a pc-relative address of Target
     }
 
@@ -57,10 +61,10 @@ internal sealed class StressProgram
         _mix = mix;
         _random = new Random(seed);
         _base = _random.Next(8, 16);
-        _atomic = Other(2, _base);
-        _outer = Other(2, _base, _atomic);
-        _inner = Other(2, _base, _atomic, _outer);
-        _reserved = 1u << 2 | 1u << _base | 1u << _atomic | 1u << _outer | 1u << _inner;
+        _atomic = Other(2, Link, _base);
+        _outer = Other(2, Link, _base, _atomic);
+        _inner = Other(2, Link, _base, _atomic, _outer);
+        _reserved = (mix.CallShare > 0 ? 1u << Link : 0) | 1u << 2 | 1u << _base | 1u << _atomic | 1u << _outer | 1u << _inner;
         Generate();
         Layout();
 
@@ -146,7 +150,46 @@ internal sealed class StressProgram
         return [.. kinds.Select(k => k.ToArray())];
     }
 
+    // Where functions return to.
+    private const int Link = 1, Functions = 4;
+
     private void Generate()
+    {
+        GenerateBody();
+        _end = _items.Count;
+        if (_mix.CallShare == 0) return;
+        for (int f = 0; f < Functions; f++)
+        {
+            _functions.Add(_items.Count);
+            for (int n = _random.Next(1, 5); n > 0; n--)
+            {
+                if (_random.Next(100) < _mix.FloatShare) AddFloat();
+                else AddRow(_random.Next(3) == 0 ? Kind.Memory : Kind.Integer);
+            }
+            AddRaw(0x67u | Link << 15); // ret
+        }
+    }
+
+    private void AddCall()
+    {
+        int function = _random.Next(Functions), r = NotZero();
+        switch (_random.Next(4))
+        {
+            case 0:
+                AddRaw(0x73); // ecall
+                break;
+            case 1:
+                _items.Add(new Item { Bits = 0x6Fu | Link << 7, Length = 4, Target = function, IsCall = true });
+                break;
+            default:
+                _items.Add(new Item { Bits = 0x17u | (uint)r << 7, Length = 4, Target = function, IsCall = true, PcPair = true });
+                AddRaw(0x13u | (uint)r << 7 | (uint)r << 15, interior: true);
+                AddRaw(0x67u | Link << 7 | (uint)r << 15, interior: true);
+                break;
+        }
+    }
+
+    private void GenerateBody()
     {
         int outerHead = -1, innerHead = -1;
         while (_items.Count < _mix.Items || innerHead >= 0 || outerHead >= 0)
@@ -174,6 +217,7 @@ internal sealed class StressProgram
                 outerHead = -1;
             }
             else if (_random.Next(1000) < _mix.TrapShare) AddTrap();
+            else if (_mix.CallShare > 0 && _random.Next(100) < _mix.CallShare) AddCall();
             else if (dice < 8 + _mix.BranchShare) AddBranch();
             else
             {
@@ -377,21 +421,29 @@ internal sealed class StressProgram
     {
         var items = System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_items);
         int address = 0;
-        foreach (ref Item item in items)
+        int end = 0;
+        for (int n = 0; n <= items.Length; n++)
         {
-            item.Address = address;
-            address += item.Length;
+            if (n == _end)
+            {
+                end = address;
+                address += 4;
+            }
+            if (n == items.Length) break;
+            items[n].Address = address;
+            address += items[n].Length;
         }
-        End = Start + (ulong)address;
-        Code = new byte[address + 4];
+        End = Start + (ulong)end;
+        Code = new byte[address];
         for (int n = 0; n < items.Length; n++)
         {
             ref Item item = ref items[n];
             uint bits = item.Bits;
             if (item.Target >= 0)
             {
-                while (item.Target < items.Length && items[item.Target].Interior) item.Target++;
-                int distance = (item.Target < items.Length ? items[item.Target].Address : address) - item.Address;
+                if (item.IsCall) item.Target = _functions[item.Target];
+                else while (item.Target < _end && items[item.Target].Interior) item.Target++;
+                int distance = (item.IsCall || item.Target < _end ? items[item.Target].Address : end) - item.Address;
                 if (item.PcPair)
                 {
                     // The distance is small: auipc adds nothing, the addi behind it all.
@@ -401,7 +453,7 @@ internal sealed class StressProgram
             }
             Put(item.Address, bits, item.Length);
         }
-        Put(address, 0x00000073, 4);
+        Put(end, 0x00000073, 4);
     }
 
     private static uint Displacement(uint bits, int d)

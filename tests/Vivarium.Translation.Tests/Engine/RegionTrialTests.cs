@@ -10,7 +10,7 @@ public sealed unsafe class RegionTrialTests
     private static bool? Decide(double share, double asRegion, double inTierOne, out double ratio)
     {
         BlockHeader header = default;
-        var trial = new RegionTrial(new InstalledRegion(&header, 0x1000, 16, [4096], 1, true));
+        var trial = new RegionTrial(new InstalledRegion(&header, 0x1000, 16, [4096], 1, true, [0x1000]));
         var random = new Random(1);
         double rounds = 0;
         bool? decision = null;
@@ -48,7 +48,7 @@ public sealed unsafe class RegionTrialTests
     public void ASmallShareIsComparedToo(double asRegion, double inTierOne, bool stays)
     {
         BlockHeader header = default;
-        var trial = new RegionTrial(new InstalledRegion(&header, 0x1000, 16, [4096], 1, true));
+        var trial = new RegionTrial(new InstalledRegion(&header, 0x1000, 16, [4096], 1, true, [0x1000]));
         bool? decision = null;
         double regions = 0, probes = 0;
         for (int tick = 1; tick < 20000 && decision == null; tick++)

@@ -121,7 +121,7 @@ public sealed class StoredRegionTests : IDisposable
     {
         var shape = new RegionShape
         {
-            Head = 0x1000, Runs = [(0x1000, 12), (0x1100, 8)], Instructions = 5, Exits = [new(0, false), new(0x1200, false), new(0, true)],
+            Head = 0x1000, Runs = [(0x1000, 12), (0x1100, 8)], Instructions = 5, Exits = [new(0, false), new(0, false, 1), new(0x1200, false), new(0, true)], Ways = [0x1000, 0x1104],
             UsedIntegers = 0x70, WrittenIntegers = 0x30, UsedFloats = 1, WrittenFloats = 1, CountsRounds = true, LoopsInTierOne = true, CountsAsTierOne = true,
             Vectors = 7, Links = [new(20, 1), new(96, 2)],
         };
@@ -132,7 +132,8 @@ public sealed class StoredRegionTests : IDisposable
         Assert.Equal(shape.Runs, read!.Runs);
         Assert.Equal(shape.Exits, read.Exits);
         Assert.Equal(shape.Links, read.Links);
-        Assert.Equal(shape with { Runs = read.Runs, Exits = read.Exits, Links = read.Links }, read);
+        Assert.Equal(shape.Ways, read.Ways);
+        Assert.Equal(shape with { Runs = read.Runs, Exits = read.Exits, Links = read.Links, Ways = read.Ways }, read);
         Assert.False(StoredRegion.TryRead(record, 0x1000, range with { End = 0x1104 }, out _, out _, out _));
         Assert.False(StoredRegion.TryRead(record, 0x1000, range with { Start = 0x1004 }, out _, out _, out _));
         for (int cut = 0; cut < record.Length; cut += 4) Assert.False(StoredRegion.TryRead(record.AsSpan(0, Math.Min(cut, record.Length - 8)), 0x1000, range, out _, out _, out _));
@@ -143,6 +144,7 @@ public sealed class StoredRegionTests : IDisposable
             for (int n = random.Next(1, 4); n > 0; n--) bad[random.Next(bad.Length)] = (byte)random.Next(256);
             if (!StoredRegion.TryRead(bad, 0x1000, range, out StoredRegionHead head, out RegionShape? other, out ReadOnlySpan<byte> otherCode) || other == null) continue;
             Assert.True(head.FunctionOffset + (long)head.FunctionLength <= otherCode.Length);
+            foreach (ulong way in other.Ways) Assert.True(way >= range.Start && way < range.End);
             foreach (RegionLink link in other.Links) Assert.True(link.Offset >= 0 && link.Offset + 4L <= otherCode.Length && (uint)link.Exit < (uint)other.Exits.Length);
             foreach ((ulong start, int length) in other.Runs) Assert.True(start >= range.Start && length > 0 && start + (ulong)length <= range.End);
         }

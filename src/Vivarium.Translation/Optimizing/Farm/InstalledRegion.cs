@@ -4,10 +4,16 @@ namespace Vivarium.Translation.Optimizing.Farm;
 
 /// <summary>A region in service: what the sampler has to know of it.</summary>
 /// <remarks>The header may be read only while the region is in its engine's list, under the engine's eviction lock.</remarks>
-internal sealed unsafe class InstalledRegion(BlockHeader* header, ulong code, int length, HashSet<ulong> addresses, int instructions, bool isComparable)
+internal sealed unsafe class InstalledRegion(BlockHeader* header, ulong code, int length, HashSet<ulong> addresses, int instructions, bool isComparable, ulong[] ways)
 {
     public BlockHeader* Header => header;
     public ulong Head { get; } = header->GuestPc;
+
+    /// <summary>Where it is entered, the head among them.</summary>
+    public ulong[] Ways => ways;
+
+    /// <summary>How often it was entered.</summary>
+    public long Entered => header->Entries + header->Returns;
 
     /// <summary>Where its function lies.</summary>
     public ulong Code => code;
@@ -27,5 +33,9 @@ internal sealed unsafe class InstalledRegion(BlockHeader* header, ulong code, in
     /// <summary>How often control has come to the head, by whatever way is counted.</summary>
     public long Progress => header->Entries + header->Rounds + header->Probes;
 
-    public bool Covers(ulong hostPc) => hostPc - code < (ulong)length || hostPc - header->Entry < header->CodeEnd - header->Entry;
+    public bool Covers(ulong hostPc)
+    {
+        ulong stubs = header->NextWay != null ? header->NextWay->Entry : header->Entry; // the head's stand behind the others
+        return hostPc - code < (ulong)length || hostPc - stubs < header->CodeEnd - stubs;
+    }
 }

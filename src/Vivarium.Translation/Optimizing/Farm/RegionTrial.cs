@@ -15,8 +15,8 @@ internal sealed unsafe class RegionTrial(InstalledRegion region)
     private const double Gain = 0.98;        // of tier 1's time, at most, for a region that shall stay
     private const double Certainty = 1.5;    // standard deviations of the samples' noise
 
-    // Coming and going alone costs some 15 to 20 ns, so what is left sooner than this cannot win by much, and mostly loses.
-    private const int MinEntries = 1000, MinTimePerEntry = 80; // ns
+    // Coming and going alone costs some 4 ns, so what is left sooner than this cannot win by much, and mostly loses.
+    private const int MinEntries = 1000, MinTimePerEntry = 25; // ns
 
     private readonly double[] _time = new double[2];
     private readonly long[] _progress = new long[2];
@@ -86,12 +86,12 @@ internal sealed unsafe class RegionTrial(InstalledRegion region)
                 _phase = Phase.Starting;
                 return null;
             case Phase.Starting:
-                (_turnTime, _turnProgress, _turnEntries) = (time, region.Progress, region.Header->Entries);
+                (_turnTime, _turnProgress, _turnEntries) = (time, region.Progress, region.Entered);
                 (_hits, _samples) = (0, 0);
                 _phase = Phase.Measuring;
                 return null;
         }
-        long spent = time - _turnTime, entries = IsAside ? 0 : region.Header->Entries - _turnEntries;
+        long spent = time - _turnTime, entries = IsAside ? 0 : region.Entered - _turnEntries;
         // Seen within a millisecond or two, whatever share of the time it was.
         if (entries >= MinEntries && spent < entries * MinTimePerEntry) return !(_isShort = true);
         // A region of which little is seen takes longer turns.

@@ -181,14 +181,14 @@ internal sealed partial class RegionLowering
     /// is dirty at the end of any way round and of all.</summary>
     private void SpreadDirty(uint[] dirtyOut, Func<uint, uint, uint> join)
     {
-        RegionBlock[] blocks = _region.Blocks;
+        RegionBlock[] blocks = _region.Blocks, ways = _region.Ways;
         for (bool changed = true; changed;)
         {
             changed = false;
             foreach (RegionBlock b in blocks)
             {
                 // Around a loop what is dirty at its end decides; elsewhere all ways in have to be dirty.
-                uint any = 0, every = uint.MaxValue, all = b == blocks[0] ? 0 : uint.MaxValue;
+                uint any = 0, every = uint.MaxValue, all = ways.Contains(b) ? 0 : uint.MaxValue;
                 foreach (RegionBlock p in b.Predecessors)
                 {
                     if (b.IsLoopHead && p.Order >= b.Order)
@@ -198,7 +198,7 @@ internal sealed partial class RegionLowering
                     }
                     else all &= dirtyOut[p.Index];
                 }
-                uint dirty = b.IsLoopHead ? join(any, every) : all;
+                uint dirty = b.IsLoopHead && (b == blocks[0] || !ways.Contains(b)) ? join(any, every) : all;
                 _dirtyIn[b.Index] = dirty;
                 foreach ((_, Instruction i) in b.Instructions) dirty = DirtyAfter(i, dirty);
                 if (b.Flow == RegionFlow.Switch) dirty = 0;
@@ -215,39 +215,39 @@ internal sealed partial class RegionLowering
     private void FloatPrologue()
     {
         FlagPrologue();
-        uint head = _region.Blocks[0].Index is var h ? _liveIn[h] : 0;
-        var bad = new List<string>();
         for (int f = 0; f < 32; f++)
         {
             if (_kind[f] == Kind.None) continue;
             Line($"%f{f} = alloca {TypeOf(_kind[f])}");
             Line($"%q{f} = getelementptr i8, ptr %s, i64 {HartStateLayout.F + f * 8}");
-            string bits = Op($"load i64, ptr %q{f}");
-            bool live = (head >> f & 1) != 0, dirty = (_dirtyIn[_region.Blocks[0].Index] >> f & 1) != 0;
-            switch (_kind[f])
-            {
-                case Kind.Double:
-                    Line($"store i64 {bits}, ptr %f{f}");
-                    if (live && dirty) bad.Add(HasPayload(bits, "i64"));
-                    break;
-                case Kind.Single:
-                    string low = Op($"trunc i64 {bits} to i32");
-                    Line($"store i32 {low}, ptr %f{f}");
-                    if (live) bad.Add(Op($"icmp ult i64 {bits}, -4294967296"));
-                    if (live && dirty) bad.Add(HasPayload(low, "i32"));
-                    break;
-                default:
-                    Line($"store i64 {bits}, ptr %f{f}");
-                    break;
-            }
+            string bits = _cameAs[f] = Op($"load i64, ptr %q{f}");
+            if (_kind[f] == Kind.Single) Line($"store i32 {_cameAs[f] = Op($"trunc i64 {bits} to i32")}, ptr %f{f}");
+            else Line($"store i64 {bits}, ptr %f{f}");
+            if (_kind[f] == Kind.Single) _unboxed[f] = Op($"icmp ult i64 {bits}, -4294967296");
+        }
+    }
+
+    private readonly string[] _cameAs = new string[32], _unboxed = new string[32];
+
+    /// <summary>By one of the ways in: leaves where a register does not hold what the region takes it for.</summary>
+    private void CheckFloats(int way)
+    {
+        int block = _region.Ways[way].Index;
+        var bad = new List<string>();
+        for (int f = 0; f < 32; f++)
+        {
+            if (_kind[f] == Kind.None || (_liveIn[block] >> f & 1) == 0) continue;
+            bool dirty = (_dirtyIn[block] >> f & 1) != 0;
+            if (_kind[f] == Kind.Single) bad.Add(_unboxed[f]);
+            if (dirty && _kind[f] != Kind.Mixed) bad.Add(HasPayload(_cameAs[f], _kind[f] == Kind.Single ? "i32" : "i64"));
         }
         if (bad.Count == 0) return;
-        string any = bad[0];
+        string any = bad[0], refuse = Label("refuse"), begin = Label("begin");
         for (int n = 1; n < bad.Count; n++) any = Op($"or i1 {any}, {bad[n]}");
-        Line($"br i1 {any}, label %refuse, label %begin");
-        _text.Append("refuse:\n");
-        Leave(0, 0);
-        _text.Append("begin:\n");
+        Line($"br i1 {any}, label %{refuse}, label %{begin}");
+        _text.Append(CultureInfo.InvariantCulture, $"{refuse}:\n");
+        Leave(way, 0);
+        _text.Append(CultureInfo.InvariantCulture, $"{begin}:\n");
     }
 
     private void FloatEpilogue()

@@ -96,7 +96,7 @@ internal sealed partial class RegionLowering
     private string Counted(RegionBlock from, RegionBlock? to, bool isBack, string target)
     {
         RegionBlock head = _region.Blocks[0];
-        bool isRound = isBack && to == head && CountsEdge(from);
+        bool isRound = to == head && CountsEdge(from);
         bool isChunk = !isBack && head.InnermostLoop?.Contains(from) == true && (to == null || !head.InnermostLoop.Contains(to)) && IsCountedChunk(head);
         if (!isRound && !isChunk) return target;
         string label = Label("c");

@@ -96,7 +96,7 @@ internal sealed partial class RegionLowering
         }
         aligned = Op($"and i1 {aligned}, {free}");
         Flush();
-        string leave = ExitBlock(new RegionExit(_pc, false)), go = Label("a");
+        string leave = ExitBlock(new RegionExit(_pc, false), rare: true), go = Label("a");
         Line($"br i1 {aligned}, label %{go}, label %{leave}");
         _text.Append(CultureInfo.InvariantCulture, $"{go}:\n");
         _stored.Clear();

@@ -96,12 +96,13 @@ internal sealed partial class RegionLowering
     /// <summary>A block that leaves the region in front of the current instruction.</summary>
     private string MissBlock() => ExitBlock(new RegionExit(_pc, false), rare: true);
 
-    /// <summary>Where an exit of a machine's region leads: to another page, and wherever it is rare, by the jump table.</summary>
+    /// <summary>Where an exit leads. Of a machine's region, to another page, and wherever it is rare, by the jump table. What is rare leaves in front of its instruction.</summary>
     private RegionExit Placed(RegionExit exit, bool rare)
     {
-        if (!IsMachine || exit.IsIndirect || (!rare && exit.Pc >> 12 == _region.Head >> 12)) return exit;
+        if (exit.IsIndirect) return exit;
         // By way of its own entry the region would come here again, and for ever: tier 1's block makes the step.
-        if (rare && exit.Pc == _region.Head) return _exits[0];
+        if (rare && Array.FindIndex(_region.Ways, w => w.Pc == exit.Pc) is >= 0 and var way) return _exits[way];
+        if (!IsMachine || (!rare && exit.Pc >> 12 == _region.Head >> 12)) return exit;
         Line($"store i64 {Constant(exit.Pc)}, ptr %indirect");
         return new RegionExit(0, true);
     }

@@ -64,7 +64,7 @@ internal sealed partial class RegionLowering
         if (_nextOfCopy is { } next && next.Block == to) return next.Label;
         if (!_threads.ContainsKey(to)) return null;
         string label = Label("copy");
-        _copies.Enqueue((label, to, IsBack(from, to) || _dispatches[_threads[to][^1]].IsBack));
+        _copies.Enqueue((label, to, IsBack(from, to) || to == _region.Blocks[0] || _dispatches[_threads[to][^1]].IsBack));
         return label;
     }
 

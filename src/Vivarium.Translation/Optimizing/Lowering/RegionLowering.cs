@@ -11,12 +11,13 @@ namespace Vivarium.Translation.Optimizing.Lowering;
 /// <summary>A way out of a region's function, which is a function that it calls at its tail.</summary>
 /// <param name="Pc">Guest address where execution goes on; without a meaning for <paramref name="IsIndirect"/>.</param>
 /// <param name="IsIndirect">The target stands in the place of the state.</param>
-internal readonly record struct RegionExit(ulong Pc, bool IsIndirect);
+/// <param name="Way">Where the address is 0, the way in to whose tier 1 block it leads.</param>
+internal readonly record struct RegionExit(ulong Pc, bool IsIndirect, int Way = 0);
 
 /// <summary>
 /// A guest region as one LLVM function of <see cref="RegionConvention"/>. Guest registers are stack slots that LLVM promotes to SSA values; what is no argument is
-/// read from the hart's state at entry and written back at the exits, so in between the state is stale. By exit 0 it leaves where it does not fit the state that it was
-/// entered with.
+/// read from the hart's state at entry and written back at the exits, so in between the state is stale. It can be entered by several ways; the first exits, as many,
+/// are for where it does not fit the state that it was entered with, and where tier 1 has to make a step at a way's address.
 /// </summary>
 /// <remarks>Within a block a register's value is kept by name. Names: x5 slot of a register, b3 block 3, pre3/latch3/poll3 around loop head 3.</remarks>
 internal sealed partial class RegionLowering
@@ -24,7 +25,7 @@ internal sealed partial class RegionLowering
     private StringBuilder _text = new();
     private readonly StringBuilder _behind = new(); // edge blocks, which are emitted behind the block that needs them
     private readonly GuestRegion _region;
-    private readonly List<RegionExit> _exits = [new RegionExit(0, false)];
+    private readonly List<RegionExit> _exits = [];
     private readonly Dictionary<RegionExit, int> _exitIndex = [];
     private readonly string?[] _x = new string?[32];
     private readonly HashSet<string> _intrinsics = [];
@@ -37,7 +38,7 @@ internal sealed partial class RegionLowering
     private RegionLowering(GuestRegion region)
     {
         _region = region;
-        _exitIndex.Add(_exits[0], 0);
+        for (int way = 0; way < region.Ways.Length; way++) IndexOf(new RegionExit(0, false, way));
     }
 
     public IReadOnlyList<RegionExit> Exits => _exits;
@@ -50,7 +51,7 @@ internal sealed partial class RegionLowering
     public bool HasFloat => UsedFloats != 0;
 
     /// <summary>The function counts how often it comes to its head again (<see cref="EngineSlots.RegionCounters"/>), as tier 1 would.</summary>
-    public bool CountsRounds => _region.Blocks[0].IsLoopHead && Array.Exists(_region.Blocks, b => b.Successors().Contains(_region.Blocks[0]) && CountsEdge(b));
+    public bool CountsRounds => Array.Exists(_region.Blocks, b => b.Successors().Contains(_region.Blocks[0]) && CountsEdge(b));
 
     /// <summary>Instructions that a region can hold; all others lead out of it.</summary>
     public static bool Supports(in Instruction i, bool allowFloat) =>
@@ -140,7 +141,20 @@ internal sealed partial class RegionLowering
             if (head.InnermostLoop != null) _text.Append(CultureInfo.InvariantCulture, $" %n{head.Index} = alloca i64\n %limit{head.Index} = alloca i64\n");
         }
         FloatPrologue();
-        _text.Append(CultureInfo.InvariantCulture, $" br label %{EntryLabel(_region.Blocks[0])}\n");
+        if (_region.Ways.Length > 1)
+        {
+            string place = Op($"getelementptr i8, ptr %s, i64 {HartStateLayout.Engine + EngineSlots.RegionWay * 8}"), way = Op($"load i64, ptr {place}");
+            Line($"br i1 {Op($"icmp eq i64 {way}, 0")}, label %way0, label %ways, !prof !5");
+            _text.Append("ways:\n");
+            Line($"store i64 0, ptr {place}");
+            Line($"switch i64 {way}, label %way1 [ {string.Join(" ", Enumerable.Range(2, _region.Ways.Length - 2).Select(static w => string.Create(CultureInfo.InvariantCulture, $"i64 {w}, label %way{w}")))} ]");
+        }
+        for (int way = 0; way < _region.Ways.Length; way++)
+        {
+            if (_region.Ways.Length > 1) _text.Append(CultureInfo.InvariantCulture, $"way{way}:\n");
+            CheckFloats(way);
+            _text.Append(CultureInfo.InvariantCulture, $" br label %{EntryLabel(_region.Ways[way])}\n");
+        }
     }
 
     /// <summary>A block per exit: what LLVM has many ways to, it merges.</summary>

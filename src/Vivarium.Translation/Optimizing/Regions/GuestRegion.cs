@@ -70,8 +70,14 @@ internal sealed class GuestRegion
 {
     public required ulong Head { get; init; }
 
-    /// <summary>In reverse post-order.</summary>
+    /// <summary>The head, then the others in reverse post-order.</summary>
     public required RegionBlock[] Blocks { get; init; }
+
+    /// <summary>The blocks by which it can be entered: its head, and what control comes back to behind calls that lead out.</summary>
+    public required RegionBlock[] Ways { get; init; }
+
+    /// <summary>It can be entered elsewhere than at its head.</summary>
+    public bool HasWays => Ways.Length > 1;
 
     /// <summary>Guest bytes that it was made from: consecutive runs, sorted.</summary>
     public required (ulong Start, int Length)[] Runs { get; init; }
@@ -120,10 +126,10 @@ internal sealed class GuestRegion
     public string Dump()
     {
         var text = new StringBuilder();
-        text.Append(CultureInfo.InvariantCulture, $"region 0x{Head:x} ({Instructions} instructions, {Blocks.Length} blocks)\n");
+        text.Append(CultureInfo.InvariantCulture, $"region 0x{Head:x} ({Instructions} instructions, {Blocks.Length} blocks, {Ways.Length} ways in)\n");
         foreach (RegionBlock block in Blocks)
         {
-            text.Append(CultureInfo.InvariantCulture, $" b{block.Index} context {block.Context}{(block.IsLoopHead ? block.InnermostLoop != null ? " innermost loop" : " loop" : "")}\n");
+            text.Append(CultureInfo.InvariantCulture, $" b{block.Index} context {block.Context}{(Array.IndexOf(Ways, block) is > 0 and var way ? $" way {way}" : "")}{(block.IsLoopHead ? block.InnermostLoop != null ? " innermost loop" : " loop" : "")}\n");
             foreach ((ulong pc, Instruction i) in block.Instructions) text.Append(CultureInfo.InvariantCulture, $"  0x{pc:x}: {i.Opcode} rd {i.Rd} rs1 {i.Rs1} rs2 {i.Rs2} imm {i.Imm}\n");
             text.Append(CultureInfo.InvariantCulture, $"  {block.Flow} next {Name(block.Next)} taken {Name(block.Taken)}{string.Concat(block.Cases.Select(c => " case " + Name(c)))}\n");
         }

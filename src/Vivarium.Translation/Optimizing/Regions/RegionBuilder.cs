@@ -7,13 +7,15 @@ namespace Vivarium.Translation.Optimizing.Regions;
 
 /// <summary>
 /// Grows a region around a hot guest address: the largest loop through it that fits, with direct calls inlined. What cannot get back to the
-/// loop's head is left out; a call that does not return into the region takes the code around it out too, so leaky loops are refused. Code that is in no loop of its
-/// own function is looked for in the loops of those that were seen to call it, and else becomes a region with its function. Of a loop that is too large what was never seen to run is left out.
+/// loop's head is left out. Calls that cannot be part of it (too deep, recursive, by a pointer) and system calls leave the region, which may be entered again behind them.
+/// Code that is in no loop of its own function is looked for in the loops of those that were seen to call it. Of a loop that is too large what was never seen to run is left out.
+/// Code that is in no loop of its own function is looked for in the loops of those that were seen to call it, and else becomes a region with its function. Of a loop that is too
+/// large what was never seen to run is left out.
 /// </summary>
 /// <remarks>Works instruction by instruction: nodes are guest addresses in a calling context. Not thread-safe.</remarks>
 internal sealed class RegionBuilder
 {
-    private const int MaxNodes = 6000, MaxDepth = 3, MinFunction = 20, MaxCallees = 48, MaxCallers = 2, MaxLevels = 3, MaxGrowths = 6, MinSeen = 8;
+    private const int MaxNodes = 6000, MaxDepth = 3, MinFunction = 20, MaxCallees = 48, MaxCallers = 2, MaxLevels = 3, MaxGrowths = 6, MinSeen = 8, MaxWays = 32;
 
     /// <summary>As a level: only loops of callers.</summary>
     public const int Callers = -1;
@@ -32,6 +34,8 @@ internal sealed class RegionBuilder
     private int _depth = MaxDepth;
     private bool _isLean; // leave out what was never seen to run
     private int _growths;
+    private readonly Dictionary<ulong, Node> _backs = []; // by address
+    private Func<ulong, bool>? _wantsWays;
 
     /// <summary>Indirect jumps that the last growth came to and whose targets nobody has observed.</summary>
     public int UnknownJumps { get; private set; }
@@ -56,12 +60,19 @@ internal sealed class RegionBuilder
         public Node?[] Cases = [];
         public ulong[] CasePcs = [];
         public ulong NextPc, TakenPc;
+
+        /// <summary>Where control comes back to the region after it has left it here.</summary>
+        public Node? Back;
+        public ulong BackPc;
+
+        /// <summary>The region cannot hold this instruction, but what comes behind it.</summary>
+        public bool IsOutside;
         public int ConstantRegister; // what an auipc right in front of this instruction wrote
         public ulong Constant;
 
         // Tarjan
         public int Number, Low;
-        public bool OnStack, IsIn;
+        public bool OnStack, IsIn, IsDecoded;
     }
 
     /// <summary>The region around <paramref name="hot"/>, or null where there is no loop that is worth it.</summary>
@@ -75,8 +86,11 @@ internal sealed class RegionBuilder
     /// <param name="machine">Of a machine's code, where its pages are.</param>
     /// <param name="functionsAround">Functions that were seen to be called and in which an address may lie, the nearest first.</param>
     /// <param name="branchAt">How often the branch at an address was seen to be taken and not to be.</param>
+    /// <param name="wantsWays">Whether the region with this head is to be entered behind its calls, too, which makes its loops worse; a loop that is closed by such calls
+    /// only always is.</param>
     public GuestRegion? Build(MemoryWindow memory, Func<ulong, bool>? mayExecute, ulong hot, Func<ulong, bool> isWarm, int level, bool allowFloat, Func<ulong, ulong[]>? targetsOf = null,
-        MachinePages? machine = null, Func<ulong, (int Taken, int Fallen)>? branchAt = null, Func<ulong, ulong[]>? functionsAround = null)
+        MachinePages? machine = null, Func<ulong, (int Taken, int Fallen)>? branchAt = null, Func<ulong, ulong[]>? functionsAround = null,
+        Func<ulong, bool>? wantsWays = null)
     {
         _targetsOf = targetsOf ?? (static _ => []);
         UnknownJumps = _tooLarge = 0;
@@ -87,6 +101,7 @@ internal sealed class RegionBuilder
         _allowFloat = allowFloat;
         _branchAt = branchAt;
         _isWarm = isWarm;
+        _wantsWays = wantsWays;
         _growths = 0;
         GuestRegion? region = Around(hot, level);
         if (region != null || level > 0 || targetsOf == null) return region;
@@ -106,6 +121,7 @@ internal sealed class RegionBuilder
                 _isLean = attempt > 0 && _branchAt != null;
                 _depth = attempt == 2 ? 1 : MaxDepth;
                 GrowAround(function, Callers);
+                if (_wantsWays?.Invoke(function) == true) GrowBack([.. _nodes]);
                 _depth = MaxDepth;
                 if (!_byKey.ContainsKey((hot, 0))) break;
                 List<Node> nodes = _nodes.FindAll(static n => n.Instruction.Opcode != Opcode.Illegal);
@@ -163,10 +179,17 @@ internal sealed class RegionBuilder
         _contexts.Clear();
         _returns.Clear();
         _contexts.Add((-1, 0, 0, 0));
-        Grow(hot, _isWarm);
+        _backs.Clear();
+        Grow(Add(hot, 0), _isWarm);
         if (level == Callers) return null;
         if (!_byKey.TryGetValue((hot, 0), out Node? origin)) return null;
         foreach (Node n in _nodes) n.IsIn = true;
+        if (LoopAround(origin).Count == 0)
+        {
+            // No loop but by way of what it calls.
+            GrowBack(_nodes);
+            foreach (Node n in _nodes) n.IsIn = true;
+        }
         while (true)
         {
             List<Node> loop = LoopAround(origin);
@@ -174,7 +197,11 @@ internal sealed class RegionBuilder
             Node head = HeadOf(loop, origin);
             // Interpreters' loops are large, and worth it.
             int limit = loop.Exists(static n => n.Flow == RegionFlow.Switch) ? 3 * MaxInstructions : MaxInstructions;
-            if (level <= 0 && loop.Count <= limit) return RestoresOnly(loop, head) ? Make(loop, head) : null;
+            if (level <= 0 && loop.Count <= limit)
+            {
+                if (_wantsWays?.Invoke(head.Pc) == true) loop = WithBack(loop, head, limit, origin);
+                return !head.IsOutside && RestoresOnly(loop, head) ? Make(loop, head) : null;
+            }
             if (level <= 0) _tooLarge++;
             level--;
             // One loop deeper: without the head there are no ways around this one.
@@ -184,12 +211,52 @@ internal sealed class RegionBuilder
         }
     }
 
-    private void Grow(ulong hot, Func<ulong, bool> isWarm)
+    /// <summary>The loop with what comes behind its calls out of the region, where that leads back into it.</summary>
+    private List<Node> WithBack(List<Node> loop, Node head, int limit, Node origin)
+    {
+        if (!GrowBack(loop)) return loop;
+        foreach (Node n in _nodes) n.IsIn = true;
+        List<Node> larger = LoopAround(origin, head);
+        return larger.Count > loop.Count && larger.Count <= limit ? larger : loop;
+    }
+
+    /// <summary>Grows on behind calls out of the region that some nodes lead to, and what these come to. False where there are none.</summary>
+    private bool GrowBack(List<Node> from)
+    {
+        bool any = false;
+        var seen = new HashSet<Node>(from);
+        var work = new Stack<Node>(from);
+        while (work.TryPop(out Node? n))
+        {
+            if (n.BackPc != 0 && n.Back == null && _isWarm(n.BackPc))
+            {
+                // By whatever calls control comes back to an address, it is one way in.
+                if (!_backs.TryGetValue(n.BackPc, out Node? back) && (back = TryAdd(n.BackPc, n.Context)) != null) _backs.Add(n.BackPc, back);
+                if (back is { IsDecoded: false }) Grow(back, _isWarm);
+                n.Back = back;
+                any |= back != null;
+            }
+            Push(n.Next);
+            Push(n.Taken);
+            Push(n.Back);
+            foreach (Node? c in n.Cases) Push(c);
+        }
+        return any;
+
+        void Push(Node? to)
+        {
+            if (to != null && seen.Add(to)) work.Push(to);
+        }
+    }
+
+    private void Grow(Node first, Func<ulong, bool> isWarm)
     {
         var work = new Queue<Node>();
-        work.Enqueue(Add(hot, 0));
+        work.Enqueue(first);
+        first.Number = 1;
         while (work.TryDequeue(out Node? n))
         {
+            if (n.IsDecoded) continue;
             Decode(n, isWarm);
             if (n.Next is { Number: 0 } next)
             {
@@ -224,6 +291,7 @@ internal sealed class RegionBuilder
     private void Decode(Node n, Func<ulong, bool> isWarm)
     {
         n.Number = 1;
+        n.IsDecoded = true;
         n.Flow = RegionFlow.Exit;
         n.NextPc = n.Pc;
         if (!_reader.TryFetch(n.Pc, out uint bits)) return;
@@ -233,6 +301,9 @@ internal sealed class RegionBuilder
         if ((!quiet && !RegionLowering.Supports(i, _allowFloat)) || (_machine != null && !_machine.Has(i)))
         {
             _stops.Add((n.Pc, i.Opcode));
+            if (i.Opcode != Opcode.Ecall) return;
+            n.IsOutside = true;
+            n.BackPc = n.Pc + i.Length;
             return;
         }
 
@@ -290,6 +361,7 @@ internal sealed class RegionBuilder
     {
         n.Flow = RegionFlow.Indirect;
         ulong[] targets = _targetsOf(n.Pc);
+        if (link != 0 && targets.Length is 0 or > MaxCallees) n.BackPc = next;
         if (targets.Length == 0)
         {
             UnknownJumps++;
@@ -311,6 +383,7 @@ internal sealed class RegionBuilder
         }
         if (targets.Length > MaxCallees) return;
         Node?[] callees = [.. targets.Select(t => Callee(n, next, t))];
+        if (Array.Exists(callees, static c => c == null)) n.BackPc = next;
         if (Array.TrueForAll(callees, static c => c == null)) return;
         n.Flow = RegionFlow.Switch;
         n.CasePcs = targets;
@@ -328,6 +401,7 @@ internal sealed class RegionBuilder
             return;
         }
         n.Next = Callee(n, next, target);
+        if (n.Next == null) n.BackPc = next;
     }
 
     /// <summary>The start of a function that is called at <paramref name="n"/>, to be inlined; null where it is too deep or recursive: then control leaves here.</summary>
@@ -343,8 +417,9 @@ internal sealed class RegionBuilder
         return TryAdd(target, _contexts.Count - 1);
     }
 
-    /// <summary>The strongly connected part that holds <paramref name="origin"/>; empty where it lies in no loop.</summary>
-    private List<Node> LoopAround(Node origin)
+    /// <summary>The strongly connected part that holds <paramref name="origin"/>; empty where it lies in no loop. With <paramref name="head"/>, without what leads to that from
+    /// in front of it: so compilers enter a loop from the one around it.</summary>
+    private List<Node> LoopAround(Node origin, Node? head = null)
     {
         int number = 0;
         var stack = new Stack<Node>();
@@ -354,11 +429,11 @@ internal sealed class RegionBuilder
         while (path.Count > 0)
         {
             (Node n, int edge) = path.Pop();
-            if (edge < 2 + n.Cases.Length)
+            if (edge < 3 + n.Cases.Length)
             {
                 path.Push((n, edge + 1));
-                Node? to = edge == 0 ? n.Next : edge == 1 ? n.Taken : n.Cases[edge - 2];
-                if (to is not { IsIn: true }) continue;
+                Node? to = edge == 0 ? n.Next : edge == 1 ? n.Taken : edge == 2 ? n.Back : n.Cases[edge - 3];
+                if (to is not { IsIn: true } || (to == head && n.Context == 0 && n.Pc < to.Pc)) continue;
                 if (to.Number == 0) Enter(to);
                 else if (to.OnStack) n.Low = Math.Min(n.Low, to.Number);
                 continue;
@@ -375,7 +450,7 @@ internal sealed class RegionBuilder
             }
             while (last != n);
             if (n != origin) continue;
-            return component.Count > 1 || n.Next == n || n.Taken == n || n.Cases.Contains(n) ? component : [];
+            return component.Count > 1 || n.Next == n || n.Taken == n || n.Back == n || n.Cases.Contains(n) ? component : [];
         }
         return [];
 
@@ -410,8 +485,11 @@ internal sealed class RegionBuilder
 
     private GuestRegion Make(List<Node> loop, Node head)
     {
+        Node[] backs = BacksOf(loop, head);
+        loop = loop.FindAll(static n => !n.IsOutside);
         var members = new HashSet<Node>(loop);
         var incoming = new Dictionary<Node, int>();
+        foreach (Node back in backs) incoming[back] = 2;
         foreach (Node n in loop)
         {
             if (n.Next != null && members.Contains(n.Next)) incoming[n.Next] = incoming.GetValueOrDefault(n.Next) + (n.Flow == RegionFlow.Jump && !IsTransfer(n) ? 1 : 2);
@@ -425,6 +503,7 @@ internal sealed class RegionBuilder
         var list = new List<RegionBlock>();
         var work = new Stack<Node>();
         BlockOf(head);
+        foreach (Node back in backs) BlockOf(back);
         while (work.TryPop(out Node? first))
         {
             RegionBlock block = blocks[first];
@@ -456,7 +535,7 @@ internal sealed class RegionBuilder
             if (n.Flow == RegionFlow.Return && block.Next.Block == null) block.Flow = RegionFlow.Indirect;
         }
         ShareCases(list);
-        var region = new GuestRegion { Head = head.Pc, Blocks = [.. list], Runs = RunsOf(loop), Instructions = loop.Count };
+        var region = new GuestRegion { Head = head.Pc, Blocks = [.. list], Runs = RunsOf(loop), Instructions = loop.Count, Ways = [.. backs.Prepend(head).Select(n => blocks[n])] };
         LoopFinder.Run(region);
         if (_machine != null) region.Pages = _machine.PagesOf(region.Runs);
         return region;
@@ -515,6 +594,7 @@ internal sealed class RegionBuilder
             }
         }
         var members = new HashSet<Node>(loop);
+        Node[] backs = BacksOf(loop, head);
         foreach (Node restore in loop)
         {
             if (!RegionLowering.IsFlagRestore(restore.Instruction)) continue;
@@ -522,7 +602,7 @@ internal sealed class RegionBuilder
             var work = new Stack<Node>(seen);
             while (work.TryPop(out Node? n))
             {
-                if (n == head) return false;
+                if (n == head || backs.Contains(n)) return false;
                 foreach (Node p in predecessors.GetValueOrDefault(n) ?? [])
                 {
                     if (members.Contains(p) && !(RegionLowering.IsFlagRead(p.Instruction) && p.Instruction.Rd == restore.Instruction.Rs1) && seen.Add(p)) work.Push(p);
@@ -530,6 +610,13 @@ internal sealed class RegionBuilder
             }
         }
         return true;
+    }
+
+    /// <summary>Where control comes back into the loop, each address once; not its head.</summary>
+    private static Node[] BacksOf(List<Node> loop, Node head)
+    {
+        var members = new HashSet<Node>(loop);
+        return [.. loop.Where(n => n.Back is { IsOutside: false } back && back.Pc != head.Pc && members.Contains(back)).Select(static n => n.Back!).Distinct().Take(MaxWays - 1)];
     }
 
     private static bool IsTransfer(Node n) => n.Instruction.Opcode is Opcode.Jal;
