@@ -254,6 +254,7 @@ public sealed unsafe partial class TranslationEngine
                     {
                         _demoted.Add((trial.Region.Head, trial.Region.Instructions, trial.Region.Ways.Length > 1));
                         Kill(trial.Region.Header);
+                        ForgetHead(trial.Region.Head);
                     }
                 }
             }
@@ -263,6 +264,13 @@ public sealed unsafe partial class TranslationEngine
                 foreach (RunSlot slot in _slots) slot.Leave();
             }
         }
+    }
+
+    /// <summary>A region is no more (<see cref="_lock"/> is held): blocks near its head were cut off there, and grow as they were when they are made anew.</summary>
+    private void ForgetHead(ulong head)
+    {
+        ulong page = head & ~4095UL;
+        DropInPage(head >> 12, page, page + 4096, static (_, block) => ((BlockHeader*)block)->Overlay == null && ((BlockHeader*)block)->Fallback == null);
     }
 
     /// <summary>Asks the threads that run guest code where they are, and hands out what the last time found.</summary>

@@ -42,11 +42,11 @@ public sealed record OptimizerOptions
 
     /// <summary>Milliseconds that compilation has beyond its share: for LLVM's loading and the hottest few loops. Without it a loop of ten seconds' work waited
     /// half of them for the share to grow.</summary>
-    public int CompileGrant { get; init; } = OnOneProcessor ? 0 : 150;
+    public int CompileGrant { get; init; } = OnOneProcessor ? 0 : 250;
 
     /// <summary>Compilation has at most this share of the processor time that the guest has had so far, and a grant: compilers take execution units, caches and the
     /// process's memory lock from it.</summary>
-    public double CompileShare { get; init; } = OnOneProcessor ? 0.02 : 0.04;
+    public double CompileShare { get; init; } = OnOneProcessor ? 0.02 : 0.1;
 
     /// <summary>Time between samples while there is something to find out.</summary>
     public int SampleMilliseconds { get; init; } = 1;
