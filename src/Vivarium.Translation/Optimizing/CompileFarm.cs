@@ -214,7 +214,7 @@ public sealed class CompileFarm : IDisposable
             if (!LlvmLibrary.Enter()) return;
             try
             {
-                installed = Compile(engine, region, hash, tools, place);
+                installed = Compile(engine, region, hash, tools, place, ref candidate);
             }
             finally
             {
@@ -237,9 +237,10 @@ public sealed class CompileFarm : IDisposable
         return place.Physical - OffsetIn(place) == hot.Physical - OffsetIn(hot);
     }
 
-    /// <summary>Compiles a region and puts it in service.</summary>
-    private bool Compile(IRegionEngine engine, GuestRegion region, ulong hash, Tools tools, CodePlace place)
+    /// <summary>Compiles a region and puts it in service. Where it gives up, the candidate is null afterwards.</summary>
+    private bool Compile(IRegionEngine engine, GuestRegion region, ulong hash, Tools tools, CodePlace place, ref Candidate? candidate)
     {
+        Candidate? queued = candidate;
         if (!engine.BeginCompiling(region))
         {
             Statistics.Refused++; // another thread is at it
@@ -253,11 +254,14 @@ public sealed class CompileFarm : IDisposable
             RegionLowering lowering = RegionLowering.Lower(region, out string text);
             if (dump && _options.DumpRegion) _options.DumpSink!(region.Dump());
             if (dump && _options.DumpLlvm) _options.DumpSink!(text);
-            // Not worth the rest of the work: the guest has ended, or has other code now.
-            bool IsPointless() => _stop.IsSet || !engine.CanOptimize || engine.HashOf(region) != hash;
+            // Not worth the rest of the work: the guest has ended, has other code now, or does something else.
+            bool IsPointless() => _stop.IsSet || !engine.CanOptimize || engine.HashOf(region) != hash
+                || (queued != null && _queue.HasCooled(queued, c => IsCovered(region, place, c.Place)));
             if (tools.Compiler.Compile(text, _options.Pipeline, dump && _options.DumpLlvm ? _options.DumpSink : null, IsPointless, straight: region.Instructions <= LargeRegion) is not { } code)
             {
-                Statistics.Cancelled++;
+                if (candidate == null) Statistics.Cancelled++;
+                else _queue.Cancel(candidate);
+                candidate = null;
                 return false;
             }
             RegionCode loaded = engine.Regions.Load(code, "region");

@@ -102,6 +102,28 @@ public sealed class HotQueueTests
         Assert.Equal(3, _statistics.Requests);
     }
 
+    [Fact]
+    public void ACompilationCoolsOnlyWithAllThatItsRegionCovers()
+    {
+        HotQueue queue = Queue(JitPolicy.Continuous);
+        Run(queue, 40, 1);
+        Candidate first = Take(queue);
+        Assert.False(queue.HasCooled(first, static _ => false));
+        Run(queue, 300, 2);
+        Assert.False(queue.HasCooled(first, c => c.Place.Pc == 2));
+        Assert.True(queue.HasCooled(first, static _ => false));
+        queue.Cancel(first);
+        Assert.Equal(1, _statistics.Cancelled);
+        // It was no refusal: as soon as it is hot again it waits again.
+        Run(queue, Threshold, 1);
+        Assert.Equal([1UL, 2], Drain(queue).Order().ToArray());
+        HotQueue other = Queue(JitPolicy.Fifo);
+        Run(other, 40, 1);
+        first = Take(other);
+        Run(other, 300, 2);
+        Assert.False(other.HasCooled(first, static _ => false));
+    }
+
     [Theory]
     [InlineData(JitPolicy.Fifo)]
     [InlineData(JitPolicy.HeatAtDispatch)]

@@ -153,6 +153,28 @@ internal sealed class HotQueue(JitPolicy policy, FarmStatistics statistics, Func
         }
     }
 
+    /// <summary>Whether what is being compiled has become cold meanwhile, with all that waits and is covered by its region.</summary>
+    public bool HasCooled(Candidate c, Func<Candidate, bool> isCovered)
+    {
+        if (policy != JitPolicy.Continuous) return false;
+        lock (_lock)
+        {
+            long now = _time.GetTimestamp();
+            return Seconds(c.LastSample, now) > Cold && !_waiting.Exists(w => w.Engine == c.Engine && Seconds(w.LastSample, now) <= Cold && isCovered(w));
+        }
+    }
+
+    /// <summary>A compilation was given up. The candidate is queued again when it is hot again.</summary>
+    public void Cancel(Candidate c)
+    {
+        lock (_lock)
+        {
+            c.IsCompiling = false;
+            c.Size = 0;
+            statistics.Cancelled++;
+        }
+    }
+
     /// <summary>A compilation has ended. What its region covers need not wait any longer.</summary>
     public void Done(Candidate c, bool installed, Func<Candidate, bool>? isCovered = null)
     {
