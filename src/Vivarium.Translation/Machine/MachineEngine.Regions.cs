@@ -38,7 +38,16 @@ public sealed unsafe partial class MachineEngine : IRegionEngine
 
     private bool CanOptimize => !Volatile.Read(ref _optimizingStopped);
 
-    private long _entered; // regions that are gone
+    private long _entered, _returned; // regions that are gone
+
+    /// <summary>How often regions were entered elsewhere than at their heads.</summary>
+    internal long RegionReturns
+    {
+        get
+        {
+            lock (_lock) return _returned + _installed.Sum(static r => r.Header->Returns);
+        }
+    }
 
     /// <summary>How many regions are in service, and how often these and earlier ones were entered.</summary>
     internal (int Regions, long Entered) RegionCounts
@@ -329,6 +338,7 @@ public sealed unsafe partial class MachineEngine : IRegionEngine
         if (entry != entry->Primary) return;
         _installed.RemoveAll(r => r.Header == entry);
         _entered += entry->Entries + entry->Returns;
+        _returned += entry->Returns;
         for (int i = 0; i < entry->PageCount; i++)
         {
             if (!_regionsIn.TryGetValue(entry->Pages[i].Offset >> 12, out List<nint>? regions)) continue;

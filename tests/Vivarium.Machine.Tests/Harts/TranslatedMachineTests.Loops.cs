@@ -13,15 +13,16 @@ public sealed partial class TranslatedMachineTests
     private static readonly int[] Values = [5, 6, 7, 14, 15, 16, 17, 29];
 
     [Theory]
-    [InlineData(1), InlineData(500_000), InlineData(1_000_000)]
-    public void LoopsOverManyPagesAgree(int firstSeed)
+    [InlineData(1), InlineData(500_000), InlineData(1_000_000), InlineData(1_500_000, true)]
+    public void LoopsOverManyPagesAgree(int firstSeed, bool calls = false)
     {
         using var farm = Farm();
         if (farm is null) return;
         using var expected = new Machine(false);
         using var actual = new Machine(true, farm: farm);
-        for (var seed = firstSeed; seed < firstSeed + Programs / 3; seed++) RunLoops(seed, expected, actual);
+        for (var seed = firstSeed; seed < firstSeed + Programs / 3; seed++) RunLoops(seed, expected, actual, calls);
         Console.WriteLine($"{farm.Statistics.Regions} regions of loops over pages, entered {((MachineEngine)actual.Executor).RegionCounts.Entered} times");
+        if (calls) Assert.InRange(((MachineEngine)actual.Executor).RegionReturns, Programs, long.MaxValue);
         Assert.True(farm.Statistics.Regions > Programs / 3 && ((MachineEngine)actual.Executor).RegionCounts.Entered > Programs / 3, $"{farm.Statistics.Regions} regions");
     }
 
@@ -64,11 +65,11 @@ public sealed partial class TranslatedMachineTests
         return null;
     }
 
-    private static unsafe void RunLoops(int seed, Machine expected, Machine actual)
+    private static unsafe void RunLoops(int seed, Machine expected, Machine actual, bool calls)
     {
         var random = new Random(seed);
         var atCode = random.Next(16) == 0; // the first pointer begins behind the code, and goes upwards: stores there drop the code
-        var code = MakeLoops(random, atCode);
+        var code = MakeLoops(random, atCode, calls);
         var pages = new Pages(random, U);
         // Sometimes the loop lies across a page's end, and even an instruction does.
         var start = RandomProgram.CodeStart + (ulong)(random.Next(2) == 0 ? 2 * random.Next(4) : 4096 - 2 * random.Next(1, 2 * code.Count));
@@ -136,9 +137,11 @@ public sealed partial class TranslatedMachineTests
         }
     }
 
-    /// <summary>A loop in a loop, counted in one of several ways.</summary>
-    private static List<uint> MakeLoops(Random random, bool atCode)
+    /// <summary>A loop in a loop, counted in one of several ways; with <paramref name="calls"/> by a pointer to a function behind it.</summary>
+    private static List<uint> MakeLoops(Random random, bool atCode, bool calls)
     {
+        const int link = 1, function = 26;
+        var pointers = new List<int>();
         var code = new List<uint> { Immediate(0, OuterCounter, 0, random.Next(2, 5)) };
         var outer = code.Count;
         for (var p = 0; p < Pointers; p++) code.Add(Immediate(0, FirstPointer + p, FirstHome + p, random.Next(-64, 64)));
@@ -161,6 +164,11 @@ public sealed partial class TranslatedMachineTests
         for (var n = 0; n < items; n++)
         {
             var p = random.Next(Pointers);
+            if (calls && (n == 0 || random.Next(5) == 0))
+            {
+                pointers.Add(code.Count);
+                code.AddRange([function << 7 | 0x17, 0, (uint)function << 15 | link << 7 | 0x67]); // auipc, addi, jalr
+            }
             switch (random.Next(12))
             {
                 case < 4: AddAccess(FirstPointer + p, random.Next(-40, 40)); break;
@@ -220,6 +228,8 @@ public sealed partial class TranslatedMachineTests
         code.Add(Immediate(0, OuterCounter, OuterCounter, -1));
         code.Add(Branch(1, OuterCounter, 0, (outer - code.Count) * 4));
         code.Add(0x00000073); // ecall
+        foreach (var at in pointers) code[at + 1] = Immediate(0, function, function, (code.Count - at) * 4);
+        if (calls) code.AddRange([Immediate(0, Value(), Value(), 7), link << 15 | 0x67]); // addi, ret
         return code;
 
         int Value() => Values[random.Next(Values.Length)];
