@@ -17,7 +17,7 @@ public sealed unsafe partial class TranslationEngine
     private readonly CompileFarm? _farm;
     private readonly List<nint> _regions = [];
     private readonly List<InstalledRegion> _installed = []; // the same, for the sampler; under _lock
-    private readonly HashSet<(ulong Head, int Instructions, bool HasWays)> _demoted = [];
+    private readonly DemotedRegions _demoted = new();
     private readonly Lock _optimizeLock = new(); // held while a region is put in place; taken before _lock
     private readonly HashSet<ulong> _compiling = []; // heads of regions; under _lock
     private CodeArena? _regionArena;
@@ -47,7 +47,7 @@ public sealed unsafe partial class TranslationEngine
     /// <summary>A region with this head did not pay: it may have been left too often.</summary>
     private bool WantsWays(ulong head)
     {
-        lock (_lock) return _demoted.Any(d => d.Head == head);
+        lock (_lock) return _demoted.Contains(head);
     }
 
     /// <summary>Hash of the guest bytes as they are now; null where some cannot be read.</summary>
@@ -95,8 +95,7 @@ public sealed unsafe partial class TranslationEngine
     /// <summary>Whether the same region is in service, or was found slower than tier 1.</summary>
     internal bool Knows(GuestRegion region)
     {
-        // One that has grown a little would not fare otherwise.
-        lock (_lock) return _demoted.Any(d => d.Head == region.Head && d.HasWays == region.HasWays && Math.Abs(d.Instructions - region.Instructions) * 8 <= d.Instructions) || _installed.Exists(r => r.Head == region.Head && r.Instructions == region.Instructions);
+        lock (_lock) return _demoted.HasLike(new CodePlace(region.Head, 0), region) || _installed.Exists(r => r.Head == region.Head && r.Instructions == region.Instructions);
     }
 
     /// <summary>A thread begins to compile a region with this head; false where another one does. <see cref="EndCompiling"/> must follow.</summary>
@@ -252,7 +251,7 @@ public sealed unsafe partial class TranslationEngine
                     Judged(trial.Region, keep);
                     if (!keep)
                     {
-                        _demoted.Add((trial.Region.Head, trial.Region.Instructions, trial.Region.Ways.Length > 1));
+                        _demoted.Add(new CodePlace(trial.Region.Head, 0), trial.Region.Instructions, trial.Region.Ways.Length > 1, trial.WasLeft);
                         Kill(trial.Region.Header);
                         ForgetHead(trial.Region.Head);
                     }

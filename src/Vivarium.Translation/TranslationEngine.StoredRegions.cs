@@ -91,7 +91,7 @@ public sealed unsafe partial class TranslationEngine
         }
         if (shape == null)
         {
-            lock (_lock) _demoted.Add((pc, (int)head.Instructions, (head.Flags & StoredRegion.HasWays) != 0));
+            lock (_lock) _demoted.Add(new CodePlace(pc, 0), (int)head.Instructions, (head.Flags & StoredRegion.HasWays) != 0, wasLeft: false);
             return;
         }
         if (HashOf(shape.Runs) != head.GuestHash || (shape.HasFloat && !AllowsFloatRegions))

@@ -25,7 +25,7 @@ public sealed unsafe partial class MachineEngine : IRegionEngine
     private readonly GuestCodeReader _flagReader = new(128);
     private Func<ulong, ulong?>? _userPageOf;
     private readonly Dictionary<ulong, ulong> _userPages = []; // virtual page number -> page of RAM, where user code was translated last
-    private readonly HashSet<(CodePlace Head, int Instructions, bool HasWays)> _demoted = [];
+    private readonly DemotedRegions _demoted = new();
     private readonly HashSet<CodePlace> _compiling = [];
 
     private CodeArena? _regionArena;
@@ -69,7 +69,7 @@ public sealed unsafe partial class MachineEngine : IRegionEngine
         // A region with this head did not pay: it may have been left too often.
         bool WantsWays(ulong head)
         {
-            lock (_lock) return _demoted.Any(d => d.Head.Pc == head);
+            lock (_lock) return _demoted.Contains(head);
         }
 
         bool IsWarm(ulong pc)
@@ -111,10 +111,9 @@ public sealed unsafe partial class MachineEngine : IRegionEngine
     bool IRegionEngine.Knows(GuestRegion region)
     {
         CodePlace head = HeadOf(region.Head, region.Pages!);
-        // One that has grown a little would not fare otherwise.
         lock (_lock)
         {
-            return _demoted.Any(d => d.Head == head && d.HasWays == region.HasWays && Math.Abs(d.Instructions - region.Instructions) * 8 <= d.Instructions)
+            return _demoted.HasLike(head, region)
                 || _installed.Exists(r => r.Head == region.Head && r.Header->Physical == head.Physical && r.Instructions == region.Instructions);
         }
     }
@@ -477,7 +476,7 @@ public sealed unsafe partial class MachineEngine : IRegionEngine
                 if (stays is not { } keep) continue;
                 trials.RemoveAt(i);
                 if (keep) continue;
-                _demoted.Add((new CodePlace(trial.Region.Head, trial.Region.Header->Physical), trial.Region.Instructions, trial.Region.Ways.Length > 1));
+                _demoted.Add(new CodePlace(trial.Region.Head, trial.Region.Header->Physical), trial.Region.Instructions, trial.Region.Ways.Length > 1, trial.WasLeft);
                 Kill(trial.Region.Header);
             }
         }

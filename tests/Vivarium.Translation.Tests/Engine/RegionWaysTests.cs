@@ -2,6 +2,8 @@ using Vivarium.Host;
 using Vivarium.RiscV.Execution;
 using Vivarium.RiscV.Isa;
 using Vivarium.Translation.Optimizing;
+using Vivarium.Translation.Optimizing.Farm;
+using Vivarium.Translation.Optimizing.Regions;
 using Vivarium.Translation.Tests.Differential;
 
 namespace Vivarium.Translation.Tests.Engine;
@@ -124,6 +126,30 @@ public sealed class RegionWaysTests : IDisposable
             Assert.Equal(EngineGuest.Data + EngineGuest.DataSize, hart[2]);
         }
         Assert.True(guest.Engine.RegionReturns > 1000, $"{guest.Engine.RegionReturns} returns");
+    }
+
+    /// <summary>A region that was slower is not made again unless it has become another one; one that was left at once is, when it has grown at all, but not for ever.</summary>
+    [Fact]
+    public void WhatFailedIsNotMadeAgain()
+    {
+        var failed = new DemotedRegions();
+        CodePlace head = new(0x1000, 0), other = new(0x2000, 0);
+        failed.Add(head, 80, hasWays: false, wasLeft: false);
+        Assert.True(failed.Contains(0x1000) && !failed.Contains(0x2000));
+        Assert.True(failed.HasLike(head, Region(80)) && failed.HasLike(head, Region(90)) && failed.HasLike(head, Region(70)));
+        Assert.False(failed.HasLike(head, Region(91)) || failed.HasLike(head, Region(80, ways: 2)) || failed.HasLike(other, Region(80)));
+        for (int size = 30; size < 35; size++)
+        {
+            Assert.False(failed.HasLike(other, Region(40)));
+            failed.Add(other, size, hasWays: false, wasLeft: true);
+            Assert.True(failed.HasLike(other, Region(size)));
+        }
+        Assert.False(failed.HasLike(other, Region(29)) || failed.HasLike(other, Region(35)));
+        failed.Add(other, 35, hasWays: false, wasLeft: true);
+        Assert.True(failed.HasLike(other, Region(40)));
+
+        static GuestRegion Region(int instructions, int ways = 1) =>
+            new() { Head = 0x1000, Blocks = [], Runs = [], Instructions = instructions, Ways = [.. Enumerable.Range(0, ways).Select(static n => new RegionBlock(n, 0x1000, 0))] };
     }
 
     [Fact]

@@ -44,6 +44,9 @@ internal sealed unsafe class RegionTrial(InstalledRegion region)
     /// <summary>Processor time per arrival at the head as a region over that in tier 1, once the trial has ended.</summary>
     public double Ratio => _time[0] / _progress[0] / (_time[1] / _progress[1]);
 
+    /// <summary>It was left soon after each entry.</summary>
+    public bool WasLeft => _isShort;
+
     /// <summary>What was found out, in words.</summary>
     public string Verdict => _isShort ? "left at once" : _isCompared ? string.Create(CultureInfo.InvariantCulture, $"{Ratio:F2} of tier 1's time ({_allHits[0]} and {_allHits[1]} samples)") : _reason;
 
