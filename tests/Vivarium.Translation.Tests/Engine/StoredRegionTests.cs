@@ -84,6 +84,63 @@ public sealed class StoredRegionTests : IDisposable
         Assert.True(second.Loaded > 0 && entries > 0, $"{second.Loaded} loaded, {second.Stale} stale, {second.Lost} lost, {entries} entries");
     }
 
+    /// <summary>The table of a dispatch, which lies behind the code, fits wherever the code is loaded.</summary>
+    [Fact]
+    public void ASwitchOfAnEarlierRunIsUsed()
+    {
+        const int operations = 9, length = 6000;
+        using CompileFarm? farm = Farms.Synchronous();
+        if (farm == null) return;
+        using (var cache = new CodeCache(4 << 20) { Store = _directory.Open() })
+        {
+            Interpret(farm, cache, observes: true, static _ => { });
+            cache.Store!.Save();
+        }
+        Assert.True(farm.Statistics.Regions > 0);
+        using CompileFarm second = CompileFarm.TryCreate(new OptimizerOptions { Threads = 1, SampleMilliseconds = int.MaxValue }, out _)!;
+        long entered = 0;
+        using (var cache = new CodeCache(4 << 20) { Store = _directory.Open() })
+        {
+            Interpret(second, cache, observes: false, engine =>
+            {
+                entered = engine.RegionEntries;
+                engine.InstallStored(second);
+            });
+        }
+        Assert.True(second.Statistics.Loaded > 0 && entered > 0 && second.Statistics.Regions == 0, $"{second.Statistics.Loaded} loaded, {entered} entries");
+
+        static void Interpret(CompileFarm farm, CodeCache cache, bool observes, Action<TranslationEngine> between)
+        {
+            using var guest = new EngineGuest();
+            using var engine = new TranslationEngine(cache, new TranslationOptions { Validate = true, Farm = farm });
+            List<uint> code =
+            [
+                EngineGuest.I(Opcode.Lbu, 8, 5, 0), EngineGuest.I(Opcode.Slli, 8, 8, 3), EngineGuest.R(Opcode.Add, 8, 8, 9), EngineGuest.I(Opcode.Ld, 8, 8, 0), EngineGuest.I(Opcode.Jalr, 0, 8, 0),
+            ];
+            for (int n = 0; n < operations; n++)
+            {
+                guest.Window.Write(EngineGuest.Data + (ulong)n * 8, BitConverter.GetBytes(EngineGuest.Code + (ulong)code.Count * 4));
+                code.AddRange([EngineGuest.I(Opcode.Addi, 7, 7, 1 << n), EngineGuest.Jal(0, 4 * (5 + operations * 2 - code.Count - 1))]);
+            }
+            code.AddRange([EngineGuest.I(Opcode.Addi, 5, 5, 1), EngineGuest.Branch(Opcode.Bne, 5, 6, -4 * (code.Count + 1)), EngineGuest.Ecall]);
+            guest.Write(EngineGuest.Code, [.. code]);
+            byte[] bytes = [.. Enumerable.Range(0, length).Select(static n => (byte)(n * n % 31 % operations))];
+            guest.Window.Write(EngineGuest.Data + 0x1000, bytes);
+            ulong expected = 0;
+            foreach (byte b in bytes) expected += 1UL << b;
+            engine.MapCode(EngineGuest.Code, EngineGuest.CodeSize, File1, 0);
+            for (int round = 0; round < 3; round++)
+            {
+                if (observes) engine.ObserveTargets();
+                using Hart hart = guest.NewHart(EngineGuest.Code);
+                (hart[5], hart[6], hart[9]) = (EngineGuest.Data + 0x1000, EngineGuest.Data + 0x1000 + length, EngineGuest.Data);
+                Assert.Equal(new ExecutionExit(ExitKind.Trap, TrapCause.EnvironmentCall), engine.Run(hart));
+                Assert.Equal(expected, hart[7]);
+                between(engine);
+            }
+        }
+    }
+
     [Fact]
     public void OtherCodeAndOtherFilesGetNone()
     {
