@@ -10,7 +10,7 @@ namespace Vivarium.Translation.Optimizing.Farm;
 /// <remarks>Only the sampler's thread uses it.</remarks>
 internal sealed unsafe class RegionTrial(InstalledRegion region)
 {
-    private const int MinTurns = 4, MaxTurns = 32, MinHits = 6, MaxSamples = 80, MinProgress = 12;
+    private const int MinTurns = 4, MaxTurns = 32, MinHits = 6, ManySamples = 80, MaxSamples = 640, MinProgress = 12, MaxWait = 100;
     private const long MinTime = 12_000_000; // ns of the guest's processor time in a turn
     private const double Gain = 0.98;        // of tier 1's time, at most, for a region that shall stay
     private const double Certainty = 1.5;    // standard deviations of the samples' noise
@@ -21,8 +21,8 @@ internal sealed unsafe class RegionTrial(InstalledRegion region)
     private readonly double[] _time = new double[2];
     private readonly long[] _progress = new long[2];
     private readonly long[] _allHits = new long[2];
-    private int _turn, _hits, _samples;
-    private bool _isShort, _isCompared;
+    private int _turn, _hits, _samples, _waited, _enough;
+    private bool _isShort, _isCompared, _looksAgain;
     private string _reason = "not compared";
     private long _turnTime, _turnProgress, _turnEntries;
     private Phase _phase;
@@ -86,9 +86,11 @@ internal sealed unsafe class RegionTrial(InstalledRegion region)
         {
             case Phase.Settling: // threads change sides: this tick belongs to nobody
                 leave = true;
-                _phase = Phase.Starting;
+                (_phase, _turnProgress, _waited, _enough, _looksAgain) = (Phase.Starting, region.Progress, 0, ManySamples, false);
                 return null;
             case Phase.Starting:
+                // A region that was left is entered again at its head, which may take some time: that is not its turn's.
+                if (region.Progress == _turnProgress && ++_waited < MaxWait) return null;
                 (_turnTime, _turnProgress, _turnEntries) = (time, region.Progress, region.Entered);
                 (_hits, _samples) = (0, 0);
                 _phase = Phase.Measuring;
@@ -98,7 +100,7 @@ internal sealed unsafe class RegionTrial(InstalledRegion region)
         // Seen within a millisecond or two, whatever share of the time it was.
         if (entries >= MinEntries && spent < entries * MinTimePerEntry) return !(_isShort = true);
         // A region of which little is seen takes longer turns.
-        if (spent < MinTime || (_samples < MaxSamples && _hits < MinHits)) return null;
+        if (spent < MinTime || (_samples < _enough && (_hits < MinHits || _looksAgain))) return null;
         if (_phase == Phase.Measuring)
         {
             leave = true;
@@ -108,7 +110,10 @@ internal sealed unsafe class RegionTrial(InstalledRegion region)
         long progress = region.Progress - _turnProgress;
         if (progress < MinProgress)
         {
-            if (_samples >= MaxSamples) return Unsettled(string.Create(CultureInfo.InvariantCulture, $"not compared: it came to its head {progress} times in {spent / 1000} us"));
+            if (_samples >= (progress == 0 ? MaxSamples / 2 : MaxSamples)) return Unsettled(string.Create(CultureInfo.InvariantCulture, $"not compared: it came to its head {progress} times in {spent / 1000} us"));
+            // Not every tick: each look has the region left.
+            _enough = Math.Max(ManySamples, 2 * _samples);
+            _looksAgain = true;
             _phase = Phase.Measuring;
             return null;
         }
