@@ -152,7 +152,7 @@ int main(void)
     music(110);
     picture(2400, 1800);
     genome(1500000, 16000);
-    formula(250, 1065);
+    formula(275, 1165);
     plan(14, 24, 5);
     table(400000);
     return 0;
