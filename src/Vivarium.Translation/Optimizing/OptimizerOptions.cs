@@ -27,9 +27,13 @@ public sealed record OptimizerOptions
     /// <summary>The compilers have no processor but the guest's own: what they take is the guest's loss.</summary>
     private static bool OnOneProcessor => Environment.ProcessorCount == 1;
 
+    // Where there are other processors: WarmUp, CompileGrant, CompileShare.
+    private const int UsualWarmUp = 1000, UsualGrant = 250;
+    private const double UsualShare = 0.1;
+
     /// <summary>As if there were several processors: where the compilers are put on others than the guest's.</summary>
     public OptimizerOptions WithProcessors(IReadOnlyList<int> processors) =>
-        processors.Count == 0 ? this : this with { Processors = processors, WarmUp = 1000, CompileGrant = 150, CompileShare = 0.04 };
+        processors.Count == 0 ? this : this with { Processors = processors, WarmUp = UsualWarmUp, CompileGrant = UsualGrant, CompileShare = UsualShare };
 
     /// <summary>Samples of one block that make it hot, where each stands for a millisecond.</summary>
     public int Threshold { get; init; } = 12;
@@ -38,15 +42,15 @@ public sealed record OptimizerOptions
     /// Milliseconds that the guest runs before anything is compiled: short programs do without LLVM, whose loading costs some 30 ms. 0: compile from the
     /// start, sample as often as can be, and spend what it takes (for tests and measurements).
     /// </summary>
-    public int WarmUp { get; init; } = OnOneProcessor ? 2000 : 1000;
+    public int WarmUp { get; init; } = OnOneProcessor ? 2000 : UsualWarmUp;
 
     /// <summary>Milliseconds that compilation has beyond its share: for LLVM's loading and the hottest few loops. Without it a loop of ten seconds' work waited
     /// half of them for the share to grow.</summary>
-    public int CompileGrant { get; init; } = OnOneProcessor ? 0 : 250;
+    public int CompileGrant { get; init; } = OnOneProcessor ? 0 : UsualGrant;
 
     /// <summary>Compilation has at most this share of the processor time that the guest has had so far, and a grant: compilers take execution units, caches and the
     /// process's memory lock from it.</summary>
-    public double CompileShare { get; init; } = OnOneProcessor ? 0.02 : 0.1;
+    public double CompileShare { get; init; } = OnOneProcessor ? 0.02 : UsualShare;
 
     /// <summary>Time between samples while there is something to find out.</summary>
     public int SampleMilliseconds { get; init; } = 1;
