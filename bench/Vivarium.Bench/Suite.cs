@@ -140,7 +140,7 @@ internal static class Suite
         var lib = Path.Combine(nativeTree, "usr/lib/x86_64-linux-gnu");
         var native = new List<string>
         {
-            Path.Combine(lib, "ld-linux-x86-64.so.2"), "--library-path", $"{lib}:{lib}/perl/5.40", "--argv0", program, nativeTree + (nativeProgram ?? program),
+            Path.Combine(lib, "ld-linux-x86-64.so.2"), "--library-path", $"{lib}:{lib}/perl/5.40:{nativeTree}/usr/lib", "--argv0", program, nativeTree + (nativeProgram ?? program),
         };
         native.AddRange(arguments.Select(a => a.Replace("/bench-", nativeTree + "/bench-")));
         var environment = new Dictionary<string, string> { ["PYTHONHOME"] = nativeTree + "/usr" };
@@ -165,7 +165,11 @@ internal static class Suite
         {
             Native = null, // its resources lie in the tree
         };
-        yield return Make("povray", "/usr/bin/povray", "+I" + In + "scene.pov", "+O-", "+FP", "+W560", "+H420", "+A0.3", "-J", "-D", "+WT1") with { Measured = times };
+        yield return Make("povray", "/usr/bin/povray", "+I" + In + "scene.pov", "+O-", "+FP", "+W560", "+H420", "+A0.3", "-J", "-D", "+WT1") with
+        {
+            Measured = times,
+            Native = null, // its libraries load others by name
+        };
         yield return Make("numpy", "/usr/bin/python3", "-P", In + "linear.py");
         yield return Make("stockfish", "/usr/games/stockfish", "bench", "16", "1", "9") with { Measured = times };
         yield return Make("glpsol", "/usr/bin/glpsol", "-m", In + "plan.mod") with { Measured = times };
