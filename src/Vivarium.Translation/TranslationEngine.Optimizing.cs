@@ -248,7 +248,7 @@ public sealed unsafe partial class TranslationEngine
                 if (stays is { } keep)
                 {
                     trials.RemoveAt(i);
-                    Judged(trial.Region, keep);
+                    if (trial.IsSettled) Judged(trial.Region, keep); // else a later run may find out
                     if (!keep)
                     {
                         _demoted.Add(new CodePlace(trial.Region.Head, 0), trial.Region.Instructions, trial.Region.Ways.Length > 1, trial.WasLeft);

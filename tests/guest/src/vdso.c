@@ -156,8 +156,9 @@ static void *read_clocks(void *stop)
     return NULL;
 }
 
-static volatile int64_t alarm_last;
-static volatile int alarms;
+// Of each thread: while one is in the handler the next signal finds another, and that one may be done first.
+static _Thread_local volatile int64_t alarm_last;
+static atomic_int alarms;
 static void on_alarm(int s, siginfo_t *i, void *u)
 {
     (void)s, (void)i, (void)u;

@@ -47,6 +47,9 @@ internal sealed unsafe class RegionTrial(InstalledRegion region)
     /// <summary>It was left soon after each entry.</summary>
     public bool WasLeft => _isShort;
 
+    /// <summary>Something was found out: the region did not just stay for want of a comparison.</summary>
+    public bool IsSettled => _isShort || _isCompared;
+
     /// <summary>What was found out, in words.</summary>
     public string Verdict => _isShort ? "left at once" : _isCompared ? string.Create(CultureInfo.InvariantCulture, $"{Ratio:F2} of tier 1's time ({_allHits[0]} and {_allHits[1]} samples)") : _reason;
 
