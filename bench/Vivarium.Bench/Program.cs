@@ -141,7 +141,7 @@ internal sealed record Options
             {
                 case "--measure": o = o with { Measure = Value() }; break;
                 case "--viv": o = o with { Viv = Value() }; break;
-                case "--viv-option": o.VivOptions.Add(Value()); break;
+                case "--viv-option": o.VivOptions.AddRange(Value().Split(' ', StringSplitOptions.RemoveEmptyEntries)); break;
                 case "--viv-variant": o.Variants.Add(Value()); break;
                 case "--qemu": o = o with { Qemu = Value() }; break;
                 case "--bin": o = o with { Bin = Value() }; break;
