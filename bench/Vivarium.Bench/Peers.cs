@@ -13,25 +13,26 @@ internal sealed record Runner(string Name, bool IsOurs, Func<string?, IReadOnlyL
 /// <summary>Finds viv and the QEMUs to compare with.</summary>
 internal static class Peers
 {
-    public static List<Runner> Find(string viv, IReadOnlyList<string> vivOptions, IEnumerable<string> variants, string? newQemu, string scratch)
+    public static List<Runner> Find(Options options, string scratch)
     {
-        List<Runner> runners = [Viv(vivOptions), .. variants.Select(v => Viv([.. vivOptions, .. v.Split(' ', StringSplitOptions.RemoveEmptyEntries)]))];
+        List<Runner> runners = [Viv(options.VivOptions), .. options.Variants.Select(v => Viv([.. options.VivOptions, .. v.Split(' ', StringSplitOptions.RemoveEmptyEntries)]))];
+        if (!options.HasQemu) return runners;
         if (Which("qemu-riscv64-static") is { } old) Add(old);
-        if (newQemu is not null)
+        if (options.Qemu is { } newQemu)
         {
             Add(newQemu);
             Add(newQemu, "-cpu", "rv64");
         }
         return runners;
 
-        Runner Viv(IReadOnlyList<string> options) => new(string.Join(' ', ["viv", .. options]), true,
-            (root, guest) => [viv, "run", .. options, .. root is null ? (string[])[] : ["--root", root], .. guest]);
+        Runner Viv(IReadOnlyList<string> with) => new(string.Join(' ', ["viv", .. with]), true,
+            (root, guest) => [options.Viv, "run", .. with, .. root is null ? (string[])[] : ["--root", root], .. guest]);
 
-        void Add(string path, params string[] options)
+        void Add(string path, params string[] with)
         {
             var version = TimedProcess.Run([path, "--version"], null, scratch).Output.Split('\n')[0].Split(' ') is [_, _, var v, ..] ? v : "?";
-            runners.Add(new Runner($"qemu {version}{(options.Length > 0 ? " " + string.Join(' ', options) : "")}", false,
-                (root, guest) => [path, .. options, .. root is null ? (string[])[] : ["-L", root], .. Inside(root, guest)]) { ExecPrefix = path });
+            runners.Add(new Runner($"qemu {version}{(with.Length > 0 ? " " + string.Join(' ', with) : "")}", false,
+                (root, guest) => [path, .. with, .. root is null ? (string[])[] : ["-L", root], .. Inside(root, guest)]) { ExecPrefix = path });
         }
     }
 

@@ -5,8 +5,8 @@ using Spectre.Console;
 
 namespace Vivarium.Bench;
 
-/// <summary>The medians of one runner on one row.</summary>
-internal sealed record Cell(double Wall, double Min, double Max, double Cpu, long PeakKiB);
+/// <summary>The medians of one runner on one row, and the largest slowness of its runs.</summary>
+internal sealed record Cell(double Wall, double Min, double Max, double Cpu, long PeakKiB, double Slowness);
 
 /// <summary>A measured row: the native median (or null) and a cell per runner (null where the runner failed, with the reason).</summary>
 internal sealed record Result(Row Row, Cell? Native, Dictionary<string, Cell?> Cells, List<string> Failures);
@@ -40,10 +40,13 @@ internal static class Report
         table.AddColumn(new TableColumn("best qemu / viv").RightAligned());
         table.AddColumn(new TableColumn("peak MiB viv / qemu").RightAligned());
         var ours = runners.First(r => r.IsOurs).Name;
+        var variants = runners.Where(r => r.IsOurs).Skip(1).ToList();
+        foreach (var v in variants) table.AddColumn(new TableColumn(Markup.Escape($"{ours} / {(v.Name.StartsWith(ours, StringComparison.Ordinal) ? v.Name[ours.Length..].Trim() : v.Name)}")).RightAligned());
         foreach (var group in results.GroupBy(r => r.Row.Group))
         {
             var toNative = new List<double>();
             var toPeer = new List<double>();
+            var toVariants = variants.ConvertAll(static _ => new List<double>());
             foreach (var r in group)
             {
                 var mine = r.Cells.GetValueOrDefault(ours);
@@ -51,14 +54,17 @@ internal static class Report
                 if (mine is not null && r.Native is not null) toNative.Add(mine.Wall / r.Native.Wall);
                 if (mine is not null && peer is not null) toPeer.Add(peer.Value / mine.Wall);
                 var peerPeak = runners.Where(x => !x.IsOurs).Select(x => r.Cells.GetValueOrDefault(x.Name)?.PeakKiB).Min();
+                for (var v = 0; v < variants.Count; v++)
+                    if (mine is not null && r.Cells.GetValueOrDefault(variants[v].Name) is { } other) toVariants[v].Add(mine.Wall / other.Wall);
                 table.AddRow([
                     Markup.Escape(r.Row.Name), r.Native is null ? "-" : Quantity(r.Row, r.Native.Wall),
                     .. runners.Select(x => r.Cells.GetValueOrDefault(x.Name) is { } c ? Quantity(r.Row, c.Wall) : "failed"),
                     mine is null || r.Native is null ? "-" : F(mine.Wall / r.Native.Wall, "0.00"),
                     mine is null || peer is null ? "-" : F(peer.Value / mine.Wall, "0.00"),
-                    $"{(mine is null ? "-" : F(mine.PeakKiB / 1024.0, "0"))} / {(peerPeak is null ? "-" : F(peerPeak.Value / 1024.0, "0"))}"]);
+                    $"{(mine is null ? "-" : F(mine.PeakKiB / 1024.0, "0"))} / {(peerPeak is null ? "-" : F(peerPeak.Value / 1024.0, "0"))}",
+                    .. variants.Select(v => mine is null || r.Cells.GetValueOrDefault(v.Name) is not { } other ? "-" : F(mine.Wall / other.Wall, "0.00"))]);
             }
-            table.AddRow(["[bold]" + group.Key + "[/] (geometric mean)", "", .. runners.Select(_ => ""), F(GeometricMean(toNative), "0.00"), F(GeometricMean(toPeer), "0.00"), ""]);
+            table.AddRow(["[bold]" + group.Key + "[/] (geometric mean)", "", .. runners.Select(_ => ""), F(GeometricMean(toNative), "0.00"), F(GeometricMean(toPeer), "0.00"), "", .. toVariants.Select(t => F(GeometricMean(t), "0.00"))]);
             table.AddEmptyRow();
         }
         AnsiConsole.Profile.Width = Math.Max(AnsiConsole.Profile.Width, 160);
@@ -100,6 +106,7 @@ internal static class Report
         w.WriteNumber("maximum", c.Max);
         w.WriteNumber("cpuSeconds", c.Cpu);
         w.WriteNumber("peakKiB", c.PeakKiB);
+        w.WriteNumber("slowness", c.Slowness);
         w.WriteEndObject();
     }
 

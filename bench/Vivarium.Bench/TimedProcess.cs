@@ -9,13 +9,41 @@ namespace Vivarium.Bench;
 /// <param name="PeakKiB">Largest resident set of a single process, KiB.</param>
 /// <param name="ExitCode">Exit status, or 128 + signal.</param>
 /// <param name="Output">Standard output.</param>
-internal sealed record Sample(double WallSeconds, double CpuSeconds, long PeakKiB, int ExitCode, string Output);
+/// <param name="Probe">Seconds that the processor took for a fixed piece of work meanwhile, on average; 0 where that was not looked at.</param>
+internal sealed record Sample(double WallSeconds, double CpuSeconds, long PeakKiB, int ExitCode, string Output, double Probe = 0)
+{
+    // Above this something else has slowed the processor down.
+    public const double MostSlowness = 1.08;
+
+    /// <summary>How much longer than at its best the processor took for the same work.</summary>
+    public double Slowness => Probe == 0 ? 1 : Probe / TimedProcess.BestProbe;
+
+    /// <summary>Nothing else on the machine is known to have disturbed the run.</summary>
+    public bool IsQuiet => Slowness <= MostSlowness;
+}
 
 /// <summary>Runs a command as a whole process through bench/measure.c, which reads the kernel's own account of it (wait4's rusage).</summary>
 internal static class TimedProcess
 {
     /// <summary>The built bench/measure.c.</summary>
     public static string Measure { get; set; } = "measure";
+
+    /// <summary>The processor that everything measured stays on, and whose speed is watched; null for any.</summary>
+    public static int? Pin { get; private set; }
+
+    /// <summary>The least that the probe has taken so far, seconds.</summary>
+    public static double BestProbe { get; private set; }
+
+    /// <summary>Has all runs from now on stay on one processor.</summary>
+    public static void PinTo(int processor)
+    {
+        Pin = processor;
+        using var probe = Process.Start(new ProcessStartInfo(Measure, ["-p", processor.ToString(CultureInfo.InvariantCulture)]) { RedirectStandardOutput = true })!;
+        var answer = probe.StandardOutput.ReadToEnd();
+        probe.WaitForExit();
+        if (probe.ExitCode != 0) throw new ArgumentException($"cannot pin to processor {processor}");
+        BestProbe = double.Parse(answer, CultureInfo.InvariantCulture);
+    }
 
     public static Sample Run(IReadOnlyList<string> command, IReadOnlyDictionary<string, string>? environment, string scratch)
     {
@@ -24,14 +52,16 @@ internal static class TimedProcess
         var output = Path.Combine(scratch, "stdout");
         File.Delete(result);
         var start = new ProcessStartInfo("/bin/sh") { UseShellExecute = false };
-        foreach (var a in (string[])["-c", "exec \"$@\" </dev/null >\"$VIV_BENCH_SCRATCH/stdout\" 2>\"$VIV_BENCH_SCRATCH/stderr\"", "sh", Measure, result, .. command]) start.ArgumentList.Add(a);
+        foreach (var a in (string[])["-c", "exec \"$@\" </dev/null >\"$VIV_BENCH_SCRATCH/stdout\" 2>\"$VIV_BENCH_SCRATCH/stderr\"", "sh", Measure, .. Pin is { } pin ? (string[])["-p", pin.ToString(CultureInfo.InvariantCulture)] : [], result, .. command]) start.ArgumentList.Add(a);
         start.Environment["VIV_BENCH_SCRATCH"] = scratch;
         if (environment is not null) foreach (var (k, v) in environment) start.Environment[k] = v;
         using (var process = Process.Start(start)!) process.WaitForExit();
         if (!File.Exists(result)) throw new InvalidOperationException($"cannot run '{command[0]}': {StandardError(scratch)}");
         var fields = File.ReadAllText(result).Split(' ');
         double Number(int i) => double.Parse(fields[i], CultureInfo.InvariantCulture);
-        return new Sample(Number(0), Number(1), (long)Number(2), (int)Number(3), File.ReadAllText(output));
+        var sample = new Sample(Number(0), Number(1), (long)Number(2), (int)Number(3), File.ReadAllText(output), Number(4));
+        if (sample.Probe != 0) BestProbe = Math.Min(BestProbe, sample.Probe);
+        return sample;
     }
 
     public static string StandardError(string scratch) => File.ReadAllText(Path.Combine(scratch, "stderr"));
