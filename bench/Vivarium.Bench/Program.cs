@@ -17,7 +17,7 @@ TimedProcess.Measure = options.Measure;
 var scratch = Directory.CreateTempSubdirectory("viv-bench").FullName;
 try
 {
-    if (options.Pin is { } processor) TimedProcess.PinTo(processor);
+    if (options.Pin is { } processors) TimedProcess.PinTo(processors);
     if (options.Suites.Contains("peak")) return TimeToPeak.Measure(options, scratch);
     if (options.Suites.Contains("policies")) return Policies.Compare(options, scratch);
     var runners = Peers.Find(options, scratch);
@@ -52,10 +52,10 @@ try
     if (!Console.IsErrorRedirected) Console.Error.Write("\r\x1b[K");
     Report.Table(results, runners);
     Report.Chart(results, runners, Path.Combine(options.Out, "results.svg"));
-    if (TimedProcess.Pin is { } pin)
+    if (TimedProcess.IsPinned)
     {
         var disturbed = results.SelectMany(r => r.Cells.Values.Append(r.Native)).OfType<Cell>().Where(c => c.Slowness > Sample.MostSlowness).ToList();
-        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"All on processor {pin}; {disturbed.Count} cells hold disturbed runs, up to {disturbed.Select(c => c.Slowness).DefaultIfEmpty(1).Max():F2} times as slow (\"slowness\" in the JSON)."));
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"All on one processor of {options.Pin}; {disturbed.Count} cells hold disturbed runs, up to {disturbed.Select(c => c.Slowness).DefaultIfEmpty(1).Max():F2} times as slow (\"slowness\" in the JSON)."));
     }
     Console.WriteLine($"{options.Runs} runs of each, medians of wall time; {cpu}, {Environment.ProcessorCount} CPUs. JSON and chart in {options.Out}");
     return results.Any(r => r.Failures.Count > 0) ? 1 : 0;
@@ -77,10 +77,11 @@ static Result Measure(Row row, List<Runner> runners, int runs, string scratch)
         columns.Add((r.Name, r.Wrap(row.Root, [.. row.Guest.Select(a => a == Suite.ExecPrefix ? r.ExecPrefix : a)]), environment));
     }
     const int MostAttempts = 4; // for each quiet run
+    const double LongRun = 2; // seconds: what needs no warming up
     var samples = columns.ToDictionary(c => c.Name, _ => new List<Sample>());
     var failures = new List<string>();
     string? expected = null;
-    var rounds = TimedProcess.Pin is null ? runs : MostAttempts * runs;
+    var rounds = !TimedProcess.IsPinned ? runs : MostAttempts * runs;
     for (var round = 0; round <= rounds; round++) // round 0 warms up and checks
         foreach (var (name, command, environment) in columns)
         {
@@ -103,7 +104,7 @@ static Result Measure(Row row, List<Runner> runners, int runs, string scratch)
                 expected ??= text;
                 if (text != expected) { failures.Add($"{row.Name}: {name}: output differs from {(row.Output == Compare.All ? columns[0].Name : "the first guest's")}"); continue; }
             }
-            if (round > 0) samples[name].Add(s);
+            if (round > 0 || (TimedProcess.IsPinned && s.WallSeconds > LongRun)) samples[name].Add(s);
         }
     // Where the processor was never quiet for long enough, those that were disturbed least count.
     foreach (var list in samples.Values)
@@ -140,8 +141,8 @@ internal sealed record Options
 
     public bool HasQemu { get; init; } = true;
 
-    /// <summary>The processor that everything measured stays on: runs that something else disturbed there are repeated.</summary>
-    public int? Pin { get; init; }
+    /// <summary>The processors of which everything measured stays on one: runs that something else disturbed there are repeated.</summary>
+    public string? Pin { get; init; }
 
     /// <summary>Compiling threads in the comparison of policies.</summary>
     public int JitThreads { get; init; } = 1;
@@ -171,7 +172,7 @@ internal sealed record Options
                 case "--out": o = o with { Out = Value() }; break;
                 case "--runs": o = o with { Runs = int.Parse(Value(), CultureInfo.InvariantCulture) }; break;
                 case "--no-qemu": o = o with { HasQemu = false }; break;
-                case "--pin": o = o with { Pin = int.Parse(Value(), CultureInfo.InvariantCulture) }; break;
+                case "--pin": o = o with { Pin = Value() }; break;
                 case "--jit-threads": o = o with { JitThreads = int.Parse(Value(), CultureInfo.InvariantCulture) }; break;
                 case "--jit-threshold": o = o with { JitThreshold = int.Parse(Value(), CultureInfo.InvariantCulture) }; break;
                 case "--filter": o = o with { Filter = Value() }; break;

@@ -28,21 +28,36 @@ internal static class TimedProcess
     /// <summary>The built bench/measure.c.</summary>
     public static string Measure { get; set; } = "measure";
 
-    /// <summary>The processor that everything measured stays on, and whose speed is watched; null for any.</summary>
-    public static int? Pin { get; private set; }
+    /// <summary>In a command pinned to one processor: another one.</summary>
+    public const string OtherProcessor = "{other}";
+
+    private static string[] s_processors = [];
+
+    /// <summary>Every run stays on one of the processors chosen, whose speed is watched.</summary>
+    public static bool IsPinned => s_processors.Length > 0;
 
     /// <summary>The least that the probe has taken so far, seconds.</summary>
-    public static double BestProbe { get; private set; }
+    public static double BestProbe { get; private set; } = double.PositiveInfinity;
 
-    /// <summary>Has all runs from now on stay on one processor.</summary>
-    public static void PinTo(int processor)
+    /// <summary>Has each run from now on stay on that one of these processors that is fastest when it begins.</summary>
+    /// <param name="processors">Comma-separated numbers.</param>
+    public static void PinTo(string processors)
     {
-        Pin = processor;
-        using var probe = Process.Start(new ProcessStartInfo(Measure, ["-p", processor.ToString(CultureInfo.InvariantCulture)]) { RedirectStandardOutput = true })!;
-        var answer = probe.StandardOutput.ReadToEnd();
+        s_processors = processors.Split(',');
+        // They may be slow now, and fast later: runs tell, too.
+        for (var i = 0; i < 20; i++) _ = Fastest();
+    }
+
+    /// <summary>The processors, fastest first.</summary>
+    private static string[] Fastest()
+    {
+        using var probe = Process.Start(new ProcessStartInfo(Measure, ["-p", .. s_processors]) { RedirectStandardOutput = true })!;
+        var times = probe.StandardOutput.ReadToEnd().Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(l => l.Split(' '))
+            .Select(f => (Processor: f[0], Time: double.Parse(f[1], CultureInfo.InvariantCulture))).OrderBy(p => p.Time).ToList();
         probe.WaitForExit();
-        if (probe.ExitCode != 0) throw new ArgumentException($"cannot pin to processor {processor}");
-        BestProbe = double.Parse(answer, CultureInfo.InvariantCulture);
+        if (probe.ExitCode != 0) throw new ArgumentException($"cannot pin to the processors {string.Join(',', s_processors)}");
+        BestProbe = Math.Min(BestProbe, times[0].Time);
+        return [.. times.Select(t => t.Processor)];
     }
 
     public static Sample Run(IReadOnlyList<string> command, IReadOnlyDictionary<string, string>? environment, string scratch)
@@ -52,11 +67,17 @@ internal static class TimedProcess
         var output = Path.Combine(scratch, "stdout");
         File.Delete(result);
         var start = new ProcessStartInfo("/bin/sh") { UseShellExecute = false };
-        foreach (var a in (string[])["-c", "exec \"$@\" </dev/null >\"$VIV_BENCH_SCRATCH/stdout\" 2>\"$VIV_BENCH_SCRATCH/stderr\"", "sh", Measure, .. Pin is { } pin ? (string[])["-p", pin.ToString(CultureInfo.InvariantCulture)] : [], result, .. command]) start.ArgumentList.Add(a);
+        if (IsPinned)
+        {
+            var processors = Fastest();
+            command = ["-p", processors[0], result, .. command.Select(a => a == OtherProcessor ? processors.Length > 1 ? processors[1] : processors[0] == "0" ? "1" : "0" : a)];
+        }
+        else command = [result, .. command];
+        foreach (var a in (string[])["-c", "exec \"$@\" </dev/null >\"$VIV_BENCH_SCRATCH/stdout\" 2>\"$VIV_BENCH_SCRATCH/stderr\"", "sh", Measure, .. command]) start.ArgumentList.Add(a);
         start.Environment["VIV_BENCH_SCRATCH"] = scratch;
         if (environment is not null) foreach (var (k, v) in environment) start.Environment[k] = v;
         using (var process = Process.Start(start)!) process.WaitForExit();
-        if (!File.Exists(result)) throw new InvalidOperationException($"cannot run '{command[0]}': {StandardError(scratch)}");
+        if (!File.Exists(result)) throw new InvalidOperationException($"cannot run '{string.Join(' ', command)}': {StandardError(scratch)}");
         var fields = File.ReadAllText(result).Split(' ');
         double Number(int i) => double.Parse(fields[i], CultureInfo.InvariantCulture);
         var sample = new Sample(Number(0), Number(1), (long)Number(2), (int)Number(3), File.ReadAllText(output), Number(4));
