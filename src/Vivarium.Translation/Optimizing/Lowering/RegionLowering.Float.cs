@@ -8,7 +8,8 @@ using Vivarium.Translation.Optimizing.Regions;
 
 namespace Vivarium.Translation.Optimizing.Lowering;
 
-// Floating point. A register that the region uses in one precision only has a slot of that type; others are 64-bit patterns.
+// Floating point. A register that the region uses in one precision only has a slot of that type; others ("mixed") are 64-bit patterns between blocks, and within a block
+// values of the precision that they were written in, until something wants the pattern.
 // Arithmetic leaves whatever NaN x86 makes ("dirty") until its bits can be seen: stores, moves to integer registers, sign injection, exits.
 // Around loops dirty registers stay dirty; a register that comes in clean must then not hold a NaN with a payload, which the edge checks.
 internal sealed partial class RegionLowering
@@ -20,6 +21,8 @@ internal sealed partial class RegionLowering
 
     private readonly Kind[] _kind = new Kind[32];
     private readonly string?[] _f = new string?[32];
+    private readonly string?[] _typed = new string?[32]; // of mixed registers: what this block wrote, where that is newer than, or the same as, the pattern
+    private uint _typedSingle, _typedDirty;
     private uint _fWritten, _dirty, _single, _double;
     private uint[] _dirtyIn = [], _liveIn = [];
 
@@ -273,6 +276,7 @@ internal sealed partial class RegionLowering
     private void BeginFloats(RegionBlock block)
     {
         Array.Clear(_f);
+        Array.Clear(_typed);
         _fWritten = 0;
         _dirty = _dirtyIn[block.Index];
     }
@@ -282,7 +286,7 @@ internal sealed partial class RegionLowering
         for (uint set = _fWritten; set != 0; set &= set - 1)
         {
             int f = BitOperations.TrailingZeroCount(set);
-            Line($"store {TypeOf(_kind[f])} {_f[f]}, ptr %f{f}");
+            Line($"store {TypeOf(_kind[f])} {Slot(f)}, ptr %f{f}");
         }
         _fWritten = 0;
     }
@@ -290,7 +294,25 @@ internal sealed partial class RegionLowering
     private string Slot(int f)
     {
         if (_f[f] is { } known) return known;
-        return _f[f] = Op($"load {TypeOf(_kind[f])}, ptr %f{f}");
+        return _f[f] = _typed[f] == null ? Op($"load {TypeOf(_kind[f])}, ptr %f{f}") : (_typedSingle >> f & 1) != 0 ? Boxed(ReadBits(f, true)) : ReadBits(f, false);
+    }
+
+    /// <summary>The register's value where it is known in a precision, and whether it may be another NaN than the canonical one.</summary>
+    private (string Value, bool IsDirty)? Typed(int f, bool single)
+    {
+        if (_kind[f] != Kind.Mixed) return (Slot(f), (_dirty >> f & 1) != 0);
+        return _typed[f] is { } value && (_typedSingle >> f & 1) != 0 == single ? (value, (_typedDirty >> f & 1) != 0) : null;
+    }
+
+    private void SetTyped(int f, bool single, string value, bool dirty)
+    {
+        uint bit = 1u << f;
+        _typed[f] = value;
+        _f[f] = null;
+        _typedSingle = single ? _typedSingle | bit : _typedSingle & ~bit;
+        _typedDirty = dirty ? _typedDirty | bit : _typedDirty & ~bit;
+        _fWritten |= bit;
+        _dirty &= ~bit;
     }
 
     private void SetSlot(int f, string value, bool dirty)
@@ -304,8 +326,8 @@ internal sealed partial class RegionLowering
 
     private string ReadFloat(int f, bool single)
     {
+        if (Typed(f, single) is { } typed) return typed.Value;
         string value = Slot(f);
-        if (_kind[f] != Kind.Mixed) return value;
         if (!single) return Op($"bitcast i64 {value} to double");
         string boxed = Op($"icmp uge i64 {value}, -4294967296"), low = Op($"trunc i64 {value} to i32");
         return Op($"bitcast i32 {Op($"select i1 {boxed}, i32 {low}, i32 {NanS}")} to float");
@@ -314,9 +336,10 @@ internal sealed partial class RegionLowering
     /// <summary>The bits of a register as the instruction sees them; with <paramref name="unboxed"/> the low half is taken as it is.</summary>
     private string ReadBits(int f, bool single, bool unboxed = false)
     {
-        if (unboxed && _kind[f] == Kind.Mixed) return Op($"trunc i64 {Slot(f)} to i32");
+        bool isDirty = Typed(f, single) is { IsDirty: true };
+        if (unboxed && Typed(f, single) == null) return Op($"trunc i64 {Slot(f)} to i32");
         string value = ReadFloat(f, single);
-        return (_dirty >> f & 1) != 0 ? Canonical(value, single) : Op(single ? $"bitcast float {value} to i32" : $"bitcast double {value} to i64");
+        return isDirty ? Canonical(value, single) : Op(single ? $"bitcast float {value} to i32" : $"bitcast double {value} to i64");
     }
 
     private string Canonical(string value, bool single) => Op(single ? $"bitcast float {CleanValue(value, true)} to i32" : $"bitcast double {CleanValue(value, false)} to i64");
@@ -330,20 +353,11 @@ internal sealed partial class RegionLowering
 
     private void WriteFloat(int f, bool single, string value, bool dirty)
     {
-        if (_kind[f] != Kind.Mixed)
-        {
-            SetSlot(f, value, dirty);
-            return;
-        }
-        string bits = dirty ? Canonical(value, single) : Op(single ? $"bitcast float {value} to i32" : $"bitcast double {value} to i64");
-        SetSlot(f, single ? Boxed(bits) : bits, false);
+        if (_kind[f] == Kind.Mixed) SetTyped(f, single, value, dirty);
+        else SetSlot(f, value, dirty);
     }
 
-    private void WriteBits(int f, bool single, string bits)
-    {
-        if (_kind[f] == Kind.Mixed) SetSlot(f, single ? Boxed(bits) : bits, false);
-        else SetSlot(f, Op(single ? $"bitcast i32 {bits} to float" : $"bitcast i64 {bits} to double"), false);
-    }
+    private void WriteBits(int f, bool single, string bits) => WriteFloat(f, single, Op(single ? $"bitcast i32 {bits} to float" : $"bitcast i64 {bits} to double"), false);
 
     // Edges.
 
@@ -393,14 +407,12 @@ internal sealed partial class RegionLowering
         switch (o)
         {
             case Opcode.Flw or Opcode.Fld:
-                if (_kind[i.Rd] == Kind.Mixed) WriteBits(i.Rd, single, Op($"load {(single ? "i32" : "i64")}, ptr {Address(i.Rs1, i.Imm)}, align 1"));
-                else SetSlot(i.Rd, Op($"load {type}, ptr {Address(i.Rs1, i.Imm)}, align 1"), false);
+                WriteFloat(i.Rd, single, Op($"load {type}, ptr {Address(i.Rs1, i.Imm)}, align 1"), false);
                 break;
             case Opcode.Fsw or Opcode.Fsd:
-                if (_kind[i.Rs2] != Kind.Mixed && !readsSingle)
+                if (!readsSingle && Typed(i.Rs2, false) is { } whole)
                 {
-                    string value = Slot(i.Rs2);
-                    if ((_dirty >> i.Rs2 & 1) != 0) value = CleanValue(value, false);
+                    string value = whole.IsDirty ? CleanValue(whole.Value, false) : whole.Value;
                     Line($"store double {value}, ptr {Address(i.Rs1, i.Imm)}, align 1");
                     Remember(Read(i.Rs1), i.Imm, 8, null);
                     break;
@@ -492,18 +504,15 @@ internal sealed partial class RegionLowering
     private void InjectSign(in Instruction i, bool single)
     {
         int rule = i.Opcode - (single ? Opcode.FsgnjS : Opcode.FsgnjD);
-        if (rule == 0 && i.Rs1 == i.Rs2 && _kind[i.Rs1] == _kind[i.Rd] && _kind[i.Rd] != Kind.Mixed)
+        if (i.Rs1 == i.Rs2 && Typed(i.Rs1, single) is { } typed)
         {
-            SetSlot(i.Rd, Slot(i.Rs1), (_dirty >> i.Rs1 & 1) != 0);
-            return;
-        }
-        if (i.Rs1 == i.Rs2 && rule != 0 && _kind[i.Rs1] == _kind[i.Rd] && _kind[i.Rd] != Kind.Mixed)
-        {
+            // A move keeps what it moves as it is where DirtyAfter says so.
+            bool keeps = rule == 0 && (_kind[i.Rd] == Kind.Mixed || _kind[i.Rs1] == _kind[i.Rd]);
+            string value = typed.IsDirty && !keeps ? CleanValue(typed.Value, single) : typed.Value, of = single ? "float" : "double", suffix = single ? "f32" : "f64";
             // Negation and magnitude: LLVM's are as exact to the bit, NaNs too, and stay in vector registers.
-            string value = ReadFloat(i.Rs1, single), of = single ? "float" : "double", suffix = single ? "f32" : "f64";
-            if ((_dirty >> i.Rs1 & 1) != 0) value = CleanValue(value, single);
             if (rule == 2) Declare($"{of} @llvm.fabs.{suffix}({of})");
-            SetSlot(i.Rd, Op(rule == 1 ? $"fneg {of} {value}" : $"call {of} @llvm.fabs.{suffix}({of} {value})"), false);
+            if (rule != 0) value = Op(rule == 1 ? $"fneg {of} {value}" : $"call {of} @llvm.fabs.{suffix}({of} {value})");
+            WriteFloat(i.Rd, single, value, typed.IsDirty && keeps);
             return;
         }
 
@@ -537,7 +546,7 @@ internal sealed partial class RegionLowering
     private void Classify(in Instruction i, bool single)
     {
         (string type, string suffix, string value) = (single ? "float" : "double", single ? "f32" : "f64", ReadFloat(i.Rs1, single));
-        if ((_dirty >> i.Rs1 & 1) != 0) value = CleanValue(value, single);
+        if (Typed(i.Rs1, single) is { IsDirty: true }) value = CleanValue(value, single);
         Declare($"i1 @llvm.is.fpclass.{suffix}({type}, i32 immarg)");
         // LLVM's tests, in the order of RISC-V's bits.
         string result = "512"; // a quiet NaN
