@@ -1,6 +1,8 @@
+using System.Runtime.InteropServices;
 using Vivarium.Host;
 using Vivarium.RiscV.Execution;
 using Vivarium.Translation.Cache;
+using Vivarium.Translation.Dispatch;
 using Vivarium.Translation.Optimizing;
 using Vivarium.Translation.Optimizing.Farm;
 using Vivarium.Translation.Optimizing.Regions;
@@ -21,7 +23,7 @@ public sealed unsafe partial class TranslationEngine
     private readonly Lock _optimizeLock = new(); // held while a region is put in place; taken before _lock
     private readonly HashSet<ulong> _compiling = []; // heads of regions; under _lock
     private CodeArena? _regionArena;
-    private bool _optimizingStopped, _observesFlags;
+    private bool _optimizingStopped, _observesFlags, _exactFaults;
 
     private readonly FrontEnd.GuestCodeReader _flagReader = new(128); // under _lock
 
@@ -114,7 +116,12 @@ public sealed unsafe partial class TranslationEngine
         changing = false;
         lock (_optimizeLock)
         {
-            if (_optimizingStopped) return null;
+            if (_optimizingStopped || (_exactFaults && region.Faults == null)) return null;
+            if (region.Faults is { } faults)
+            {
+                faults.LoadedAt(code, region.UsedFloats, region.Vectors);
+                if (Regions.FaultsAt(faults.Start) == null) Regions.Add(faults);
+            }
             int room = RegionEntry.Room(region);
             if (_regionArena == null || _regionArena.Remaining < room)
             {
@@ -350,6 +357,9 @@ public sealed unsafe partial class TranslationEngine
         }
     }
 
+    /// <summary>Faults in regions that were exact; for tests.</summary>
+    internal long ExactRegionFaults { get; private set; }
+
     /// <summary>How often they were entered elsewhere than at their heads.</summary>
     internal long RegionReturns
     {
@@ -383,8 +393,8 @@ public sealed unsafe partial class TranslationEngine
         if (_farm == null) return;
         lock (_optimizeLock)
         {
-            if (_optimizingStopped) return;
-            Volatile.Write(ref _optimizingStopped, true);
+            if (_optimizingStopped || _exactFaults) return;
+            Volatile.Write(ref _exactFaults, true);
             DropAllRegions();
         }
     }
@@ -426,6 +436,12 @@ public sealed unsafe partial class TranslationEngine
         BlockHeader* now = _blocks.Find(block->GuestPc);
         return now == null ? block : now;
     }
+
+    /// <summary>Called by the fault stub, on the stack of the region that has faulted and with its registers in the dump. Makes the state exact where the region can;
+    /// what it returns is how the dispatcher goes on.</summary>
+    [UnmanagedCallersOnly]
+    private static int OnRegionFault(HartState* state) =>
+        (int)(t_running?._cache.Regions.FaultsAt(state->FaultHostPc) is { } faults && faults.TryRecover(state, state->FaultHostPc) ? BlockExit.ExactRegionFault : BlockExit.RegionFault);
 
     /// <summary>A fault in a region: the address is right, the registers are older.</summary>
     private static ExecutionExit RegionFault(ref HartState state)

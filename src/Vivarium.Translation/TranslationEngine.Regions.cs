@@ -9,6 +9,7 @@ namespace Vivarium.Translation;
 public sealed unsafe partial class TranslationEngine : IRegionEngine
 {
     bool IRegionEngine.CanOptimize => CanOptimize;
+    bool IRegionEngine.NeedsExactFaults => Volatile.Read(ref _exactFaults);
     long IRegionEngine.Generation => Generation;
     RegionMemory IRegionEngine.Regions => Regions;
 

@@ -76,6 +76,7 @@ public sealed unsafe partial class TranslationEngine : Executor
         ref HartState state = ref hart.State;
         state.Engine[EngineSlots.CodeBase] = _cache.Stubs.DummyEntry;
         state.Engine[EngineSlots.KickHelper] = (ulong)(delegate* unmanaged<HartState*, void>)&OnKick;
+        state.Engine[EngineSlots.RegionFaultHelper] = (ulong)(delegate* unmanaged<HartState*, int>)&OnRegionFault;
         FloatSlots.Enter(ref state);
         t_running = this;
         _memory = hart.Memory;
@@ -183,6 +184,11 @@ public sealed unsafe partial class TranslationEngine : Executor
                     RecoverState(ref state);
                     ReleaseReservation(ref state);
                     if (Interpret(hart, ref state) is { } fault) return fault;
+                    break;
+                case BlockExit.ExactRegionFault:
+                    Statistics.Faults++;
+                    ExactRegionFaults++;
+                    if (Interpret(hart, ref state) is { } exact) return exact;
                     break;
                 case BlockExit.RegionFault:
                     Statistics.Faults++;

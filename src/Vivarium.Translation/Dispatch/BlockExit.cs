@@ -35,4 +35,7 @@ internal enum BlockExit
 
     /// <summary>A host fault in a region of the optimising tier: registers are those of its entry.</summary>
     RegionFault,
+
+    /// <summary>The same where the state is exact: pc is at the instruction.</summary>
+    ExactRegionFault,
 }

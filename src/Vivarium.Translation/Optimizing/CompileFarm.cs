@@ -251,7 +251,8 @@ public sealed class CompileFarm : IDisposable
             tools.Compiler ??= new LlvmCompiler(LlvmLibrary.TryGet(out string problem) ?? throw new InvalidOperationException(problem));
             region.LoopOfTierOne = engine.LoopOfTierOne(region);
             bool dump = _options.DumpSink != null && region.Head >= _options.DumpStart && region.Head < _options.DumpEnd;
-            RegionLowering lowering = RegionLowering.Lower(region, out string text);
+            bool exact = engine.NeedsExactFaults;
+            RegionLowering lowering = RegionLowering.Lower(region, out string text, exact);
             if (dump && _options.DumpRegion) _options.DumpSink!(region.Dump());
             if (dump && _options.DumpLlvm) _options.DumpSink!(text);
             // Not worth the rest of the work: the guest has ended, has other code now, or does something else.
@@ -270,7 +271,8 @@ public sealed class CompileFarm : IDisposable
                 Statistics.Lost++;
                 return false;
             }
-            RegionShape shape = RegionShape.Of(region, lowering, tools.Compiler.VectorsIn(loaded.FunctionBytes), code.Links);
+            RegionFaults? faults = exact ? RegionFaults.Build(lowering.Accesses, StackMap.Read(code.StackMap), loaded.FunctionRoom) : null;
+            RegionShape shape = RegionShape.Of(region, lowering, tools.Compiler.VectorsIn(loaded.FunctionBytes), code.Links, faults);
             if (engine.Install(shape, loaded, hash) is not { } installed)
             {
                 Statistics.Lost++;

@@ -15,6 +15,9 @@ internal interface IRegionEngine
     /// <summary>Regions may be made of this engine's code.</summary>
     bool CanOptimize { get; }
 
+    /// <summary>Faults in regions must be exact: the guest sees them.</summary>
+    bool NeedsExactFaults => false;
+
     /// <summary>Counts changes of code.</summary>
     long Generation { get; }
 

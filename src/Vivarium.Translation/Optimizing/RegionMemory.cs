@@ -75,5 +75,35 @@ internal sealed unsafe class RegionMemory : IDisposable
         return new Span<byte>((void*)place, size);
     }
 
+    private readonly Lock _faultLock = new();
+    private readonly List<RegionFaults> _faults = []; // by their addresses
+
+    /// <summary>A region with exact faults comes into service.</summary>
+    public void Add(RegionFaults faults)
+    {
+        lock (_faultLock)
+        {
+            int at = _faults.Count; // mostly the last one
+            while (at > 0 && _faults[at - 1].Start > faults.Start) at--;
+            _faults.Insert(at, faults);
+        }
+    }
+
+    /// <summary>What is known of faults of the region that a host address lies in; null where they are not exact.</summary>
+    public RegionFaults? FaultsAt(ulong hostPc)
+    {
+        lock (_faultLock)
+        {
+            int low = 0, high = _faults.Count;
+            while (low < high)
+            {
+                int middle = (low + high) >>> 1;
+                if (_faults[middle].End <= hostPc) low = middle + 1;
+                else high = middle;
+            }
+            return low < _faults.Count && _faults[low].Start <= hostPc ? _faults[low] : null;
+        }
+    }
+
     public void Dispose() => FaultHandler.Unregister(_base);
 }

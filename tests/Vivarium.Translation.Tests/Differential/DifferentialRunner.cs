@@ -41,6 +41,9 @@ internal sealed class DifferentialRunner : IDisposable
     /// <summary>fflags may differ: the optimising tier keeps them only where the guest looks.</summary>
     public bool IgnoreFlags { get; init; }
 
+    /// <summary>Pages of the data are missing or must not be written, until somebody runs into it: then they come back, and go again at the next fault.</summary>
+    public bool Faults { get; init; }
+
     /// <summary>Instructions that the reference executed so far (as it counts them).</summary>
     public ulong Executed { get; private set; }
 
@@ -79,6 +82,8 @@ internal sealed class DifferentialRunner : IDisposable
         Setup(program, _tested, _testedMemory, _testedHart, isLoaded);
         ulong before = _referenceHart.State.InstructionsRetired;
         string? difference = null;
+        var pages = new Random(program.Seed * 31 + program.Data);
+        if (Faults) Forbid(pages, 0);
         for (int traps = 0; traps < 4096; traps++)
         {
             ExecutionExit expected = _reference.Run(_referenceHart, 1_000_000);
@@ -86,12 +91,20 @@ internal sealed class DifferentialRunner : IDisposable
             {
                 // Some jump found a way around a loop's counter: nothing to compare.
                 Endless++;
+                if (Faults) Protect(StressProgram.DataStart, StressProgram.DataSize, Protection.Read | Protection.Write);
                 return null;
             }
             ExecutionExit actual = _tested.Run(_testedHart);
             if (expected != actual) difference = $"  exit: expected {expected}, got {actual}\n";
             difference = (difference + CompareStates()) is { Length: > 0 } text ? text : null;
             if (difference != null || _referenceHart.Pc == program.End) break;
+            if (Faults && expected.HostSignal != 0 && traps % 5 != 4)
+            {
+                // The page comes back, another one goes, and the instruction is tried again.
+                Traps++;
+                Forbid(pages, traps);
+                continue;
+            }
             // Go on behind the instruction that trapped.
             Traps++;
             ulong offset = _referenceHart.Pc - program.Start;
@@ -100,11 +113,26 @@ internal sealed class DifferentialRunner : IDisposable
             _referenceHart.Pc = _testedHart.Pc = next;
         }
         Executed += _referenceHart.State.InstructionsRetired - before;
+        if (Faults) Protect(StressProgram.DataStart, StressProgram.DataSize, Protection.Read | Protection.Write);
         _referenceMemory.Read(StressProgram.DataStart, _left);
         _testedMemory.Read(StressProgram.DataStart, _right);
         int at = _left.AsSpan().CommonPrefixLength(_right);
         if (at < _left.Length) difference += $"  memory at 0x{StressProgram.DataStart + (ulong)at:x}: expected 0x{_left[at]:x2}, got 0x{_right[at]:x2}\n";
         return difference;
+    }
+
+    /// <summary>One of the data's pages changes its protection on both sides; the others are whole. After some faults none is forbidden any more, so that programs end.</summary>
+    private void Forbid(Random random, int faults)
+    {
+        Protect(StressProgram.DataStart, StressProgram.DataSize, Protection.Read | Protection.Write);
+        if (faults > 60) return;
+        Protect(StressProgram.DataStart + (ulong)random.Next(StressProgram.DataSize / 4096) * 4096, 4096, random.Next(2) == 0 ? Protection.None : Protection.Read);
+    }
+
+    private void Protect(ulong start, ulong length, Protection protection)
+    {
+        _referenceMemory.Protect(start, length, protection);
+        _testedMemory.Protect(start, length, protection);
     }
 
     private void Setup(StressProgram program, Executor executor, MemoryWindow memory, Hart hart, bool isLoaded)

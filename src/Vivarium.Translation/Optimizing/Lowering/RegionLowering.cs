@@ -35,9 +35,9 @@ internal sealed partial class RegionLowering
     private int _names;
     private ulong _pc;
 
-    private RegionLowering(GuestRegion region)
+    private RegionLowering(GuestRegion region, bool exact)
     {
-        _region = region;
+        (_region, _exact) = (region, exact);
         for (int way = 0; way < region.Ways.Length; way++) IndexOf(new RegionExit(0, false, way));
     }
 
@@ -70,10 +70,10 @@ internal sealed partial class RegionLowering
 
     private static bool IsTransfer(Opcode o) => o is Opcode.Jal or Opcode.Jalr or (>= Opcode.Beq and <= Opcode.Bgeu);
 
-    /// <summary>Lowers <paramref name="region"/>; <paramref name="text"/> is the module.</summary>
-    public static RegionLowering Lower(GuestRegion region, out string text)
+    /// <summary>Lowers <paramref name="region"/>; <paramref name="text"/> is the module. <paramref name="exact"/>: faults of a process's memory are exact.</summary>
+    public static RegionLowering Lower(GuestRegion region, out string text, bool exact = false)
     {
-        var lowering = new RegionLowering(region);
+        var lowering = new RegionLowering(region, exact);
         lowering.FindRegisters();
         lowering.FindMoving();
         lowering.AnalyseFloats();
