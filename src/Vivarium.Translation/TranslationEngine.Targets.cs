@@ -13,6 +13,8 @@ public sealed unsafe partial class TranslationEngine
     private readonly Dictionary<ulong, (int Taken, int Fallen)> _branches = []; // guarded by _targets
     private readonly SortedSet<ulong> _functions = []; // guarded by _targets
     private const int MaxFunctionBytes = 8192, MaxFunctions = 3;
+    private const int ManyBranches = 4;
+    private readonly HashSet<ulong> _profiled = []; // heads of regions; guarded by _targets
     private int _observations, _toObserve;
 
     /// <summary>What was seen of the jump at <paramref name="pc"/>, most frequent first; empty where nothing was, or more than a region can hold. What is rare
@@ -59,17 +61,25 @@ public sealed unsafe partial class TranslationEngine
     /// <summary>See <see cref="Optimizing.IRegionEngine.ObserveMore"/>.</summary>
     internal bool ObserveMore(Optimizing.Regions.GuestRegion region)
     {
-        int seen = 0, targets = 0;
+        int seen = 0, targets = 0, branches = 0, unseen = 0;
+        bool asks = false;
         lock (_targets)
         {
             foreach (Optimizing.Regions.RegionBlock block in region.Blocks)
             {
+                if (block is { Flow: Optimizing.Regions.RegionFlow.Branch, Next.Block: not null, Taken.Block: not null })
+                {
+                    branches++;
+                    if (block.Seen == default) unseen++;
+                }
                 if (block.Cases.Length < 2 || !_targets.TryGetValue(block.Instructions[^1].Pc, out Dictionary<ulong, int>? counts)) continue;
                 targets = Math.Max(targets, block.Cases.Length);
                 seen += counts.Values.Sum();
             }
+            // Once for a region: what is likely decides where the code lies and what stays in registers.
+            if (branches >= ManyBranches && unseen * 2 > branches) asks = _profiled.Add(region.Head);
         }
-        return targets > 3 && seen < EnoughSeen && ObserveTargets();
+        return ((targets > 3 && seen < EnoughSeen) || asks) && ObserveTargets();
     }
 
     /// <summary>The next instructions in the interpreter; null when all of them were executed.</summary>

@@ -28,7 +28,7 @@ public sealed record OptimizerOptions
     private static bool OnOneProcessor => Environment.ProcessorCount == 1;
 
     // Where there are other processors: WarmUp, CompileGrant, CompileShare.
-    private const int UsualWarmUp = 1000, UsualGrant = 250;
+    private const int UsualWarmUp = 400, UsualGrant = 250;
     private const double UsualShare = 0.1;
 
     /// <summary>As if there were several processors: where the compilers are put on others than the guest's.</summary>

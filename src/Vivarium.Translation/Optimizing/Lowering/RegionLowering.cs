@@ -119,6 +119,7 @@ internal sealed partial class RegionLowering
         string vectors = HasFloat || _countedLatch.Count > 0 ? "" : "noimplicitfloat ";
         _text.Append("!0 = !{!\"branch_weights\", i32 1, i32 1000000}\n!1 = !{!\"branch_weights\", i32 31, i32 1}\n!2 = !{!\"branch_weights\", i32 1, i32 16}\n!3 = !{!\"branch_weights\", i32 16, i32 1}\n!4 = !{!\"branch_weights\", i32 1, i32 200}\n!5 = !{!\"branch_weights\", i32 200, i32 1}\n!6 = !{!\"branch_weights\", i32 100000, i32 1}\n!7 = !{}\n!8 = !{!\"branch_weights\", i32 1, i32 200}\n!9 = !{!\"branch_weights\", i32 1, i32 200, i32 60}\n!10 = !{!\"branch_weights\", i32 1, i32 200, i32 60, i32 30}\nattributes #0 = { nounwind ").Append(vectors).Append("\"frame-pointer\"=\"all\" \"no-builtins\" \"prefer-vector-width\"=\"256\" \"target-features\"=\"")
             .Append(LlvmCompiler.Features).Append("\" }\n");
+        for (int n = 0; n < _weights.Count; n++) _text.Append(CultureInfo.InvariantCulture, $"!{FirstWeights + n} = {_weights[n]}\n");
         return _text.ToString();
     }
 
@@ -236,8 +237,8 @@ internal sealed partial class RegionLowering
             string condition = Condition(i.Opcode, Read(i.Rs1), Read(i.Rs2));
             Flush();
             if (CountedLatch(block)) return;
-            // What leads out of the region is rare.
-            string weights = (block.Taken.Block == null, block.Next.Block == null) switch { (true, false) => ", !prof !4", (false, true) => ", !prof !5", _ => "" };
+            // What leads out of the region is rare, and the rest is as it was seen to be.
+            string weights = (block.Taken.Block == null, block.Next.Block == null) switch { (true, false) => ", !prof !4", (false, true) => ", !prof !5", _ => SeenWeights(block) };
             _text.Append(CultureInfo.InvariantCulture, $" br i1 {condition}, label %{Edge(block, block.Taken)}, label %{Edge(block, block.Next)}{weights}\n");
             return;
         }
@@ -263,6 +264,25 @@ internal sealed partial class RegionLowering
         string same = Name();
         Line($"{same} = icmp eq i64 {target}, {Constant(block.Next.Pc)}");
         Line($"br i1 {same}, label %{Edge(block, block.Next)}, label %{leave}, !prof !5");
+    }
+
+    private const int MinSeen = 8;
+    private readonly List<string> _weights = []; // metadata from !FirstWeights on
+    private const int FirstWeights = 20;
+
+    /// <summary>How likely the ways of a block's branch are, where it was seen often enough.</summary>
+    private string SeenWeights(RegionBlock block)
+    {
+        (int taken, int fallen) = block.Seen;
+        if (taken + fallen < MinSeen) return "";
+        string weights = string.Create(CultureInfo.InvariantCulture, $"!{{!\"branch_weights\", i32 {taken + 1}, i32 {fallen + 1}}}");
+        int index = _weights.IndexOf(weights);
+        if (index < 0)
+        {
+            index = _weights.Count;
+            _weights.Add(weights);
+        }
+        return string.Create(CultureInfo.InvariantCulture, $", !prof !{FirstWeights + index}");
     }
 
     // Registers.

@@ -58,6 +58,9 @@ internal sealed class RegionBlock(int index, ulong pc, int context)
     /// <summary>Position in reverse post-order from the head.</summary>
     public int Order { get; set; }
 
+    /// <summary>How often the branch at its end was seen to be taken and not to be, however seldom.</summary>
+    public (int Taken, int Fallen) Seen { get; set; }
+
     /// <summary>Some edge leads back to this block from one that it leads to.</summary>
     public bool IsLoopHead { get; set; }
 

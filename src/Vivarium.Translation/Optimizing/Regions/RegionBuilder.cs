@@ -520,7 +520,11 @@ internal sealed class RegionBuilder
             }
             block.Flow = n.Flow;
             block.Next = Edge(n.Next, n.NextPc);
-            if (n.Flow == RegionFlow.Branch) block.Taken = Edge(n.Taken, n.TakenPc);
+            if (n.Flow == RegionFlow.Branch)
+            {
+                block.Taken = Edge(n.Taken, n.TakenPc);
+                block.Seen = _branchAt?.Invoke(n.Pc) ?? default;
+            }
             if (n.Flow == RegionFlow.Switch)
             {
                 var cases = new List<RegionEdge>();
