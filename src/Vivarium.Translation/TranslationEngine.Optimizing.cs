@@ -219,9 +219,10 @@ public sealed unsafe partial class TranslationEngine
                 foreach (RegionTrial trial in trials)
                 {
                     bool hit = trial.Region == region || trial.Region.Addresses.Contains(region?.Head ?? pc);
-                    trial.Sample(hit);
+                    trial.Sample(hit, inside: trial.Region == region);
                     inTrial |= hit;
                 }
+                if (region != null && !inTrial && region.IsDueAgain()) trials.Add(new RegionTrial(region));
                 if (pc != 0 && !inTrial) queue(this, new CodePlace(pc, 0));
             }
             if (trials.Count > 0) Judge(trials, statistics);
@@ -255,7 +256,8 @@ public sealed unsafe partial class TranslationEngine
                 if (stays is { } keep)
                 {
                     trials.RemoveAt(i);
-                    if (trial.IsSettled) Judged(trial.Region, keep); // else a later run may find out
+                    if (trial.IsSettled) Judged(trial.Region, keep); // else another trial, or a later run, may find out
+                    else trial.Region.TryAgainLater();
                     if (!keep)
                     {
                         _demoted.Add(new CodePlace(trial.Region.Head, 0), trial.Region.Instructions, trial.Region.Ways.Length > 1, trial.WasLeft);

@@ -430,9 +430,10 @@ public sealed unsafe partial class MachineEngine : IRegionEngine
                 foreach (RegionTrial trial in trials)
                 {
                     bool hit = trial.Region == region || (where != default && trial.Region.Addresses.Contains(where.Pc) && Covers(trial.Region, where));
-                    trial.Sample(hit);
+                    trial.Sample(hit, inside: trial.Region == region);
                     inTrial |= hit;
                 }
+                if (region != null && !inTrial && region.IsDueAgain()) trials.Add(new RegionTrial(region));
                 if (place != default && !inTrial) queue(this, place);
             }
             if (trials.Count > 0) Judge(trials, statistics);
@@ -475,6 +476,7 @@ public sealed unsafe partial class MachineEngine : IRegionEngine
                 if (leave) LeaveRegions();
                 if (stays is not { } keep) continue;
                 trials.RemoveAt(i);
+                if (!trial.IsSettled) trial.Region.TryAgainLater();
                 if (keep) continue;
                 _demoted.Add(new CodePlace(trial.Region.Head, trial.Region.Header->Physical), trial.Region.Instructions, trial.Region.Ways.Length > 1, trial.WasLeft);
                 Kill(trial.Region.Header);

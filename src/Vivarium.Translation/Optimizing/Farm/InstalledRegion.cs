@@ -26,6 +26,25 @@ internal sealed unsafe class InstalledRegion(BlockHeader* header, ulong code, in
     /// <summary>The region and tier 1 count the same: so work done by both can be compared.</summary>
     public bool IsComparable => isComparable;
 
+    // What stayed for want of a comparison is tried again, more and more seldom.
+    private const int Patience = 64, MostPatience = 4096;
+    private int _patience, _seen;
+
+    /// <summary>A trial has ended without a comparison: there shall be another when the region has been seen for some time.</summary>
+    public void TryAgainLater()
+    {
+        _patience = _patience == 0 ? Patience : Math.Min(2 * _patience, MostPatience);
+        _seen = 0;
+    }
+
+    /// <summary>A sample found the region outside of a trial: whether there shall be another trial now. The sampler's alone.</summary>
+    public bool IsDueAgain()
+    {
+        if (_patience == 0 || ++_seen < _patience) return false;
+        _seen = 0;
+        return true;
+    }
+
     /// <summary>Its record for the persistent cache, and where in that it goes; null where it cannot be kept.</summary>
     public byte[]? Record { get; set; }
     public Persistence.StoredBlocks? Store { get; set; }

@@ -5,7 +5,9 @@ namespace Vivarium.Translation.Optimizing.Farm;
 
 /// <summary>
 /// Finds out whether a new region is faster than tier 1: for a while the two take turns, and the processor time that the samples find in the
-/// region's guest code, by whomever it is executed, is held against how often control came to the region's head.
+/// region's guest code, by whomever it is executed, is held against how often control came to the region's head. Where that cannot be counted, or hardly happens,
+/// it is held against the time that the samples find elsewhere: the ratio of the odds of the two sides is that of their times, as long as the rest of
+/// the program goes on as before, for which the turns are short.
 /// </summary>
 /// <remarks>Only the sampler's thread uses it.</remarks>
 internal sealed unsafe class RegionTrial(InstalledRegion region)
@@ -15,14 +17,21 @@ internal sealed unsafe class RegionTrial(InstalledRegion region)
     private const double Gain = 0.98;        // of tier 1's time, at most, for a region that shall stay
     private const double Certainty = 1.5;    // standard deviations of the samples' noise
 
+    // By odds: some of the time that tier 1's blocks take behind the region's exits counts as the region's while it is aside, and phases of the program are noise, too.
+    private const double OddsGain = 0.96, OddsCertainty = 2;
+    private const int OddsTurns = 64, OddsWait = 16, MinOthers = 40;
+    private const double Contradiction = 2; // of rounds and odds
+    private const double Incredible = 4; // times as fast or slow, without looking at the odds, too
+
     // Coming and going alone costs some 4 ns, so what is left sooner than this cannot win by much, and mostly loses.
     private const int MinEntries = 1000, MinTimePerEntry = 25; // ns
 
     private readonly double[] _time = new double[2];
     private readonly long[] _progress = new long[2];
     private readonly long[] _allHits = new long[2];
-    private int _turn, _hits, _samples, _waited, _enough;
-    private bool _isShort, _isCompared, _looksAgain;
+    private readonly long[] _others = new long[2]; // samples elsewhere
+    private int _turn, _hits, _inside, _samples, _waited, _enough;
+    private bool _isShort, _isMissed, _isCompared, _looksAgain, _byOdds = !region.IsComparable;
     private string _reason = "not compared";
     private long _turnTime, _turnProgress, _turnEntries;
     private Phase _phase;
@@ -41,23 +50,31 @@ internal sealed unsafe class RegionTrial(InstalledRegion region)
     /// <summary>Whether tier 1 runs the region's code now.</summary>
     public bool IsAside => (_turn & 1) != 0;
 
-    /// <summary>Processor time per arrival at the head as a region over that in tier 1, once the trial has ended.</summary>
-    public double Ratio => _time[0] / _progress[0] / (_time[1] / _progress[1]);
+    /// <summary>Processor time as a region over that in tier 1, for the same work, once the trial has ended.</summary>
+    public double Ratio => _byOdds ? RatioByOdds : RatioByRounds;
+
+    private double RatioByOdds => (double)_allHits[0] / _others[0] / ((double)_allHits[1] / _others[1]);
+    private double RatioByRounds => _time[0] / _progress[0] / (_time[1] / _progress[1]);
 
     /// <summary>It was left soon after each entry.</summary>
     public bool WasLeft => _isShort;
 
     /// <summary>Something was found out: the region did not just stay for want of a comparison.</summary>
-    public bool IsSettled => _isShort || _isCompared;
+    public bool IsSettled => _isShort || _isMissed || _isCompared;
 
     /// <summary>What was found out, in words.</summary>
-    public string Verdict => _isShort ? "left at once" : _isCompared ? string.Create(CultureInfo.InvariantCulture, $"{Ratio:F2} of tier 1's time ({_allHits[0]} and {_allHits[1]} samples)") : _reason;
+    public string Verdict => _isShort ? "left at once"
+        : _isCompared ? string.Create(CultureInfo.InvariantCulture, $"{Ratio:F2} of tier 1's time ({_allHits[0]} and {_allHits[1]} samples{(_byOdds ? $", {_others[0]} and {_others[1]} elsewhere" : "")})")
+        : _reason;
 
-    /// <summary>A sample of a thread: in the region's guest code or elsewhere.</summary>
-    public void Sample(bool hit)
+    /// <summary>A sample of a thread.</summary>
+    /// <param name="hit">It was in the region's guest code, else elsewhere.</param>
+    /// <param name="inside">The region itself executed that code.</param>
+    public void Sample(bool hit, bool inside = false)
     {
         _samples++;
         if (hit) _hits++;
+        if (inside) _inside++;
     }
 
     /// <summary>After the samples of a tick: goes on with the trial, and sends who comes to the region where it is to run next. Under the engine's lock.</summary>
@@ -93,9 +110,9 @@ internal sealed unsafe class RegionTrial(InstalledRegion region)
                 return null;
             case Phase.Starting:
                 // A region that was left is entered again at its head, which may take some time: that is not its turn's.
-                if (region.Progress == _turnProgress && ++_waited < MaxWait) return null;
+                if (region.Progress == _turnProgress && ++_waited < (_byOdds ? OddsWait : MaxWait)) return null;
                 (_turnTime, _turnProgress, _turnEntries) = (time, region.Progress, region.Entered);
-                (_hits, _samples) = (0, 0);
+                (_hits, _inside, _samples) = (0, 0, 0);
                 _phase = Phase.Measuring;
                 return null;
         }
@@ -111,26 +128,41 @@ internal sealed unsafe class RegionTrial(InstalledRegion region)
             return null;
         }
         long progress = region.Progress - _turnProgress;
-        if (progress < MinProgress)
+        if (progress < MinProgress && !_byOdds)
         {
-            if (_samples >= (progress == 0 ? MaxSamples / 2 : MaxSamples)) return Unsettled(string.Create(CultureInfo.InvariantCulture, $"not compared: it came to its head {progress} times in {spent / 1000} us"));
-            // Not every tick: each look has the region left.
-            _enough = Math.Max(ManySamples, 2 * _samples);
-            _looksAgain = true;
-            _phase = Phase.Measuring;
-            return null;
+            // Who runs this code goes round in tier 1, and does not come to the head.
+            if (progress == 0 && !IsAside && _hits >= ManySamples && _inside == 0) return Missed();
+            if (_samples < (progress == 0 ? MaxSamples / 2 : MaxSamples))
+            {
+                // Not every tick: each look has the region left.
+                _enough = Math.Max(ManySamples, 2 * _samples);
+                _looksAgain = true;
+                _phase = Phase.Measuring;
+                return null;
+            }
+            _byOdds = true;
         }
         double inside = spent * Math.Max(_hits, 0.5) / _samples;
         if (entries >= MinEntries && inside < entries * (double)MinTimePerEntry) return !(_isShort = true);
-        if (!region.IsComparable) return Unsettled("not compared: the two count differently");
         int side = _turn & 1;
         _time[side] += spent * (double)_hits / _samples;
         _progress[side] += progress;
         _allHits[side] += _hits;
+        _others[side] += _samples - _hits;
         leave = true;
         _phase = Phase.Settling;
         if (++_turn < MinTurns || (_turn & 1) != 0) return null;
         return Decide();
+    }
+
+    /// <summary>Of the logarithm of the ratio of two counts.</summary>
+    private static double Variance(long[] counts) => 1.0 / counts[0] + 1.0 / counts[1];
+
+    private bool Missed()
+    {
+        _isMissed = true;
+        _reason = "control does not come to its head";
+        return false;
     }
 
     private bool Unsettled(string reason)
@@ -142,13 +174,26 @@ internal sealed unsafe class RegionTrial(InstalledRegion region)
     /// <summary>As soon as the samples are enough to tell; null while they are not.</summary>
     private bool? Decide()
     {
-        long least = Math.Min(_allHits[0], _allHits[1]);
+        long least = Math.Min(_allHits[0], _allHits[1]), leastOthers = Math.Min(_others[0], _others[1]);
+        int turns = _byOdds ? OddsTurns : MaxTurns;
         if (_allHits[0] + _allHits[1] < MinTurns) return Unsettled("not compared: it is hardly seen");
-        if (least == 0) return _turn < MaxTurns ? null : Unsettled("not compared: seen on one side only");
-        double noise = Math.Exp(Certainty * Math.Sqrt(1.0 / _allHits[0] + 1.0 / _allHits[1]));
-        bool isClear = Ratio * noise < Gain || Ratio > Gain * noise;
-        if (!isClear && _turn < MaxTurns) return null;
+        if (least == 0) return _turn < turns ? null : Unsettled("not compared: seen on one side only");
+        if (!_byOdds && leastOthers < MinOthers && _turn < turns && Math.Abs(Math.Log(RatioByRounds)) > Math.Log(Incredible)) return null;
+        if (!_byOdds && leastOthers >= MinOthers && Math.Abs(Math.Log(RatioByRounds / RatioByOdds)) > Math.Log(Contradiction) + OddsCertainty * Math.Sqrt(Variance(_allHits) + Variance(_others)))
+        {
+            // The same work makes more rounds on one side than on the other, whatever the builder thought of them.
+            _byOdds = true;
+        }
+        double gain = _byOdds ? OddsGain : Gain, variance = Variance(_allHits);
+        if (_byOdds)
+        {
+            if (leastOthers < MinOthers) return _turn < turns ? null : Unsettled("not compared: hardly anything else runs");
+            variance += Variance(_others);
+        }
+        double noise = Math.Exp((_byOdds ? OddsCertainty : Certainty) * Math.Sqrt(variance));
+        bool isClear = Ratio * noise < gain || Ratio > gain * noise;
+        if (!isClear && _turn < turns) return null;
         _isCompared = true;
-        return Ratio < Gain;
+        return Ratio < gain;
     }
 }
