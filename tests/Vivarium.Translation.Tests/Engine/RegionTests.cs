@@ -340,6 +340,20 @@ public sealed class RegionTests : IDisposable
         Assert.DoesNotContain(region.Blocks, static b => b.IsLoopHead);
     }
 
+    /// <summary>Tier 1's block has a short branch forward inside itself: nobody made a block at its target.</summary>
+    [Fact]
+    public void BranchesInsideBlocksStayInTheRegion()
+    {
+        if (_guest is not { } guest) return;
+        guest.Write(EngineGuest.Code, Addi(7, 7, 1), EngineGuest.Branch(Opcode.Bne, 7, 8, 8), Addi(6, 6, 1), Addi(5, 5, -1), EngineGuest.Branch(Opcode.Bne, 5, 0, -16),
+            EngineGuest.Ecall);
+        Optimizing.Regions.GuestRegion? region = new Optimizing.Regions.RegionBuilder().Build(guest.Window, null, EngineGuest.Code, static pc => pc == EngineGuest.Code, 0, true, static _ => []);
+        Assert.NotNull(region);
+        Assert.Equal(5, region.Instructions);
+        Optimizing.Regions.RegionBlock branch = Assert.Single(region.Blocks, b => b.Instructions[^1].Pc == EngineGuest.Code + 4);
+        Assert.NotNull(branch.Taken.Block);
+    }
+
     /// <summary>Of a loop that is too large what was never seen to run leads out.</summary>
     [Fact]
     public void LargeLoopsLeaveOutWhatDoesNotRun()

@@ -28,6 +28,7 @@ internal sealed class RegionBuilder
     private MachinePages? _machine;
     private Func<ulong, ulong[]> _targetsOf = static _ => [];
     private Func<ulong, (int Taken, int Fallen)>? _branchAt;
+    private readonly List<Node> _cold = []; // branches whose targets nobody is known to have executed
     private Func<ulong, bool> _isWarm = static _ => true;
     private readonly List<ulong> _returns = []; // of the function that the last growth began in
     private Func<ulong, ulong[]> _functionsAround = static _ => [];
@@ -180,6 +181,7 @@ internal sealed class RegionBuilder
         _returns.Clear();
         _contexts.Add((-1, 0, 0, 0));
         _backs.Clear();
+        _cold.Clear();
         Grow(Add(hot, 0), _isWarm);
         if (level == Callers) return null;
         if (!_byKey.TryGetValue((hot, 0), out Node? origin)) return null;
@@ -275,6 +277,16 @@ internal sealed class RegionBuilder
                 work.Enqueue(c);
             }
         }
+        Join();
+    }
+
+    /// <summary>
+    /// Branches to what was reached by other ways, too, stay in the region. Tier 1's blocks have such branches inside themselves, forward over a few instructions: then nothing
+    /// says that their targets have been executed.
+    /// </summary>
+    private void Join()
+    {
+        foreach (Node n in _cold) n.Taken ??= _byKey.GetValueOrDefault((n.TakenPc, n.Context));
     }
 
     private Node Add(ulong pc, int context)
@@ -342,6 +354,7 @@ internal sealed class RegionBuilder
                 if (taken < MinSeen || fallen != 0) n.Next = TryAdd(next, n.Context);
                 if (fallen >= MinSeen && taken == 0) break;
                 if (n.TakenPc <= n.Pc || isWarm(n.TakenPc) || _byKey.ContainsKey((n.TakenPc, n.Context))) n.Taken = TryAdd(n.TakenPc, n.Context);
+                else _cold.Add(n);
                 break;
             default:
                 n.Flow = RegionFlow.Jump;
