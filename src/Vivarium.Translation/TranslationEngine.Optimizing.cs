@@ -1,8 +1,8 @@
-using System.Runtime.InteropServices;
 using Vivarium.Host;
 using Vivarium.RiscV.Execution;
 using Vivarium.Translation.Cache;
 using Vivarium.Translation.Dispatch;
+using Vivarium.Translation.Float;
 using Vivarium.Translation.Optimizing;
 using Vivarium.Translation.Optimizing.Farm;
 using Vivarium.Translation.Optimizing.Regions;
@@ -116,12 +116,8 @@ public sealed unsafe partial class TranslationEngine
         changing = false;
         lock (_optimizeLock)
         {
-            if (_optimizingStopped || (_exactFaults && region.Faults == null)) return null;
-            if (region.Faults is { } faults)
-            {
-                faults.LoadedAt(code, region.UsedFloats, region.Vectors);
-                if (Regions.FaultsAt(faults.Start) == null) Regions.Add(faults);
-            }
+            if (_optimizingStopped || (_exactFaults && !region.IsExact)) return null;
+            if (region.IsExact && Regions.FaultsAt(code.Function) == null) Regions.Add(new RegionFaults(region, code));
             int room = RegionEntry.Room(region);
             if (_regionArena == null || _regionArena.Remaining < room)
             {
@@ -439,15 +435,22 @@ public sealed unsafe partial class TranslationEngine
         return now == null ? block : now;
     }
 
-    /// <summary>Called by the fault stub, on the stack of the region that has faulted and with its registers in the dump. Makes the state exact where the region can;
-    /// what it returns is how the dispatcher goes on.</summary>
-    [UnmanagedCallersOnly]
-    private static int OnRegionFault(HartState* state) =>
-        (int)(t_running?._cache.Regions.FaultsAt(state->FaultHostPc) is { } faults && faults.TryRecover(state, state->FaultHostPc) ? BlockExit.ExactRegionFault : BlockExit.RegionFault);
+    private const ulong FirstRecovery = 4096, LongestRecovery = 1 << 30; // instructions
 
-    /// <summary>A fault in a region: the address is right, the registers are older.</summary>
-    private static ExecutionExit RegionFault(ref HartState state)
+    /// <summary>A fault in a region. Where faults are exact, the interpreter goes on from the last checkpoint, to the fault: null where it did not get there in <paramref name="recovery"/>
+    /// instructions, which doubles, since the region may come to the same fault again. Else the address is right, and the registers are older.</summary>
+    private ExecutionExit? RegionFault(Hart hart, ref HartState state, ref ulong recovery)
     {
+        if (Regions.FaultsAt(state.FaultHostPc) is { } faults)
+        {
+            ExactRegionFaults++;
+            fixed (HartState* pointer = &state) faults.Recover(pointer);
+            FloatSlots.Leave(ref state);
+            ExecutionExit exit = _interpreter.Run(hart, recovery);
+            FloatSlots.Enter(ref state);
+            recovery = Math.Min(recovery * 2, LongestRecovery);
+            return exit.Kind == ExitKind.Budget ? null : exit;
+        }
         ulong address = state.FaultHostAddress == 0 ? 0 : state.FaultHostAddress - state.MemoryBase;
         return new ExecutionExit(ExitKind.Trap, TrapCause.LoadPageFault, address, state.FaultSignal);
     }

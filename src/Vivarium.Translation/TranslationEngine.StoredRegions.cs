@@ -115,7 +115,7 @@ public sealed unsafe partial class TranslationEngine
     /// <summary>Keeps a region that has just been compiled for later runs.</summary>
     internal void Keep(InstalledRegion installed, RegionShape shape, RegionCode code, ulong guestHash)
     {
-        if (shape.Faults != null) return;
+        if (shape.IsExact) return;
         CodeRange range = _codeRanges.Find(shape.Head);
         if (code.Size > StoredRegion.MaxCode || !StoredRegion.Fits(shape, range)) return;
         installed.Record = StoredRegion.Make(shape, guestHash, code.Bytes, code.FunctionOffset, code.FunctionLength, range.Bias);

@@ -76,7 +76,6 @@ public sealed unsafe partial class TranslationEngine : Executor
         ref HartState state = ref hart.State;
         state.Engine[EngineSlots.CodeBase] = _cache.Stubs.DummyEntry;
         state.Engine[EngineSlots.KickHelper] = (ulong)(delegate* unmanaged<HartState*, void>)&OnKick;
-        state.Engine[EngineSlots.RegionFaultHelper] = (ulong)(delegate* unmanaged<HartState*, int>)&OnRegionFault;
         FloatSlots.Enter(ref state);
         t_running = this;
         _memory = hart.Memory;
@@ -96,6 +95,7 @@ public sealed unsafe partial class TranslationEngine : Executor
         nint context = hart.StateAddress;
         ExitRecord* from = null;
         bool indirect = false;
+        ulong recovery = FirstRecovery;
         while (true)
         {
             slot.Stay(); // before anything is looked up: what is taken out of service later raises it again
@@ -185,14 +185,10 @@ public sealed unsafe partial class TranslationEngine : Executor
                     ReleaseReservation(ref state);
                     if (Interpret(hart, ref state) is { } fault) return fault;
                     break;
-                case BlockExit.ExactRegionFault:
-                    Statistics.Faults++;
-                    ExactRegionFaults++;
-                    if (Interpret(hart, ref state) is { } exact) return exact;
-                    break;
                 case BlockExit.RegionFault:
                     Statistics.Faults++;
-                    return RegionFault(ref state);
+                    if (RegionFault(hart, ref state, ref recovery) is { } regionFault) return regionFault;
+                    break;
                 default:
                     Statistics.Aborts++;
                     break;

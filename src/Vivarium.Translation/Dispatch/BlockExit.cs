@@ -33,9 +33,6 @@ internal enum BlockExit
     /// <summary>The entry stub saw an exit request; nothing ran.</summary>
     Aborted,
 
-    /// <summary>A host fault in a region of the optimising tier: registers are those of its entry.</summary>
+    /// <summary>A host fault in a region of the optimising tier: registers are those of its entry, or of its last checkpoint. Vector registers are in the dump.</summary>
     RegionFault,
-
-    /// <summary>The same where the state is exact: pc is at the instruction.</summary>
-    ExactRegionFault,
 }

@@ -55,8 +55,8 @@ public static class EngineSlots
     /// <summary>On a machine, address of <see cref="StubTable.RegionMiss"/>.</summary>
     public const int RegionMiss = 38;
 
-    /// <summary>Address of the function that the region fault stub calls: a <see cref="BlockExit"/> (state).</summary>
-    public const int RegionFaultHelper = 40;
+    /// <summary>Where the guest was at the last checkpoint of a region with exact faults: 4 bytes, an offset from the region's head.</summary>
+    public const int RegionCheckpoint = 40;
 
     /// <summary>xmm0..xmm31 at a kick, 16 bytes each.</summary>
     public const int VectorDump = 64;

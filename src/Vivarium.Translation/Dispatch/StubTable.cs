@@ -414,43 +414,17 @@ internal sealed unsafe class StubTable
     private void EmitRegionFaultStub()
     {
         RegionFaultStub = Here;
-        _asm.Lea(Gpr.Rsp, Mem.At(Gpr.Rsp, -128));
-        _asm.Push(Gpr.Rax);
-        _asm.Mov(Gpr.Rax, Gpr.Rbp);
-        _asm.Mov(RegisterMap.Context, Mem.At(Gpr.Rax)); // what the frame saved
-        for (int r = 0; r < 16; r++)
-        {
-            if ((Gpr)r is not (Gpr.Rax or Gpr.Rbp or Gpr.Rsp)) _asm.Mov(EngineSlots.At(EngineSlots.RegisterDump + r), (Gpr)r);
-        }
-        _asm.Mov(EngineSlots.At(EngineSlots.RegisterDump + (int)Gpr.Rbp), Gpr.Rax);
-        _asm.Mov(Gpr.Rcx, Mem.At(Gpr.Rax, Optimizing.RegionMemory.FaultHostPcOffset));
-        _asm.Mov(Field(HartStateLayout.FaultHostPc), Gpr.Rcx);
-        _asm.Mov(Gpr.Rcx, Mem.At(Gpr.Rax, Optimizing.RegionMemory.FaultAddressOffset));
+        _asm.Mov(Gpr.Rax, Mem.At(Gpr.Rbp, Optimizing.RegionMemory.FaultHostPcOffset));
+        _asm.Mov(Gpr.Rcx, Mem.At(Gpr.Rbp, Optimizing.RegionMemory.FaultAddressOffset));
+        _asm.Mov32(Gpr.Rdx, Mem.At(Gpr.Rbp, Optimizing.RegionMemory.FaultSignalOffset));
+        _asm.Mov(RegisterMap.Context, Mem.At(Gpr.Rbp)); // what the frame saved
+        _asm.Mov(Field(HartStateLayout.FaultHostPc), Gpr.Rax);
         _asm.Mov(Field(HartStateLayout.FaultHostAddress), Gpr.Rcx);
-        _asm.Mov32(Gpr.Rcx, Mem.At(Gpr.Rax, Optimizing.RegionMemory.FaultSignalOffset));
-        _asm.Mov32(Field(HartStateLayout.FaultSignal), Gpr.Rcx);
-        if (_isMachine)
-        {
-            _asm.MovImmediate(Gpr.Rax, (int)BlockExit.RegionFault);
-        }
-        else
-        {
-            _asm.Pop(Gpr.Rax);
-            _asm.Mov(EngineSlots.At(EngineSlots.RegisterDump), Gpr.Rax);
-            _asm.Lea(Gpr.Rcx, Mem.At(Gpr.Rsp, 128));
-            _asm.Mov(EngineSlots.At(EngineSlots.RegisterDump + (int)Gpr.Rsp), Gpr.Rcx);
-            _asm.Stmxcsr(EngineSlots.At(EngineSlots.DumpedMxcsr));
-            _asm.Ldmxcsr(HostMxcsr);
-            MoveVectors(HostFeatures.HasAvx512Vl ? 32 : 16, VecOp.MovupsStore);
-            if (HostFeatures.HasAvx) _asm.Raw([0xC5, 0xF8, 0x77]); // vzeroupper
-            // On the region's stack: its frame holds guest registers.
-            _asm.Alu(AluOp.And, X86.Size.S64, Gpr.Rsp, -16);
-            _asm.Lea(Gpr.Rdi, Mem.At(RegisterMap.Context, -RegisterMap.ContextBias));
-            _asm.Call(EngineSlots.At(EngineSlots.RegionFaultHelper));
-            _asm.Ldmxcsr(EngineSlots.At(EngineSlots.DumpedMxcsr));
-        }
+        _asm.Mov32(Field(HartStateLayout.FaultSignal), Gpr.Rdx);
+        if (!_isMachine) MoveVectors(HostFeatures.HasAvx512Vl ? 32 : 16, VecOp.MovupsStore);
         _asm.Mov(Gpr.Rsp, EngineSlots.At(EngineSlots.HostStack));
         if (HostFeatures.HasAvx) _asm.Raw([0xC5, 0xF8, 0x77]); // vzeroupper
+        _asm.MovImmediate(Gpr.Rax, (int)BlockExit.RegionFault);
         _asm.Jmp(ref _restore);
     }
 

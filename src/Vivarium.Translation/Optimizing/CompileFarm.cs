@@ -271,8 +271,7 @@ public sealed class CompileFarm : IDisposable
                 Statistics.Lost++;
                 return false;
             }
-            RegionFaults? faults = exact ? RegionFaults.Build(lowering.Accesses, StackMap.Read(code.StackMap), loaded.FunctionRoom) : null;
-            RegionShape shape = RegionShape.Of(region, lowering, tools.Compiler.VectorsIn(loaded.FunctionBytes), code.Links, faults);
+            RegionShape shape = RegionShape.Of(region, lowering, tools.Compiler.VectorsIn(loaded.FunctionBytes), code.Links, exact);
             if (engine.Install(shape, loaded, hash) is not { } installed)
             {
                 Statistics.Lost++;

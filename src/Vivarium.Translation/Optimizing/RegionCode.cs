@@ -14,9 +14,6 @@ internal readonly record struct RegionCode(ulong Place, int Size, int FunctionOf
     public unsafe ReadOnlySpan<byte> Bytes => new((void*)Place, Size);
 
     public ReadOnlySpan<byte> FunctionBytes => Bytes.Slice(FunctionOffset, FunctionLength);
-
-    /// <summary>The same to write to, before anybody runs it.</summary>
-    public unsafe Span<byte> FunctionRoom => new((void*)Function, FunctionLength); // SAFETY: as above
 }
 
 /// <summary>A jump of a region's code to one of its exits: where the 4 bytes of its displacement are, and the exit's index.</summary>

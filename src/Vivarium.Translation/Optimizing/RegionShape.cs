@@ -42,16 +42,16 @@ internal sealed record RegionShape
     /// <summary>Its jumps to the exits.</summary>
     public required RegionLink[] Links { get; init; }
 
-    /// <summary>Where the guest's registers are at each access; null where faults are not exact.</summary>
-    public RegionFaults? Faults { get; init; }
+    /// <summary>Faults are exact.</summary>
+    public bool IsExact { get; init; }
 
     public bool HasFloat => UsedFloats != 0;
 
-    public static RegionShape Of(GuestRegion region, RegionLowering lowering, uint vectors, RegionLink[] links, RegionFaults? faults = null) => new()
+    public static RegionShape Of(GuestRegion region, RegionLowering lowering, uint vectors, RegionLink[] links, bool exact = false) => new()
     {
         Head = region.Head, Ways = [.. region.Ways.Select(static w => w.Pc)], Runs = region.Runs, Pages = region.Pages ?? [], Instructions = region.Instructions, Exits = [.. lowering.Exits],
         UsedIntegers = lowering.UsedIntegers, WrittenIntegers = lowering.WrittenIntegers,
         UsedFloats = lowering.UsedFloats, WrittenFloats = lowering.WrittenFloats, CountsRounds = lowering.CountsRounds, LoopsInTierOne = region.LoopOfTierOne.Length != 0, CountsAsTierOne = region.CountsAsTierOne,
-        Vectors = vectors, Links = links, Faults = faults,
+        Vectors = vectors, Links = links, IsExact = exact,
     };
 }

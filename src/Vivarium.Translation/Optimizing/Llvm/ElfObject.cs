@@ -28,8 +28,7 @@ internal sealed class ElfObject
             int at = headers + i * 64;
             var section = new Section((uint)Read32(at), Read32(at + 4), Read64(at + 8), (int)Read64(at + 24), (int)Read64(at + 32), Read32(at + 40), Read32(at + 44), (int)Read64(at + 48), -1);
             string name = NameOf(Read16(62), section.Name, headers);
-            if (name == ".llvm_stackmaps") _stackMap = (section.Offset, section.Size);
-            else if ((section.Flags & FlagAllocate) != 0 && section.Type == SectionProgbits && section.Size > 0 && !name.StartsWith(".eh_frame", StringComparison.Ordinal))
+            if ((section.Flags & FlagAllocate) != 0 && section.Type == SectionProgbits && section.Size > 0 && !name.StartsWith(".eh_frame", StringComparison.Ordinal))
             {
                 place = (place + section.Alignment - 1) & -Math.Max(1, section.Alignment);
                 section = section with { Place = place };
@@ -40,11 +39,6 @@ internal sealed class ElfObject
         }
         Size = place;
     }
-
-    private readonly (int Offset, int Size) _stackMap;
-
-    /// <summary>The section .llvm_stackmaps, which is not loaded; empty where there is none.</summary>
-    public ReadOnlySpan<byte> StackMap => _file.AsSpan(_stackMap.Offset, _stackMap.Size);
 
     private readonly List<RegionLink> _links = [];
 

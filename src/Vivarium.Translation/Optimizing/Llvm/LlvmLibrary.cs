@@ -186,12 +186,12 @@ internal sealed unsafe class LlvmLibrary
 
     /// <summary>Process-wide options of LLVM. The fault handler finds the context by the frame pointer, so no access may be moved in front of
     /// the prologue. Targets of a guest's jump are some dozen bytes apart: tables with many holes are still better than comparisons one after the other. A loop over several arrays, each through
-    /// several pointers (unrolled by the guest's compiler), needs more than eight comparisons of pointers to be vectorised. Patch points need no live registers of the host (and LLVM 19 fails at them where vectors are). VIV_LLVM_OPTIONS adds others, for experiments.</summary>
+    /// several pointers (unrolled by the guest's compiler), needs more than eight comparisons of pointers to be vectorised. VIV_LLVM_OPTIONS adds others, for experiments.</summary>
     private void SetOptions()
     {
         var parse = (delegate* unmanaged<int, byte**, byte*, void>)Export("LLVMParseCommandLineOptions");
         string more = Environment.GetEnvironmentVariable("VIV_LLVM_OPTIONS") ?? "";
-        string[] options = ["viv", "-enable-shrink-wrap=false", "-enable-patchpoint-liveness=false", "-jump-table-density=3", "-runtime-memory-check-threshold=64", "-tail-dup-pred-size=512", "-tail-dup-succ-size=512", .. more.Split(' ', StringSplitOptions.RemoveEmptyEntries)];
+        string[] options = ["viv", "-enable-shrink-wrap=false", "-jump-table-density=3", "-runtime-memory-check-threshold=64", "-tail-dup-pred-size=512", "-tail-dup-succ-size=512", .. more.Split(' ', StringSplitOptions.RemoveEmptyEntries)];
         byte** arguments = stackalloc byte*[options.Length];
         for (int i = 0; i < options.Length; i++) arguments[i] = (byte*)Marshal.StringToCoTaskMemUTF8(options[i]); // LLVM keeps them
         parse(options.Length, arguments, null);

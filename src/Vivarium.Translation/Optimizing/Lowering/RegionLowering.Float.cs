@@ -406,38 +406,26 @@ internal sealed partial class RegionLowering
         string type = single ? "float" : "double", suffix = single ? "f32" : "f64";
         switch (o)
         {
-            case Opcode.Flw or Opcode.Fld when _exact:
-                if (_kind[i.Rd] != Kind.Mixed) SetSlot(i.Rd, ExactLoad(single ? AccessKind.LoadSingle : AccessKind.LoadDouble, i.Rs1, i.Imm), false);
-                else
-                {
-                    string loaded = ExactLoad(single ? AccessKind.Lwu : AccessKind.Ld, i.Rs1, i.Imm);
-                    SetSlot(i.Rd, single ? Op($"or i64 {loaded}, -4294967296") : loaded, false);
-                }
-                break;
-            case Opcode.Fsw or Opcode.Fsd when _exact:
-                if (_kind[i.Rs2] == Kind.Mixed) ExactStore(readsSingle ? AccessKind.Sw : AccessKind.Sd, i.Rs1, i.Imm, "i64 " + Slot(i.Rs2));
-                else
-                {
-                    string clean = Slot(i.Rs2);
-                    if ((_dirty >> i.Rs2 & 1) != 0) clean = CleanValue(clean, readsSingle);
-                    ExactStore(readsSingle ? AccessKind.StoreSingle : AccessKind.StoreDouble, i.Rs1, i.Imm, $"{TypeOf(_kind[i.Rs2])} {clean}");
-                }
-                Remember(Read(i.Rs1), i.Imm, readsSingle ? 4 : 8, null);
-                break;
             case Opcode.Flw or Opcode.Fld:
-                WriteFloat(i.Rd, single, Op($"load {type}, ptr {Address(i.Rs1, i.Imm)}, align 1"), false);
+                WriteFloat(i.Rd, single, Op($"{Load} {type}, ptr {Address(i.Rs1, i.Imm)}, align 1"), false);
                 break;
             case Opcode.Fsw or Opcode.Fsd:
                 if (!readsSingle && Typed(i.Rs2, false) is { } whole)
                 {
                     string value = whole.IsDirty ? CleanValue(whole.Value, false) : whole.Value;
-                    Line($"store double {value}, ptr {Address(i.Rs1, i.Imm)}, align 1");
+                    string place = Address(i.Rs1, i.Imm);
+                    BeforeStore();
+                    Line($"store double {value}, ptr {place}, align 1");
+                    AfterStore(i);
                     Remember(Read(i.Rs1), i.Imm, 8, null);
                     break;
                 }
 
                 string stored = ReadBits(i.Rs2, readsSingle, unboxed: readsSingle);
-                Line($"store {(readsSingle ? "i32" : "i64")} {stored}, ptr {Address(i.Rs1, i.Imm)}, align 1");
+                string at = Address(i.Rs1, i.Imm);
+                BeforeStore();
+                Line($"store {(readsSingle ? "i32" : "i64")} {stored}, ptr {at}, align 1");
+                AfterStore(i);
                 Remember(Read(i.Rs1), i.Imm, readsSingle ? 4 : 8, readsSingle ? stored : null);
                 break;
             case (>= Opcode.FaddS and <= Opcode.FdivS) or (>= Opcode.FaddD and <= Opcode.FdivD):

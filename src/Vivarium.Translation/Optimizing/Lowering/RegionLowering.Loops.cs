@@ -167,8 +167,8 @@ internal sealed partial class RegionLowering
             (x, y) = (y, x);
             step = StepOf(x, body, head, latch, out isWord);
         }
-        // Nothing is vectorised around exact faults, so a chunk's counter costs more than a poll.
-        if (_exact && body.Any(static b => b.Instructions.Any(static p => TouchOf(p.Instruction).Bytes != 0))) return null;
+        // Nothing is vectorised around checkpoints, so a chunk's counter costs more than a poll.
+        if (_exact && body.Any(b => b.Instructions.Any(p => IsStore(p.Instruction)))) return null;
         if (step == 0 || (y != 0 && body.Any(b => b.Instructions.Any(p => IntegerWrite(p.Instruction) == y)))) return null;
 
         // Go on while X op Y (or Y op X when swapped). The distance to go, in the direction of the step.

@@ -27,26 +27,18 @@ internal sealed partial class RegionLowering
         if (o is >= Opcode.Lb and <= Opcode.Lwu)
         {
             var (type, _, extends, unsigned) = AccessOf(o);
-            if (_exact)
-            {
-                Write(i.Rd, (o == Opcode.Ld ? Forwarded(i) : null) ?? ExactLoad(AccessKindOf(o), i.Rs1, i.Imm));
-                return;
-            }
-            string value = (o == Opcode.Ld ? Forwarded(i) : null) ?? Op($"load {type}, ptr {Address(i.Rs1, i.Imm)}, align 1");
+            string value = (o == Opcode.Ld ? Forwarded(i) : null) ?? Op($"{Load} {type}, ptr {Address(i.Rs1, i.Imm)}, align 1");
             Write(i.Rd, extends ? Op($"{(unsigned ? "zext" : "sext")} {type} {value} to i64") : value);
         }
         else if (o is >= Opcode.Sb and <= Opcode.Sd)
         {
             var (type, _, extends, _) = AccessOf(o);
             string value = Read(i.Rs2);
-            if (_exact)
-            {
-                ExactStore(AccessKindOf(o), i.Rs1, i.Imm, "i64 " + value);
-                Remember(Read(i.Rs1), i.Imm, AccessOf(o).Bytes, type == "i32" ? value == "0" ? value : Op($"trunc i64 {value} to i32") : null);
-                return;
-            }
             if (extends && value != "0") value = Op($"trunc i64 {value} to {type}");
-            Line($"store {type} {value}, ptr {Address(i.Rs1, i.Imm)}, align 1");
+            string address = Address(i.Rs1, i.Imm);
+            BeforeStore();
+            Line($"store {type} {value}, ptr {address}, align 1");
+            AfterStore(i);
             Remember(Read(i.Rs1), i.Imm, AccessOf(o).Bytes, type == "i32" ? value : null);
         }
         else if (o == Opcode.Fence) Fence((i.AqRl & 0x50) != 0 && (i.AqRl & 0x0A) != 0 ? "fence seq_cst" : "fence acq_rel");
@@ -81,13 +73,10 @@ internal sealed partial class RegionLowering
         string @base = Read(i.Rs1);
         bool low = _stored.TryGetValue((@base, i.Imm), out string? lowWord), high = _stored.TryGetValue((@base, i.Imm + 4), out string? highWord);
         if (!low && !high) return null;
-        if (!low) lowWord = LoadWord(i.Rs1, i.Imm);
-        if (!high) highWord = LoadWord(i.Rs1, i.Imm + 4);
+        if (!low) lowWord = Op($"{Load} i32, ptr {Address(i.Rs1, i.Imm)}, align 1");
+        if (!high) highWord = Op($"{Load} i32, ptr {Address(i.Rs1, i.Imm + 4)}, align 1");
         return Op($"or i64 {Op($"shl i64 {Op($"zext i32 {highWord} to i64")}, 32")}, {Op($"zext i32 {lowWord} to i64")}");
     }
-
-    private string LoadWord(int rs1, long imm) =>
-        _exact ? Op($"trunc i64 {ExactLoad(AccessKind.Lwu, rs1, imm)} to i32") : Op($"load i32, ptr {Address(rs1, imm)}, align 1");
 
     private void Atomic(in Instruction i)
     {

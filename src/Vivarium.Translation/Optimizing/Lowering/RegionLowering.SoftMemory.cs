@@ -45,7 +45,7 @@ internal sealed partial class RegionLowering
     /// <summary>Whether an instruction may leave the region.</summary>
     private bool MayLeave(RegionBlock block, int position) => block.Instructions[position].Instruction is var i && IsMachine
         ? (TouchOf(i).Bytes != 0 && !IsMoving(block, position)) || LeavesToRound(i)
-        : (SupportsMemory(i.Opcode) && i.Opcode >= Opcode.AmoswapW) || LeavesToRound(i) || (_exact && TouchOf(i).Bytes != 0);
+        : (SupportsMemory(i.Opcode) && i.Opcode >= Opcode.AmoswapW) || LeavesToRound(i) || (_exact && IsStore(i));
 
     private void FindGroups(RegionBlock block)
     {

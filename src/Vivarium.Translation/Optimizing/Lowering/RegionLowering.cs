@@ -77,6 +77,7 @@ internal sealed partial class RegionLowering
         lowering.FindRegisters();
         lowering.FindMoving();
         lowering.AnalyseFloats();
+        lowering.AnalyseFaults();
         lowering.FindSwitches();
         text = lowering.Module();
         return lowering;
@@ -142,6 +143,7 @@ internal sealed partial class RegionLowering
             if (head.InnermostLoop != null) _text.Append(CultureInfo.InvariantCulture, $" %n{head.Index} = alloca i64\n %limit{head.Index} = alloca i64\n");
         }
         FloatPrologue();
+        ExactPrologue();
         if (_region.Ways.Length > 1)
         {
             string place = Op($"getelementptr i8, ptr %s, i64 {HartStateLayout.Engine + EngineSlots.RegionWay * 8}"), way = Op($"load i64, ptr {place}");
@@ -154,6 +156,7 @@ internal sealed partial class RegionLowering
         {
             if (_region.Ways.Length > 1) _text.Append(CultureInfo.InvariantCulture, $"way{way}:\n");
             CheckFloats(way);
+            FirstCheckpoint(_region.Ways[way].Pc);
             _text.Append(CultureInfo.InvariantCulture, $" br label %{EntryLabel(_region.Ways[way])}\n");
         }
     }
@@ -202,6 +205,7 @@ internal sealed partial class RegionLowering
         _xWritten = 0;
         _stored.Clear();
         BeginFloats(block);
+        BeginFaults(block);
         int wordCounter = _wordCounter.GetValueOrDefault(block);
         _block = block;
         FindGroups(block);
@@ -211,6 +215,7 @@ internal sealed partial class RegionLowering
             if (n == block.Instructions.Count - 1 && block.Flow is RegionFlow.Branch or RegionFlow.Return or RegionFlow.Switch or RegionFlow.Indirect && IsTransfer(i.Opcode)) End(block, i);
             else if (wordCounter != 0 && IntegerWrite(i) == wordCounter) Write(wordCounter, Add(Read(wordCounter), i.Imm));
             else LowerOne(i);
+            _unsaved |= WritesOf(i);
         }
         if (block.Flow is RegionFlow.Jump or RegionFlow.Exit)
         {
