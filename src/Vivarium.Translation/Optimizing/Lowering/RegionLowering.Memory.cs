@@ -26,6 +26,11 @@ internal sealed partial class RegionLowering
         Opcode o = i.Opcode;
         if (o is >= Opcode.Lb and <= Opcode.Lwu)
         {
+            if (Joined(i) is { } joined)
+            {
+                Write(i.Rd, joined);
+                return;
+            }
             var (type, _, extends, unsigned) = AccessOf(o);
             string value = (o == Opcode.Ld ? Forwarded(i) : null) ?? Op($"{Load} {type}, ptr {Address(i.Rs1, i.Imm)}, align 1");
             Write(i.Rd, extends ? Op($"{(unsigned ? "zext" : "sext")} {type} {value} to i64") : value);

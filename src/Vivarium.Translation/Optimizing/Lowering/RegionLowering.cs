@@ -209,6 +209,7 @@ internal sealed partial class RegionLowering
         int wordCounter = _wordCounter.GetValueOrDefault(block);
         _block = block;
         FindGroups(block);
+        FindJoins(block);
         for (int n = 0; n < block.Instructions.Count; n++)
         {
             (_pc, Instruction i) = block.Instructions[_position = n];
