@@ -29,6 +29,10 @@ public sealed unsafe partial class TranslationEngine
 
         public void Leave() => _presence.Leave();
 
+        public void LeaveRegion() => _presence.LeaveRegion();
+
+        public ulong Region => _presence.Region;
+
         public ulong Sample() => _presence.Sample(Host, ref Epoch);
 
         public void LeaveEngine() => _presence.LeaveEngine(ref Epoch);

@@ -105,23 +105,27 @@ public sealed unsafe partial class TranslationEngine
         ulong end = start + length < start ? ulong.MaxValue : start + length;
         ulong firstPage = start >> 12, lastPage = (end - 1) >> 12;
         ulong[]? pages = null;
+        List<ulong>? dropped;
         lock (_lock)
         {
             _generation++;
             if (lastPage - firstPage >= (ulong)_pages.Count) pages = [.. _pages.Keys];
-            DropRegions(start, end, drop);
+            dropped = DropRegions(start, end, drop);
         }
         // Page by page: other threads publish and chain between. What they began before is not published, what they begin now is made from the
         // code as it is now.
         if (pages == null)
         {
             for (ulong page = firstPage; page <= lastPage; page++) lock (_lock) DropInPage(page, start, end, drop);
-            return;
         }
-        foreach (ulong page in pages)
+        else
         {
-            if (page >= firstPage && page <= lastPage) lock (_lock) DropInPage(page, start, end, drop);
+            foreach (ulong page in pages)
+            {
+                if (page >= firstPage && page <= lastPage) lock (_lock) DropInPage(page, start, end, drop);
+            }
         }
+        if (dropped != null) AwaitLeaving(dropped);
     }
 
     private void DropInPage(ulong page, ulong start, ulong end, Func<TranslationEngine, nint, bool> drop)

@@ -294,6 +294,7 @@ public sealed unsafe partial class TranslationEngine
     /// leave.</summary>
     private void RegionGone(BlockHeader* entry)
     {
+        Volatile.Write(ref entry->Primary->Aside, 1);
         BlockHeader* block = entry->Fallback;
         block->Overlay = null;
         if (block->Dead == 0) _blocks.Add(block);
@@ -367,13 +368,32 @@ public sealed unsafe partial class TranslationEngine
         }
     }
 
-    private void DropRegions(ulong start, ulong end, Func<TranslationEngine, nint, bool> drop)
+    /// <summary>Drops regions as <see cref="ForEachBlock"/> does blocks, and says which.</summary>
+    private List<ulong>? DropRegions(ulong start, ulong end, Func<TranslationEngine, nint, bool> drop)
     {
+        List<ulong>? dropped = null;
         for (int i = _regions.Count - 1; i >= 0; i--)
         {
             if (i >= _regions.Count) continue;
             var region = (BlockHeader*)_regions[i];
-            if (Touches(region, start, end) && drop(this, (nint)region)) Kill(region);
+            if (!Touches(region, start, end) || !drop(this, (nint)region)) continue;
+            (dropped ??= []).Add((ulong)&region->Entries);
+            Kill(region);
+        }
+        return dropped;
+    }
+
+    /// <summary>Waits until no thread is in regions that have been taken out of service: whoever changed code may tell others so, who must not come to the old code any more
+    /// once they know. That takes a round of a loop. No lock that a thread needs on its way out of emitted code may be held.</summary>
+    private void AwaitLeaving(List<ulong> dropped)
+    {
+        Interlocked.MemoryBarrierProcessWide(); // who comes to an entry now sees that it is aside; who was there before has said so
+        RunSlot[] slots;
+        lock (_slots) slots = [.. _slots];
+        foreach (RunSlot slot in slots)
+        {
+            var wait = new SpinWait();
+            while (dropped.Contains(slot.Region)) wait.SpinOnce(sleep1Threshold: -1);
         }
     }
 

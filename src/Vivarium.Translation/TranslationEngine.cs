@@ -147,6 +147,7 @@ public sealed unsafe partial class TranslationEngine : Executor
             indirect = false;
             state.Engine[EngineSlots.JumpTable] = _jumpTable.Address;
             int exit = enter(context, block->Entry);
+            slot.LeaveRegion();
             if (t_kicked)
             {
                 t_kicked = false;

@@ -22,6 +22,12 @@ internal sealed class GuestPresence
     /// <summary>Whatever region the thread is in, it comes to the dispatcher soon.</summary>
     public void Leave() => Volatile.Write(ref SlotCells.Leave(_cells), 1);
 
+    /// <summary>The thread has come back from emitted code, by whatever way: it is in no region.</summary>
+    public void LeaveRegion() => Volatile.Write(ref SlotCells.Region(_cells), 0);
+
+    /// <summary>The region that the thread is in: see <see cref="SlotCells.Region"/>. Entries say so before they look whether the region is in service.</summary>
+    public ulong Region => Volatile.Read(ref SlotCells.Region(_cells));
+
     /// <summary>The host pc that the last sample found, 0 for none yet; asks for the next one if the thread runs guest code.</summary>
     /// <param name="host">The thread.</param>
     /// <param name="epoch">0 while it does not.</param>

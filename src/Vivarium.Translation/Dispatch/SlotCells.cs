@@ -25,5 +25,11 @@ internal static unsafe class SlotCells
     /// <summary>What the last sample found; 0 for nothing.</summary>
     public static ref ulong HostPc(ulong cells) => ref *(ulong*)(cells + 8);
 
+    /// <summary>Where a thread says in which region it is.</summary>
+    public const int RegionOffset = 16;
+
+    /// <summary>Address of <see cref="Cache.BlockHeader.Entries"/> of the region that the thread is in, or looks at; 0 for none.</summary>
+    public static ref ulong Region(ulong cells) => ref *(ulong*)(cells + RegionOffset);
+
     public static ulong HostPcAddress(ulong cells) => cells + 8;
 }

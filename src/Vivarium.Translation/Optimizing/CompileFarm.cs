@@ -198,11 +198,11 @@ public sealed class CompileFarm : IDisposable
         bool installed = false;
         try
         {
-            if (region == null || (!everything && engine.Knows(region)) || engine.HashOf(region) is not { } hash)
+            if (region == null || (!everything && engine.Knows(region)) || engine.HashOf(region) != region.Hash)
             {
                 Statistics.Refused++;
                 if (_options.DumpSink is { } say && _options.DumpRegion && place.Pc >= _options.DumpStart && place.Pc < _options.DumpEnd)
-                    say($"no region around 0x{place.Pc:x}: {(!engine.CanOptimize ? "the process has none" : region == null ? tools.Builder.Reason : "it is there, or lost against tier 1")}\n");
+                    say($"no region around 0x{place.Pc:x}: {(!engine.CanOptimize ? "the process has none" : region == null ? tools.Builder.Reason : engine.Knows(region) ? "it is there, or lost against tier 1" : "its code is changing")}\n");
                 return;
             }
             if (candidate != null && !_queue.GoesFirst(candidate, region.Instructions, c => IsCovered(region, place, c.Place)))
@@ -214,7 +214,7 @@ public sealed class CompileFarm : IDisposable
             if (!LlvmLibrary.Enter()) return;
             try
             {
-                installed = Compile(engine, region, hash, tools, place, ref candidate);
+                installed = Compile(engine, region, tools, place, ref candidate);
             }
             finally
             {
@@ -238,7 +238,7 @@ public sealed class CompileFarm : IDisposable
     }
 
     /// <summary>Compiles a region and puts it in service. Where it gives up, the candidate is null afterwards.</summary>
-    private bool Compile(IRegionEngine engine, GuestRegion region, ulong hash, Tools tools, CodePlace place, ref Candidate? candidate)
+    private bool Compile(IRegionEngine engine, GuestRegion region, Tools tools, CodePlace place, ref Candidate? candidate)
     {
         Candidate? queued = candidate;
         if (!engine.BeginCompiling(region))
@@ -256,7 +256,7 @@ public sealed class CompileFarm : IDisposable
             if (dump && _options.DumpRegion) _options.DumpSink!(region.Dump());
             if (dump && _options.DumpLlvm) _options.DumpSink!(text);
             // Not worth the rest of the work: the guest has ended, has other code now, or does something else.
-            bool IsPointless() => _stop.IsSet || !engine.CanOptimize || engine.HashOf(region) != hash
+            bool IsPointless() => _stop.IsSet || !engine.CanOptimize || engine.HashOf(region) != region.Hash
                 || (queued != null && _queue.HasCooled(queued, c => IsCovered(region, place, c.Place)));
             if (tools.Compiler.Compile(text, _options.Pipeline, dump && _options.DumpLlvm ? _options.DumpSink : null, IsPointless, straight: region.Instructions <= LargeRegion) is not { } code)
             {
@@ -272,12 +272,12 @@ public sealed class CompileFarm : IDisposable
                 return false;
             }
             RegionShape shape = RegionShape.Of(region, lowering, tools.Compiler.VectorsIn(loaded.FunctionBytes), code.Links, exact);
-            if (engine.Install(shape, loaded, hash) is not { } installed)
+            if (engine.Install(shape, loaded, region.Hash) is not { } installed)
             {
                 Statistics.Lost++;
                 return false;
             }
-            if (code.IsPositionIndependent) engine.Keep(installed, shape, loaded, hash);
+            if (code.IsPositionIndependent) engine.Keep(installed, shape, loaded, region.Hash);
             Try(engine, installed);
             if (dump && _options.Disassemble is { } disassemble) _options.DumpSink!(disassemble(loaded.FunctionBytes, loaded.Function));
             Statistics.Regions++;

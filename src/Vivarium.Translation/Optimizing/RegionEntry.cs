@@ -108,9 +108,6 @@ internal static unsafe class RegionEntry
             asm.Jcc(Cond.Ne, ref pages);
         }
         header->LoopEntry = (ulong)(start + asm.Offset);
-        asm.MovImmediate(Gpr.Rax, (long)&primary->Entries);
-        asm.Cmp32(Mem.At(Gpr.Rax, BlockHeader.AsideOffset), 0);
-        asm.Jcc(Cond.Ne, ref aside);
         if (region.HasFloat)
         {
             if (isMachine)
@@ -122,6 +119,12 @@ internal static unsafe class RegionEntry
             asm.Cmp32(Mem.At(RegisterMap.Context, HartStateLayout.Frm - RegisterMap.ContextBias), 0);
             asm.Jcc(Cond.Ne, ref refused);
         }
+        // In this order: who takes a region out of service sets the one, and then looks at the other.
+        asm.MovImmediate(Gpr.Rax, (long)&primary->Entries);
+        asm.Mov(Gpr.Rcx, EngineSlots.At(EngineSlots.LeaveCell));
+        asm.Mov(Mem.At(Gpr.Rcx, SlotCells.RegionOffset), Gpr.Rax);
+        asm.Cmp32(Mem.At(Gpr.Rax, BlockHeader.AsideOffset), 0);
+        asm.Jcc(Cond.Ne, ref aside);
         asm.Add(Mem.At(Gpr.Rax, way == 0 ? 0 : BlockHeader.ReturnsOffset), 1);
         if (region.CountsRounds) asm.Mov(EngineSlots.At(EngineSlots.RegionCounters), Gpr.Rax);
         MoveFloats(asm, region.UsedFloats, region.Vectors, load: false);
@@ -132,6 +135,7 @@ internal static unsafe class RegionEntry
         asm.JmpTo((long)(code.Function - (ulong)start));
 
         asm.Bind(ref aside);
+        asm.Mov(Mem.At(Gpr.Rcx, SlotCells.RegionOffset), 0);
         if (way == 0)
         {
             asm.Add(Mem.At(Gpr.Rax, BlockHeader.ProbesOffset), 1);
@@ -178,6 +182,7 @@ internal static unsafe class RegionEntry
         // A kick that came while the region ran was not noticed by the handler: whoever asks for an exit has set this before.
         Label stub = default;
         asm.Mov(Gpr.Rcx, EngineSlots.At(EngineSlots.LeaveCell));
+        asm.Mov(Mem.At(Gpr.Rcx, SlotCells.RegionOffset), 0);
         asm.Cmp32(Mem.At(Gpr.Rcx), 0);
         asm.Jcc(Cond.Ne, ref stub);
         if (exit.IsIndirect)

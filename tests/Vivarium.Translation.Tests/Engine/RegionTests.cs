@@ -407,6 +407,44 @@ public sealed class RegionTests : IDisposable
         Assert.Equal(new ExecutionExit(ExitKind.Trap, TrapCause.EnvironmentCall), exit);
     }
 
+    /// <summary>Who has changed code and flushed may tell other harts: what a hart executes after it has read that must be the new code. The inner loop keeps the hart
+    /// inside its region, without a poll, for longer than the flush takes.</summary>
+    [Fact]
+    public void NobodyExecutesOldCodeWhoKnowsOfTheChange()
+    {
+        if (_guest is not { } guest) return;
+        const int Inner = 16_000, Rounds = 300;
+        guest.Write(EngineGuest.Code,
+            Addi(5, 12, 0), Addi(6, 6, 3), Addi(5, 5, -1), EngineGuest.Branch(Opcode.Bne, 5, 0, -8), // the inner loop
+            EngineGuest.I(Opcode.Ld, 7, 10, 0), // which version was announced
+            Addi(8, 0, 0), // the version that is executed
+            EngineGuest.Branch(Opcode.Bge, 8, 7, 8), Addi(9, 9, 1), EngineGuest.Branch(Opcode.Bne, 11, 0, -32), EngineGuest.Ecall);
+        ulong version = EngineGuest.Code + 20;
+        guest.Window.Write(EngineGuest.Data, new byte[8]);
+        using Hart hart = guest.NewHart(EngineGuest.Code);
+        hart[10] = EngineGuest.Data;
+        hart[11] = 1;
+        hart[12] = Inner;
+        var thread = new Thread(() => guest.RunToEcall(hart));
+        thread.Start();
+        long entered = 0;
+        for (int i = 1; i <= Rounds; i++)
+        {
+            if (SpinWait.SpinUntil(() => guest.Engine.RegionEntries > 0, 1000)) entered++;
+            Thread.SpinWait(i * 37 % 2000);
+            guest.Write(version, Addi(8, 0, i));
+            guest.Engine.SynchronizeCode(version, 4);
+            guest.Window.Write(EngineGuest.Data, BitConverter.GetBytes((long)i));
+        }
+        guest.Write(EngineGuest.Code + 32, Addi(0, 0, 0));
+        guest.Engine.SynchronizeCode(EngineGuest.Code + 32, 4);
+        bool seen = thread.Join(Patience);
+        hart.RequestExit(); // ends the thread in any case
+        Assert.True(seen, "the last change was not seen");
+        Assert.True(entered > Rounds / 2, $"only {entered} regions were entered");
+        Assert.Equal(0UL, hart[9]);
+    }
+
     /// <summary>An interpreter's loop: where its indirect jump was seen to lead becomes part of the region, and anywhere else leads out.</summary>
     [Fact]
     public void ObservedTargetsOfAJumpAreLifted()

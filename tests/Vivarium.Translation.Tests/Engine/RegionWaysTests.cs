@@ -149,7 +149,7 @@ public sealed class RegionWaysTests : IDisposable
         Assert.True(failed.HasLike(other, Region(40)));
 
         static GuestRegion Region(int instructions, int ways = 1) =>
-            new() { Head = 0x1000, Blocks = [], Runs = [], Instructions = instructions, Ways = [.. Enumerable.Range(0, ways).Select(static n => new RegionBlock(n, 0x1000, 0))] };
+            new() { Head = 0x1000, Blocks = [], Runs = [], Hash = 0, Instructions = instructions, Ways = [.. Enumerable.Range(0, ways).Select(static n => new RegionBlock(n, 0x1000, 0))] };
     }
 
     [Fact]

@@ -85,6 +85,9 @@ internal sealed class GuestRegion
     /// <summary>Guest bytes that it was made from: consecutive runs, sorted.</summary>
     public required (ulong Start, int Length)[] Runs { get; init; }
 
+    /// <summary>Of the instructions that it was made from, one after the other (<see cref="Cache.GuestHash"/>). Code may have changed since.</summary>
+    public required ulong Hash { get; init; }
+
     /// <summary>On a machine, the pages that they lie in, sorted; null in a process.</summary>
     public CodePage[]? Pages { get; set; }
 

@@ -1,5 +1,6 @@
 using Vivarium.Host;
 using Vivarium.RiscV.Isa;
+using Vivarium.Translation.Cache;
 using Vivarium.Translation.FrontEnd;
 using Vivarium.Translation.Optimizing.Lowering;
 
@@ -552,7 +553,7 @@ internal sealed class RegionBuilder
             if (n.Flow == RegionFlow.Return && block.Next.Block == null) block.Flow = RegionFlow.Indirect;
         }
         ShareCases(list);
-        var region = new GuestRegion { Head = head.Pc, Blocks = [.. list], Runs = RunsOf(loop), Instructions = loop.Count, Ways = [.. backs.Prepend(head).Select(n => blocks[n])] };
+        var region = new GuestRegion { Head = head.Pc, Blocks = [.. list], Runs = RunsOf(loop), Hash = HashOf(loop), Instructions = loop.Count, Ways = [.. backs.Prepend(head).Select(n => blocks[n])] };
         LoopFinder.Run(region);
         if (_machine != null) region.Pages = _machine.PagesOf(region.Runs);
         return region;
@@ -637,6 +638,14 @@ internal sealed class RegionBuilder
     }
 
     private static bool IsTransfer(Node n) => n.Instruction.Opcode is Opcode.Jal;
+
+    /// <summary>Of the instructions as they were read; what was read twice and differed makes a hash that no code has.</summary>
+    private static ulong HashOf(List<Node> loop)
+    {
+        ulong hash = GuestHash.Start;
+        foreach ((ulong _, uint bits) in loop.Select(static n => (n.Pc, n.Instruction.Bits)).Distinct().OrderBy(static p => p.Pc)) hash = GuestHash.Add(hash, bits);
+        return hash;
+    }
 
     private static (ulong, int)[] RunsOf(List<Node> loop)
     {
