@@ -141,7 +141,7 @@ public sealed class CompileFarm : IDisposable
     }
 
     /// <summary>
-    /// Milliseconds until the next sample. Trials need every one; while blocks become hot a few must do; a guest whose profile has not changed for a
+    /// Milliseconds until the next sample. Trials need many; while blocks become hot a few must do; a guest whose profile has not changed for a
     /// while, or that has not run for long enough to be compiled at all, is interrupted seldom.
     /// </summary>
     private int NextSample()
@@ -150,7 +150,7 @@ public sealed class CompileFarm : IDisposable
         bool inTrial = false;
         foreach (List<RegionTrial> trials in _trials.Values) inTrial |= trials.Count > 0;
         lock (_newTrials) inTrial |= _newTrials.Count > 0;
-        if (inTrial) return _options.SampleMilliseconds;
+        if (inTrial) return _options.TrialSampleMilliseconds;
         if (Statistics.Requests != _requests) (_requests, _lastNews) = (Statistics.Requests, _guestTime);
         bool calm = _guestTime < _options.WarmUp || _guestTime - _lastNews > CalmAfter;
         return Math.Max(_options.SampleMilliseconds, calm ? _options.RareSampleMilliseconds : _options.RareSampleMilliseconds / 2);

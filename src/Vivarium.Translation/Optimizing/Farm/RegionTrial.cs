@@ -15,16 +15,17 @@ internal sealed unsafe class RegionTrial(InstalledRegion region)
     private const int MinTurns = 4, MaxTurns = 32, MinHits = 6, ManySamples = 80, MaxSamples = 640, MinProgress = 12, MaxWait = 100;
     private const long MinTime = 12_000_000; // ns of the guest's processor time in a turn
     private const double Gain = 0.98;        // of tier 1's time, at most, for a region that shall stay
-    private const double Certainty = 1.5;    // standard deviations of the samples' noise
+    // Standard deviations of the samples' noise. A region that goes does not come again, so that takes more; and a trial looks up to sixteen times.
+    private const double Certainty = 1.5, CertaintyToGo = 2.5;
 
     // By odds: some of the time that tier 1's blocks take behind the region's exits counts as the region's while it is aside, and phases of the program are noise, too.
-    private const double OddsGain = 0.96, OddsCertainty = 2;
+    private const double OddsGain = 0.96, OddsCertainty = 2, OddsCertaintyToGo = 2.5;
     private const int OddsTurns = 64, OddsWait = 16, MinOthers = 40;
     private const double Contradiction = 2; // of rounds and odds
     private const double Incredible = 4; // times as fast or slow, without looking at the odds, too
 
     // Coming and going alone costs some 4 ns, so what is left sooner than this cannot win by much, and mostly loses.
-    private const int MinEntries = 1000, MinTimePerEntry = 25; // ns
+    private const int MinEntries = 1000, MinTimePerEntry = 10; // ns
 
     private readonly double[] _time = new double[2];
     private readonly long[] _progress = new long[2];
@@ -158,6 +159,18 @@ internal sealed unsafe class RegionTrial(InstalledRegion region)
     /// <summary>Of the logarithm of the ratio of two counts.</summary>
     private static double Variance(long[] counts) => 1.0 / counts[0] + 1.0 / counts[1];
 
+    /// <summary>Of the logarithm of the ratio of the shares of samples, and of rounds of which a part lies outside of the turns.</summary>
+    private double VarianceByRounds
+    {
+        get
+        {
+            double sum = 0;
+            for (int side = 0; side < 2; side++)
+                sum += 1.0 / _allHits[side] - 1.0 / (_allHits[side] + _others[side]) + _turn / 12.0 / ((double)_progress[side] * _progress[side]);
+            return sum;
+        }
+    }
+
     private bool Missed()
     {
         _isMissed = true;
@@ -184,16 +197,16 @@ internal sealed unsafe class RegionTrial(InstalledRegion region)
             // The same work makes more rounds on one side than on the other, whatever the builder thought of them.
             _byOdds = true;
         }
-        double gain = _byOdds ? OddsGain : Gain, variance = Variance(_allHits);
+        double gain = _byOdds ? OddsGain : Gain, variance = _byOdds ? Variance(_allHits) : VarianceByRounds;
         if (_byOdds)
         {
             if (leastOthers < MinOthers) return _turn < turns ? null : Unsettled("not compared: hardly anything else runs");
             variance += Variance(_others);
         }
-        double noise = Math.Exp((_byOdds ? OddsCertainty : Certainty) * Math.Sqrt(variance));
-        bool isClear = Ratio * noise < gain || Ratio > gain * noise;
+        double deviation = Math.Sqrt(variance), over = Math.Log(Ratio / gain);
+        bool isClear = over < -deviation * (_byOdds ? OddsCertainty : Certainty) || over > deviation * (_byOdds ? OddsCertaintyToGo : CertaintyToGo);
         if (!isClear && _turn < turns) return null;
         _isCompared = true;
-        return Ratio < gain;
+        return over < 0;
     }
 }

@@ -49,6 +49,7 @@ internal sealed unsafe class LlvmCompiler : IDisposable
         Add(CpuFeature.Avx2, "avx2");
         Add(CpuFeature.Fma, "fma");
         if (cpu.Avx512) list.AddRange(["+avx512f", "+avx512vl", "+avx512dq", "+avx512bw", "+avx512cd", "+evex512"]);
+        list.Add("+prefer-no-gather"); // single loads are faster on Zen, and where microcode closes a hole: nbody takes 0.83 of the time
         return string.Join(',', list);
 
         void Add(CpuFeature feature, string name)

@@ -561,7 +561,61 @@ internal sealed partial class RegionLowering
         Write(i.Rd, result);
     }
 
+    /// <summary>The host's conversion gives one value for all that does not fit, and NaNs: only that is looked at again, off the way.</summary>
     private void ToInteger(in Instruction i, bool single)
+    {
+        Opcode o = i.Opcode;
+        bool isWord = o is Opcode.FcvtWS or Opcode.FcvtWuS or Opcode.FcvtWD or Opcode.FcvtWuD;
+        bool isUnsignedWord = o is Opcode.FcvtWuS or Opcode.FcvtWuD;
+        if (o is Opcode.FcvtLuS or Opcode.FcvtLuD)
+        {
+            Write(i.Rd, Saturated(i, single));
+            return;
+        }
+        string fast = Label("cvt"), slow = Label("sat"), go = Label("int");
+        Flush();
+        Line($"br label %{fast}");
+        _text.Append(CultureInfo.InvariantCulture, $"{fast}:\n");
+        // To nearest is what the host's rounding mode is here, too.
+        (string function, string host) = (i.Rm is 0 or 7, single) switch
+        {
+            (true, true) => ("sse.cvtss2si", "<4 x float>"),
+            (true, false) => ("sse2.cvtsd2si", "<2 x double>"),
+            (false, true) => ("sse.cvttss2si", "<4 x float>"),
+            (false, false) => ("sse2.cvttsd2si", "<2 x double>"),
+        };
+        string type = single ? "float" : "double", wide = isWord && !isUnsignedWord ? "" : "64", integer = wide.Length == 0 ? "i32" : "i64";
+        string value = Rounded(i, single);
+        Declare($"{integer} @llvm.x86.{function}{wide}({host})");
+        string converted = Op($"call {integer} @llvm.x86.{function}{wide}({host} {Op($"insertelement {host} poison, {type} {value}, i32 0")})");
+        string unfit = isUnsignedWord ? Op($"icmp ugt i64 {converted}, 4294967295") : Op($"icmp eq {integer} {converted}, {(isWord ? int.MinValue : long.MinValue)}");
+        string result = isUnsignedWord ? Op($"trunc i64 {converted} to i32") : converted;
+        Line($"br i1 {unfit}, label %{slow}, label %{go}, !prof !0");
+        _text.Append(CultureInfo.InvariantCulture, $"{slow}:\n");
+        string saturated = Saturated(i, single);
+        Line($"br label %{go}");
+        _text.Append(CultureInfo.InvariantCulture, $"{go}:\n");
+        result = Op($"phi {(isWord ? "i32" : "i64")} [ {result}, %{fast} ], [ {saturated}, %{slow} ]");
+        if (isWord) WriteW(i.Rd, result);
+        else Write(i.Rd, result);
+    }
+
+    /// <summary>The operand as its instruction rounds it, where the conversion does not do that: it truncates, or rounds to nearest.</summary>
+    private string Rounded(in Instruction i, bool single)
+    {
+        string value = ReadFloat(i.Rs1, single);
+        return i.Rm switch { 2 => Round("floor"), 3 => Round("ceil"), 4 => Round("round"), _ => value };
+
+        string Round(string how)
+        {
+            (string type, string suffix) = single ? ("float", "f32") : ("double", "f64");
+            Declare($"{type} @llvm.{how}.{suffix}({type})");
+            return Op($"call {type} @llvm.{how}.{suffix}({type} {value})");
+        }
+    }
+
+    /// <summary>RISC-V's conversion of anything.</summary>
+    private string Saturated(in Instruction i, bool single)
     {
         Opcode o = i.Opcode;
         bool isWord = o is Opcode.FcvtWS or Opcode.FcvtWuS or Opcode.FcvtWD or Opcode.FcvtWuD;
@@ -579,8 +633,6 @@ internal sealed partial class RegionLowering
         string result = Op($"call {integer} @{convert}({type} {value})");
         string nan = Op($"fcmp uno {type} {value}, {value}");
         string largest = isUnsigned ? "-1" : isWord ? "2147483647" : "9223372036854775807";
-        result = Op($"select i1 {nan}, {integer} {largest}, {integer} {result}");
-        if (isWord) WriteW(i.Rd, result);
-        else Write(i.Rd, result);
+        return Op($"select i1 {nan}, {integer} {largest}, {integer} {result}");
     }
 }
