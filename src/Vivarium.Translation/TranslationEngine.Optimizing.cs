@@ -143,8 +143,9 @@ public sealed unsafe partial class TranslationEngine
                 if (changing || (region.HasFloat && _observesFlags)) return null;
                 foreach (ulong pc in region.Ways) changing |= !IsWhole(_blocks.Find(pc));
                 if (changing) return null;
-                // Blocks that run through a way in would never come to the region: made anew, they stop there.
-                foreach (ulong pc in region.Ways) DropInPage(pc >> 12, pc, pc + 1, (_, block) => !region.Ways.Contains(((BlockHeader*)block)->GuestPc));
+                // Blocks that run through a way in would never come to the region: made anew, they stop there. Not those that another region has the place of: it would go with them.
+                foreach (ulong pc in region.Ways)
+                    DropInPage(pc >> 12, pc, pc + 1, (_, block) => ((BlockHeader*)block)->Overlay == null && !region.Ways.Contains(((BlockHeader*)block)->GuestPc));
                 BlockHeader* old = _blocks.Find(region.Head);
                 if (old->Fallback != null)
                 {

@@ -12,7 +12,7 @@ namespace Vivarium.Translation.Optimizing.Farm;
 /// <remarks>Only the sampler's thread uses it.</remarks>
 internal sealed unsafe class RegionTrial(InstalledRegion region)
 {
-    private const int MinTurns = 4, MaxTurns = 32, MinHits = 6, ManySamples = 80, MaxSamples = 640, MinProgress = 12, MaxWait = 100;
+    private const int MinTurns = 8, MaxTurns = 32, MinHits = 6, ManySamples = 80, MaxSamples = 640, MinProgress = 12, MaxWait = 100;
     private const long MinTime = 12_000_000; // ns of the guest's processor time in a turn
     private const double Gain = 0.98;        // of tier 1's time, at most, for a region that shall stay
     // Standard deviations of the samples' noise. A region that goes does not come again, so that takes more; and a trial looks up to sixteen times.
@@ -31,6 +31,7 @@ internal sealed unsafe class RegionTrial(InstalledRegion region)
     private readonly long[] _progress = new long[2];
     private readonly long[] _allHits = new long[2];
     private readonly long[] _others = new long[2]; // samples elsewhere
+    private readonly Scatter[] _scatterOfRounds = new Scatter[2], _scatterOfOdds = new Scatter[2];
     private int _turn, _hits, _inside, _samples, _waited, _enough;
     private bool _isShort, _isMissed, _isCompared, _looksAgain, _byOdds = !region.IsComparable;
     private string _reason = "not compared";
@@ -146,7 +147,10 @@ internal sealed unsafe class RegionTrial(InstalledRegion region)
         double inside = spent * Math.Max(_hits, 0.5) / _samples;
         if (entries >= MinEntries && inside < entries * (double)MinTimePerEntry) return !(_isShort = true);
         int side = _turn & 1;
-        _time[side] += spent * (double)_hits / _samples;
+        double here = spent * (double)_hits / _samples;
+        _scatterOfRounds[side].Add(here, progress);
+        _scatterOfOdds[side].Add(_hits, _samples - _hits);
+        _time[side] += here;
         _progress[side] += progress;
         _allHits[side] += _hits;
         _others[side] += _samples - _hits;
@@ -168,6 +172,29 @@ internal sealed unsafe class RegionTrial(InstalledRegion region)
             for (int side = 0; side < 2; side++)
                 sum += 1.0 / _allHits[side] - 1.0 / (_allHits[side] + _others[side]) + _turn / 12.0 / ((double)_progress[side] * _progress[side]);
             return sum;
+        }
+    }
+
+    /// <summary>Of the logarithm of a ratio of sums over turns, by how much the turns differ: rounds are not alike, and programs have phases.</summary>
+    private struct Scatter
+    {
+        private double _a, _b, _aa, _ab, _bb;
+        private int _turns;
+
+        public void Add(double a, double b)
+        {
+            _turns++;
+            (_a, _b, _aa, _ab, _bb) = (_a + a, _b + b, _aa + a * a, _ab + a * b, _bb + b * b);
+        }
+
+        public readonly double Variance
+        {
+            get
+            {
+                if (_turns < 2 || _a <= 0 || _b <= 0) return 1;
+                double ratio = _a / _b;
+                return Math.Max(0, _aa - 2 * ratio * _ab + ratio * ratio * _bb) / (_a * _a) * _turns / (_turns - 1);
+            }
         }
     }
 
@@ -203,7 +230,8 @@ internal sealed unsafe class RegionTrial(InstalledRegion region)
             if (leastOthers < MinOthers) return _turn < turns ? null : Unsettled("not compared: hardly anything else runs");
             variance += Variance(_others);
         }
-        double deviation = Math.Sqrt(variance), over = Math.Log(Ratio / gain);
+        Scatter[] scatter = _byOdds ? _scatterOfOdds : _scatterOfRounds;
+        double deviation = Math.Sqrt(Math.Max(variance, scatter[0].Variance + scatter[1].Variance)), over = Math.Log(Ratio / gain);
         bool isClear = over < -deviation * (_byOdds ? OddsCertainty : Certainty) || over > deviation * (_byOdds ? OddsCertaintyToGo : CertaintyToGo);
         if (!isClear && _turn < turns) return null;
         _isCompared = true;
