@@ -178,6 +178,7 @@ public sealed class GuestTestsInRegions
         "thread_signal_while_spinning", "thread_cancel", "atomic_lr_sc_aba_deterministic", "process_fork_with_threads", "litmus_mp", "litmus_sb", "code_many_functions",
         "code_unmapped_under_a_running_loop", "code_modified_across_threads", "code_changes_its_own_block", "float_exceptions", "float_rounding_modes",
         "signal_in_tight_loop_is_precise", "signal_segv_addresses", "signal_preserves_floating_point", "memory_fault_and_retry", "signal_skip_faulting_instruction",
+        "memory_fault_in_hot_loop_is_precise",
     ];
 
     [Fact]

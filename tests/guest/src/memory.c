@@ -124,6 +124,61 @@ CASE(memory_fault_and_retry)
     }
 }
 
+// A hot loop that loads, stores and computes over pages that are not there: the handler finds every register as it is in front of the access, and makes it possible.
+enum { MENDED_PAGES = 16, MENDED_STEP = 64 };
+extern char mend_load[], mend_store[];
+static char *mended;
+static volatile long mended_loads, mended_stores;
+static void mend(int sig, siginfo_t *info, void *uc)
+{
+    (void)sig;
+    int stores = PC(uc) == (uintptr_t)mend_store;
+    CHECK(stores || PC(uc) == (uintptr_t)mend_load);
+    unsigned long at = (unsigned long)((char *)info->si_addr - mended), k = at / MENDED_STEP, n = k + 1;
+    EQUAL(at % MENDED_STEP, stores ? 8 : 0);
+    EQUAL(GREG(uc, 10), mended + k * MENDED_STEP);
+    EQUAL(GREG(uc, 5), n);
+    EQUAL(GREG(uc, 12), n * (n + 1) / 2);
+    EQUAL(GREG(uc, 13), (n * (n + 1) / 2) ^ n);
+    EQUAL(GREG(uc, 14), stores ? 3 * k : 3 * (k - 1));
+    EQUAL(GREG(uc, 15), stores ? 3 * k * n / 2 : 3 * k * (k - 1) / 2);
+    EQUAL(GREG(uc, 16), 8 * (stores ? n : k));
+    EQUAL(GREG(uc, 17), 8 * k * k);
+    for (int r = 28; r < 32; r++) EQUAL(GREG(uc, r), -r);
+    double sum, wanted = 0.5 * (double)k;
+    memcpy(&sum, &((ucontext_t *)uc)->uc_mcontext.__fpregs.__d.__f[10], 8);
+    CHECK(sum == wanted);
+    if (stores) mended_stores++; else mended_loads++;
+    ZERO(mprotect(mended + at / PAGE * PAGE, PAGE, stores ? RW : PROT_READ));
+}
+
+CASE(memory_fault_in_hot_loop_is_precise)
+{
+    mended = map(MENDED_PAGES * PAGE, RW);
+    for (long i = 0; i < (long)(MENDED_PAGES * PAGE / MENDED_STEP); i++) memcpy(mended + i * MENDED_STEP, &(long){ 3 * i }, 8);
+    handle(SIGSEGV, mend, 0);
+    for (long round = 1; round <= (long)scaled(50); round++)
+    {
+        ZERO(mprotect(mended, MENDED_PAGES * PAGE, PROT_NONE));
+        register char *at __asm__("a0") = mended, *end __asm__("a1") = mended + MENDED_PAGES * PAGE;
+        __asm__ volatile("li t0, 0\n li a2, 0\n li a3, 0\n li a4, -3\n li a5, 0\n li a6, 0\n li a7, 0\n li t3, -28\n li t4, -29\n li t5, -30\n li t6, -31\n"
+            "fmv.d.x fa0, zero\n li t1, 0x3fe\n slli t1, t1, 52\n fmv.d.x fa1, t1\n"
+            ".globl mend_load, mend_store\n"
+            "0: addi t0, t0, 1\n add a2, a2, t0\n xor a3, a2, t0\n"
+            "mend_load: ld a4, 0(a0)\n add a5, a5, a4\n slli a6, t0, 3\n"
+            "mend_store: sd a3, 8(a0)\n mul a7, a6, t0\n fadd.d fa0, fa0, fa1\n addi a0, a0, 64\n bne a0, a1, 0b\n"
+            : "+r"(at) : "r"(end) : "t0", "t1", "t3", "t4", "t5", "t6", "a2", "a3", "a4", "a5", "a6", "a7", "fa0", "fa1", "memory");
+        EQUAL(mended_loads, MENDED_PAGES * round);
+        EQUAL(mended_stores, MENDED_PAGES * round);
+        for (unsigned long i = 0; i < MENDED_PAGES * PAGE / MENDED_STEP; i++)
+        {
+            unsigned long stored, n = i + 1;
+            memcpy(&stored, mended + i * MENDED_STEP + 8, 8);
+            EQUAL(stored, (n * (n + 1) / 2) ^ n);
+        }
+    }
+}
+
 CASE(memory_mremap, "noqemu: other error numbers")
 {
     char *p = map(8 * PAGE, RW);
